@@ -1,0 +1,1 @@
+"""From labelled images to a gated, registered model. `python -m pipeline --help` lists the commands."""

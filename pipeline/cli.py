@@ -1,0 +1,93 @@
+"""The command line: a command picks its section of params.yaml and calls its room; errors become exit codes.
+
+Exit codes: 0 done; 1 refused or failed, with one `error:` line on stderr; 2 wrong usage.
+A command imports its room only when it is called, so that `--help` is quick and `ingest` never loads TensorFlow.
+"""
+
+import sys
+
+import typer
+
+from pipeline import environment, params
+from pipeline.errors import PipelineError
+from pipeline.workspace import Workspace
+
+app = typer.Typer(
+    name="pipeline",
+    help="From labelled images to a gated, registered model.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+STAGES, COMMANDS = "Stages, as dvc.yaml calls them", "Commands"
+
+
+def main() -> None:
+    """Runs the command on `sys.argv`; a PipelineError ends it with one line and exit code 1."""
+    environment.prepare()
+    try:
+        app(prog_name="python -m pipeline")
+    except PipelineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+@app.command(rich_help_panel=STAGES)
+def ingest() -> None:
+    """Get the data set, check it, split it into data/dataset.
+
+    Example: python -m pipeline ingest
+    """
+    from pipeline.ingest import stage
+
+    workspace = Workspace.find()
+    stage.run(params.load(workspace.params).ingest, workspace)
+
+
+@app.command(rich_help_panel=STAGES)
+def validate() -> None:
+    """Check the data set against the expectations; bad data stops the pipeline.
+
+    Example: python -m pipeline validate
+    """
+    from pipeline.validate import stage
+
+    workspace = Workspace.find()
+    stage.run(params.load(workspace.params).validate, workspace)
+
+
+@app.command(rich_help_panel=STAGES)
+def train() -> None:
+    """Train the model, as one MLflow run.
+
+    Example: python -m pipeline train
+    """
+    from pipeline.train import stage
+
+    workspace = Workspace.find()
+    stage.run(params.load(workspace.params).train, workspace)
+
+
+@app.command(rich_help_panel=STAGES)
+def evaluate() -> None:
+    """Score the model on the test set: metrics, confusion matrix, per-class report.
+
+    Example: python -m pipeline evaluate
+    """
+    from pipeline.evaluate import stage
+
+    workspace = Workspace.find()
+    stage.run(params.load(workspace.params).evaluate, workspace)
+
+
+@app.command(rich_help_panel=STAGES)
+def register() -> None:
+    """Let the model into the registry, or write down why not.
+
+    Example: python -m pipeline register
+    """
+    from pipeline.register import stage
+
+    workspace = Workspace.find()
+    stage.run(params.load(workspace.params).register, workspace)

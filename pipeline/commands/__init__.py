@@ -1,0 +1,1 @@
+"""Commands that span rooms; no room imports them."""

@@ -1,0 +1,149 @@
+"""The data set on disk: memory-mapped arrays per split and `dataset.json`, written by ingest and read by every later stage.
+
+    data/dataset/{train,validation,test}/images.npy         uint8 (n, height, width, channels), 0-255
+                                         labels.npy         int32 (n,), 0 … classes - 1
+                                         source_index.npy   int32 (n,), row in the source
+    data/dataset/dataset.json                               a Description; equal inputs give equal bytes
+
+Arrays are memory-mapped, so a data set larger than memory costs page cache, not memory.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import DatasetError
+
+SplitName = Literal["train", "validation", "test"]
+SPLITS: tuple[SplitName, ...] = get_args(SplitName)
+_DTYPES = {"images": np.uint8, "labels": np.int32, "source_index": np.int32}
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file the data came from."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split's arrays, row for row."""
+
+    images: NDArray[np.uint8]  # (n, height, width, channels), 0-255
+    labels: NDArray[np.int32]  # (n,), 0 … classes - 1
+    source_index: NDArray[np.int32]  # (n,), row in the source
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What dataset.json says."""
+
+    name: str
+    image_shape: tuple[int, int, int]  # height, width, channels, in pixels
+    class_names: tuple[str, ...]
+    counts: Mapping[SplitName, int]
+    sources: tuple[SourceFile, ...]
+    digest: str  # SHA-256 over names, shapes and every array
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are."""
+        return len(self.class_names)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A described data set with its three splits."""
+
+    description: Description
+    train: Split
+    validation: Split
+    test: Split
+
+    def splits(self) -> Mapping[SplitName, Split]:
+        """The three splits by name, in the order train, validation, test."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+
+def write(
+    folder: Path, name: str, class_names: tuple[str, ...], splits: Mapping[SplitName, Split], sources: tuple[SourceFile, ...]
+) -> Description:
+    """Writes arrays and dataset.json into the empty `folder`; equal arguments give equal bytes.
+
+    Returns:
+        What was written into dataset.json.
+    """
+    digest = hashlib.sha256(json.dumps([name, *class_names]).encode())
+    for split_name in SPLITS:
+        (folder / split_name).mkdir(parents=True)
+        for part, dtype in _DTYPES.items():
+            array = np.ascontiguousarray(getattr(splits[split_name], part), dtype=dtype)
+            np.save(folder / split_name / f"{part}.npy", array, allow_pickle=False)
+            digest.update(f"{split_name}/{part}{array.shape}".encode())
+            digest.update(memoryview(array).cast("B"))
+    height, width, channels = splits["train"].images.shape[1:]
+    counts = {split_name: len(splits[split_name]) for split_name in SPLITS}
+    description = Description(name, (height, width, channels), class_names, counts, sources, digest.hexdigest())
+    (folder / "dataset.json").write_text(json.dumps(asdict(description), indent=2) + "\n", encoding="utf-8")
+    return description
+
+
+def describe(folder: Path) -> Description:
+    """What dataset.json in `folder` says.
+
+    Raises:
+        DatasetError: the file is not what `write` makes.
+    """
+    path = folder / "dataset.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        height, width, channels = content.pop("image_shape")
+        return Description(
+            image_shape=(height, width, channels),
+            class_names=tuple(content.pop("class_names")),
+            sources=tuple(SourceFile(**source) for source in content.pop("sources")),
+            **content,
+        )
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DatasetError(f"{path} is not what ingest writes ({error}): run `dvc repro -f ingest`") from None
+
+
+def read(folder: Path) -> Dataset:
+    """The data set in `folder`, its arrays memory-mapped and read-only.
+
+    Raises:
+        DatasetError: a file is missing, or its shape or type is not what dataset.json says.
+    """
+    description = describe(folder)
+    train, validation, test = (_read_split(folder / name, description.counts[name], description) for name in SPLITS)
+    return Dataset(description, train, validation, test)
+
+
+def _read_split(folder: Path, count: int, description: Description) -> Split:
+    shapes = {"images": (count, *description.image_shape), "labels": (count,), "source_index": (count,)}
+    arrays = {}
+    for part, dtype in _DTYPES.items():
+        path = folder / f"{part}.npy"
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise DatasetError(f"{path} cannot be read ({error}): run `dvc repro -f ingest`") from None
+        if array.shape != shapes[part] or array.dtype != dtype:
+            raise DatasetError(
+                f"{path} holds {array.dtype} {array.shape}, dataset.json says {np.dtype(dtype)} {shapes[part]}: "
+                "run `dvc repro -f ingest`"
+            )
+        arrays[part] = array
+    return Split(**arrays)

@@ -1,0 +1,49 @@
+"""Quiets the libraries and keeps what they write inside the checkout, by environment variables set before they load.
+
+A variable that the user set is left alone.
+"""
+
+import os
+from collections.abc import Mapping
+
+from pipeline.errors import PipelineError
+from pipeline.workspace import Workspace
+
+
+def prepare() -> None:
+    """Sets this process's environment; child processes inherit it."""
+    for name, value in settings().items():
+        os.environ.setdefault(name, value)
+
+
+def settings() -> Mapping[str, str]:
+    """Variable → value, for every library the pipeline runs."""
+    return {**_QUIET, **_folders()}
+
+
+_QUIET = {
+    "TF_CPP_MIN_LOG_LEVEL": "2",  # TensorFlow's start-up notes
+    "GRPC_VERBOSITY": "ERROR",
+    "KERAS_BACKEND": "tensorflow",  # a user's keras.json could name another
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the default, 7 with back-off, waits minutes for a server that is not there
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",  # seconds
+    "DVC_NO_ANALYTICS": "1",
+    "GX_ANALYTICS_ENABLED": "false",
+    "MPLBACKEND": "agg",
+}
+
+
+def _folders() -> Mapping[str, str]:
+    try:
+        caches = Workspace.find().caches
+    except PipelineError:  # outside a checkout only --help works, and writes nothing
+        return {}
+    return {
+        "KERAS_HOME": str(caches / "keras"),
+        "MPLCONFIGDIR": str(caches / "matplotlib"),
+        "DVC_SITE_CACHE_DIR": str(caches / "dvc"),
+        "DVC_GLOBAL_CONFIG_DIR": str(caches / "dvc-config"),
+    }

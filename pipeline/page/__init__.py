@@ -1,0 +1,29 @@
+"""Self-contained HTML pages: one style, pictures embedded, no script and no request, light and dark.
+
+A room's template extends `page.html.j2` and fills the blocks `title`, `headline` and `content`.
+"""
+
+import base64
+from pathlib import Path
+
+_MIME = {".png": "image/png", ".svg": "image/svg+xml"}
+
+
+def render(template: Path, **facts: object) -> str:
+    """The page that `template` (Jinja2, beside the caller) makes of `facts`; every value is HTML-escaped."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([template.parent, Path(__file__).parent]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template.name).render(facts)
+
+
+def embedded(picture: Path) -> str:
+    """`picture` as a data URI for an `<img src>`: relative files do not load in the MLflow UI."""
+    content = base64.b64encode(picture.read_bytes()).decode()
+    return f"data:{_MIME[picture.suffix]};base64,{content}"

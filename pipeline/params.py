@@ -1,0 +1,158 @@
+"""params.yaml as frozen, strict records, one per stage.
+
+Strict means: an unknown key, a wrong type ("10" for 10) and a value out of range are errors that name the key. The whole
+file is checked whichever stage runs, so that a slip in `register` is found before training, not after it.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
+
+from pipeline.errors import ParamsError
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+GreyLevel = Annotated[float, Field(ge=0, le=255)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+class Section(BaseModel):
+    """One section of params.yaml."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class IngestParams(Section):
+    """Which data, in which size, split how."""
+
+    dataset: Literal["fashion-mnist", "digits"]
+    image_size: Annotated[int, Field(ge=8, le=512)]
+    validation_fraction: Fraction
+    test_fraction: Fraction
+    seed: Seed
+
+
+class ValidateParams(Section):
+    """What the data must look like."""
+
+    min_images_per_class: Count
+    max_class_imbalance: Annotated[float, Field(ge=1)]
+    min_contrast: GreyLevel
+    pixel_mean_min: GreyLevel
+    pixel_mean_max: GreyLevel
+    pixel_std_min: GreyLevel
+    pixel_std_max: GreyLevel
+
+    @model_validator(mode="after")
+    def limits_are_in_order(self) -> Self:
+        """A lower limit above its upper one would refuse all data."""
+        for name in ("pixel_mean", "pixel_std"):
+            low, high = getattr(self, f"{name}_min"), getattr(self, f"{name}_max")
+            if low > high:
+                raise ValueError(f"{name}_min {low} is above {name}_max {high}")
+        return self
+
+
+class TrainParams(Section):
+    """How the model is trained."""
+
+    architecture: Literal["notebook"]
+    epochs: Count
+    batch_size: Count
+    learning_rate: Annotated[float, Field(gt=0)]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    seed: Seed
+    threads: Annotated[int, Field(ge=0)]
+
+
+class EvaluateParams(Section):
+    """How the model is judged."""
+
+    batch_size: Count
+    calibration_bins: Annotated[int, Field(ge=2, le=1000)]
+    grid_pictures: Annotated[int, Field(ge=1, le=400)]
+
+
+class RegisterParams(Section):
+    """What a model must reach to enter the registry."""
+
+    min_accuracy: Share
+    min_class_recall: Share
+    max_calibration_error: Share
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class Params:
+    """The whole of params.yaml; a dataclass, because a pydantic model has methods named `validate` and `register`."""
+
+    ingest: IngestParams
+    validate: ValidateParams
+    train: TrainParams
+    evaluate: EvaluateParams
+    register: RegisterParams
+
+
+def load(path: Path) -> Params:
+    """The checked content of `path`.
+
+    Raises:
+        ParamsError: the file is missing, is not YAML, or breaks a rule; the message names the key and the value.
+    """
+    try:
+        return TypeAdapter(Params).validate_python(read_yaml(path))
+    except ValidationError as error:
+        raise ParamsError(f"{path.name}: {'; '.join(_say(problem) for problem in error.errors())}") from None
+
+
+def read_yaml(path: Path) -> Any:
+    """The plain content of a YAML 1.2 file, read as DVC reads it.
+
+    Raises:
+        ParamsError: the file is missing, unreadable or not YAML; the message names line and column.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParamsError(f"{path} does not exist: restore it with `git checkout {path.name}`") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path} cannot be read: {error}") from None
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
+        raise ParamsError(f"{path.name} is not valid YAML at {where}: {error.problem}") from None
+    except YAMLError as error:
+        raise ParamsError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def _say(problem: Any) -> str:
+    """One of pydantic's findings, as `train.epochs = 'ten': …` with the way out."""
+    key = ".".join(str(part) for part in problem["loc"])
+    match problem["type"]:
+        case "extra_forbidden" | "unexpected_keyword_argument":
+            return f"unknown key {key}{_nearest(problem['loc'])}"
+        case "missing" if len(problem["loc"]) == 1:
+            return f"the section {key} is missing: restore it with `git checkout params.yaml`"
+        case "missing":
+            return f"{key} is missing"
+        case "dataclass_type":
+            return "the file is not a mapping of sections: restore it with `git checkout params.yaml`"
+        case "model_type":
+            return f"{key} is not a mapping of keys: restore it with `git checkout params.yaml`"
+        case "value_error":
+            return f"{key}: {problem['ctx']['error']}"
+    return f"{key} = {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+
+
+def _nearest(location: tuple[int | str, ...]) -> str:
+    """The key that was probably meant, as a question; else the keys there are."""
+    sections = get_type_hints(Params)
+    known = list(sections) if len(location) == 1 else list(sections[str(location[0])].model_fields)
+    names = difflib.get_close_matches(str(location[-1]), known, n=1)
+    return f" (did you mean {names[0]}?)" if names else f" (known: {', '.join(known)})"

@@ -1,0 +1,1 @@
+"""Register: lets a model into the registry through a gate."""
