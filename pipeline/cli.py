@@ -5,6 +5,7 @@ A command imports its room only when it is called, so that `--help` is quick and
 """
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -24,12 +25,15 @@ STAGES, COMMANDS = "Stages, as dvc.yaml calls them", "Commands"
 
 
 def main() -> None:
-    """Runs the command on `sys.argv`; a PipelineError ends it with one line and exit code 1."""
+    """Runs the command on `sys.argv`; what the user can mend ends it with one line and exit code 1."""
     environment.prepare()
     try:
         app(prog_name="python -m pipeline")
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:  # a full disk, rights that are missing: the file is named, the way out is the machine's
+        print(f"error: {error.filename or 'a file'} cannot be used: {error.strerror or error}", file=sys.stderr)
         sys.exit(1)
 
 
@@ -91,3 +95,41 @@ def register() -> None:
 
     workspace = Workspace.find()
     stage.run(params.load(workspace.params).register, workspace)
+
+
+@app.command(rich_help_panel=COMMANDS)
+def run(
+    dataset: Annotated[str | None, typer.Option(help="Write this into params.yaml as ingest.dataset first.")] = None,
+) -> None:
+    """Get the data, run what changed, say where to look: what `make run` does.
+
+    Example: python -m pipeline run --dataset digits
+    """
+    from pipeline.commands import run as command
+
+    command.run(dataset, Workspace.find())
+
+
+@app.command(rich_help_panel=COMMANDS)
+def versions() -> None:
+    """List the registered versions with stage, accuracy, gate and run.
+
+    Example: python -m pipeline versions
+    """
+    from pipeline.commands import versions as command
+
+    command.run(Workspace.find())
+
+
+@app.command(rich_help_panel=COMMANDS)
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
+    browser: Annotated[bool, typer.Option(help="Open the page in a web browser.")] = True,
+) -> None:
+    """Serve the MLflow UI on 127.0.0.1, opened on this experiment's runs.
+
+    Example: python -m pipeline ui --port 5001
+    """
+    from pipeline.commands import ui as command
+
+    command.run(port, browser, Workspace.find())

@@ -92,7 +92,7 @@ def write(
             array = np.ascontiguousarray(getattr(splits[split_name], part), dtype=dtype)
             np.save(folder / split_name / f"{part}.npy", array, allow_pickle=False)
             digest.update(f"{split_name}/{part}{array.shape}".encode())
-            digest.update(memoryview(array).cast("B"))
+            digest.update(array.data)
     height, width, channels = splits["train"].images.shape[1:]
     counts = {split_name: len(splits[split_name]) for split_name in SPLITS}
     description = Description(name, (height, width, channels), class_names, counts, sources, digest.hexdigest())

@@ -4,6 +4,8 @@ A variable that the user set is left alone.
 """
 
 import os
+import sys
+import tempfile
 from collections.abc import Mapping
 
 from pipeline.errors import PipelineError
@@ -21,8 +23,33 @@ def settings() -> Mapping[str, str]:
     return {**_QUIET, **_folders()}
 
 
+def load_tensorflow() -> None:
+    """Imports TensorFlow and Keras without their start-up notes; call it before `import keras`.
+
+    The notes on missing CUDA libraries are written to file descriptor 2 before any log level is read, so the descriptor is
+    set aside meanwhile. When the import fails, they are shown.
+    """
+    if "keras" in sys.modules:
+        return
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as notes:
+        stderr = os.dup(2)
+        os.dup2(notes.fileno(), 2)
+        failed = True
+        try:
+            import keras  # noqa: F401
+
+            failed = False
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            if failed:
+                notes.seek(0)
+                sys.stderr.write(notes.read().decode(errors="replace"))
+
+
 _QUIET = {
-    "TF_CPP_MIN_LOG_LEVEL": "2",  # TensorFlow's start-up notes
+    "TF_CPP_MIN_LOG_LEVEL": "3",  # its notes on missing GPUs count as errors; what goes wrong is raised in Python too
     "GRPC_VERBOSITY": "ERROR",
     "KERAS_BACKEND": "tensorflow",  # a user's keras.json could name another
     "MLFLOW_DISABLE_TELEMETRY": "true",

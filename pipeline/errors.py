@@ -10,6 +10,7 @@
     ├── TrainingError           training cannot start or did not converge to numbers
     ├── EvaluationError         the model and the data do not fit each other, or the answers are not probabilities
     ├── TrackingError           the tracking server or database cannot be used as asked
+    │   └── UnreachableError    it does not answer; training goes on without it, register does not
     └── RegistryError           the model registry refused or could not do what was asked
 
 A message is one line: what is wrong, where, and the way out.
@@ -54,6 +55,10 @@ class EvaluationError(PipelineError):
 
 class TrackingError(PipelineError):
     """The tracking server or database cannot be used as asked."""
+
+
+class UnreachableError(TrackingError):
+    """The tracking server or database does not answer."""
 
 
 class RegistryError(PipelineError):

@@ -82,10 +82,6 @@ class Workspace:
     def history(self) -> Path:
         return self.root / "reports" / "history.csv"
 
-    @property
-    def curves_png(self) -> Path:
-        return self.root / "reports" / "training_curves.png"
-
     # Outputs of evaluate.
     @property
     def metrics(self) -> Path:
@@ -111,6 +107,10 @@ class Workspace:
     def confusion_pairs(self) -> Path:
         """One row per test picture, as the `confusion` template of `dvc plots` counts them."""
         return self.root / "reports" / "confusion_pairs.csv"
+
+    @property
+    def curves_png(self) -> Path:
+        return self.root / "reports" / "training_curves.png"
 
     @property
     def predictions(self) -> Path:

@@ -25,5 +25,9 @@ def render(template: Path, **facts: object) -> str:
 
 def embedded(picture: Path) -> str:
     """`picture` as a data URI for an `<img src>`: relative files do not load in the MLflow UI."""
-    content = base64.b64encode(picture.read_bytes()).decode()
-    return f"data:{_MIME[picture.suffix]};base64,{content}"
+    return embedded_bytes(picture.read_bytes(), picture.suffix)
+
+
+def embedded_bytes(content: bytes, suffix: str) -> str:
+    """A picture's file `content` as a data URI; `suffix` as a file of its kind would have it: `.png`, `.svg`."""
+    return f"data:{_MIME[suffix]};base64,{base64.b64encode(content).decode()}"

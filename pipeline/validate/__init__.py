@@ -1,1 +1,9 @@
-"""Validate: one row of features per picture, checked by a Great Expectations suite."""
+"""Stops bad data before it reaches training.
+
+features  one row per picture, read in chunks from the memory-mapped arrays
+tables    the small frames the other expectations look at: columns, classes, splits
+suite     the expectations, made from the limits in params.yaml
+check     runs them with Great Expectations; what each found
+report    validation.json and validation.html
+stage     read → check → write
+"""

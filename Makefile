@@ -1,0 +1,50 @@
+# make run   set up, get the data, run the pipeline        make ui     the MLflow UI on this machine
+# make test  set up, run every check                       make bench  time the pipeline
+#
+# Everything is set up inside .venv from this machine's python3 (3.11, 3.12 or 3.13); another one: make run PYTHON=python3.12
+# A GPU: make run EXTRA=gpu
+
+PYTHON ?= python3
+EXTRA ?=
+LOCK := $(if $(EXTRA),requirements-$(EXTRA).lock,requirements.lock)
+READY := .venv/.ready-$(LOCK)
+.DEFAULT_GOAL := help
+.PHONY: help run test ui bench setup lock
+
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -5
+
+run: setup
+	@.venv/bin/python -m pipeline run
+
+test: setup
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/python -m pytest
+
+ui: setup
+	@.venv/bin/python -m pipeline ui
+
+bench: setup
+	@.venv/bin/python benchmarks/pipeline_overhead.py
+
+setup: $(READY)
+
+# uv's own wheel is in the lock too: pip installs that one by its hash, then uv installs all, also by hash.
+$(READY): $(LOCK) setup/dvc
+	@$(PYTHON) setup/check_python.py
+	@echo "setting up .venv (once; about a minute and 3.3 GB)"
+	@$(PYTHON) -m venv --clear .venv
+	@sed -n '/^uv==/,/^ *# /p' $(LOCK) > .venv/uv.lock
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r .venv/uv.lock
+	@.venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes --compile-bytecode -r $(LOCK)
+	@install -m 755 setup/dvc .venv/bin/dvc
+	@touch $@
+
+# Takes the newest versions that pyproject.toml allows.
+lock: setup
+	@.venv/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --no-header --no-emit-index-url --extra dev \
+		--python-version 3.11 -o requirements.lock pyproject.toml
+	@.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url --extra dev --extra gpu \
+		--python-version 3.11 --constraints requirements.lock -o requirements-gpu.lock pyproject.toml

@@ -1,0 +1,112 @@
+"""run: what `make run` does: get the data, `dvc repro`, say where to look."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline import params
+from pipeline.errors import DownloadError, ParamsError, PipelineError
+from pipeline.ingest import download
+from pipeline.register import evidence
+from pipeline.workspace import Workspace, replacing
+
+EMBEDDED = "digits"  # ships inside scikit-learn
+
+
+def run(dataset: str | None, workspace: Workspace) -> None:
+    """Runs the whole pipeline.
+
+    Args:
+        dataset: Written into params.yaml as `ingest.dataset` first; None leaves it.
+        workspace: The checkout.
+
+    Raises:
+        PipelineError: a stage failed; its own `error:` line says why.
+    """
+    if dataset is not None:
+        set_dataset(workspace.params, dataset)
+    missing = _get_data(workspace)
+    done = subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=workspace.root, env=child_environment(), check=False)
+    if done.returncode != 0:
+        raise PipelineError("the pipeline stopped: the line above says why; `dvc repro` goes on from there")
+    _summary(workspace)
+    if missing:
+        print(f"\nThis is {EMBEDDED}, not {missing}: {missing} could not be had. `python -m pipeline run --dataset {missing}`")
+        print("goes back to it.")
+
+
+def _get_data(workspace: Workspace) -> str | None:
+    """Brings the data set to this machine; falls to the embedded one where it cannot be had.
+
+    Returns:
+        The name of the data set that could not be had.
+    """
+    wanted = params.load(workspace.params).ingest.dataset
+    try:
+        download.fetch(wanted, workspace)
+    except DownloadError as error:
+        print(
+            f"{error}\n\nGoing on with {EMBEDDED}, which needs no network: ingest.dataset in params.yaml is now {EMBEDDED}.\n"
+        )
+        set_dataset(workspace.params, EMBEDDED)
+        return wanted
+    return None
+
+
+def set_dataset(path: Path, name: str) -> None:
+    """Writes `ingest.dataset: name` into params.yaml, keeping its comments, as `dvc exp run -S` does.
+
+    Raises:
+        ParamsError: the file does not allow it; it is left as it was.
+    """
+    from ruamel.yaml import YAML
+
+    params.load(path)
+    yaml = YAML()  # round trip
+    yaml.width = 1000  # long comments stay on their line
+    content = yaml.load(path.read_text(encoding="utf-8"))
+    if content["ingest"]["dataset"] == name:
+        return
+    content["ingest"]["dataset"] = name
+    with replacing(path) as aside:
+        with aside.open("w", encoding="utf-8") as file:
+            yaml.dump(content, file)
+        try:
+            params.load(aside)
+        except ParamsError as error:
+            raise ParamsError(str(error).replace(aside.name, path.name)) from None
+
+
+def child_environment() -> Mapping[str, str]:
+    """The environment for dvc: this Python first on the path, and a git identity where there is none.
+
+    Without an identity a second `dvc exp run` fails with "unexpected error".
+    """
+    environment = dict(os.environ)
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
+    for role in ("AUTHOR", "COMMITTER"):
+        if subprocess.run(["git", "var", f"GIT_{role}_IDENT"], capture_output=True, check=False).returncode != 0:
+            environment[f"GIT_{role}_NAME"], environment[f"GIT_{role}_EMAIL"] = "pipeline", "pipeline@localhost"
+    return environment
+
+
+def _summary(workspace: Workspace) -> None:
+    facts = evidence.read(workspace)
+    weakest = min(facts.recalls, key=lambda name: facts.recalls[name])
+    registration = json.loads(workspace.registration.read_text(encoding="utf-8"))
+    failed = [f"{rule['name']} {rule['value']:.4f}" for rule in registration["rules"] if not rule["passed"]]
+    gate = (
+        f"refused: {', '.join(failed)}" if failed else f"passed: {registration['model_name']} version {registration['version']}"
+    )
+    print(
+        f"\n{facts.training.dataset_name} · {facts.training.architecture}\n"
+        f"  accuracy       {facts.metrics['accuracy']:.4f} on the test set\n"
+        f"  weakest class  {weakest}, recall {facts.recalls[weakest]:.4f}\n"
+        f"  gate           {gate}\n"
+        f"  look at        {workspace.shown(workspace.report)} · {workspace.shown(workspace.validation_html)}\n"
+        f"  MLflow UI      make ui\n"
+        f"  versions       .venv/bin/python -m pipeline versions"
+    )

@@ -1,0 +1,81 @@
+"""ui: the MLflow UI on loopback, opened on the runs of this experiment."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import webbrowser
+
+from pipeline import params, tracking
+from pipeline.errors import TrackingError
+from pipeline.workspace import Workspace
+
+_HOST = "127.0.0.1"
+_START_SECONDS = 60
+# Runs in the view that shows them (a new browser opens in the GenAI view, which does not), with the columns that matter.
+_VIEW = "/#/experiments/{experiment}/runs?workflowType=machine_learning"
+
+
+def run(port: int, open_browser: bool, workspace: Workspace) -> None:
+    """Serves the UI until Ctrl-C; with a tracking server configured, opens that one instead.
+
+    Raises:
+        TrackingError: the port is taken, or the server does not start.
+    """
+    name = params.load(workspace.params).ingest.dataset
+    client = tracking.connect(workspace)
+    view = _VIEW.format(experiment=tracking.experiment_id(client, workspace, name))
+    uri = tracking.tracking_uri(workspace)
+    if uri.startswith("http"):
+        _show(f"{uri.rstrip('/')}{view}", open_browser)
+        return
+    _check_free(port)
+    with subprocess.Popen(_command(uri, port, workspace), env=_lean_environment()) as server:
+        try:
+            _wait(server, f"http://{_HOST}:{port}/health")
+            _show(f"http://{_HOST}:{port}{view}", open_browser)
+            print("Ctrl-C stops it", flush=True)
+            server.wait()
+        except KeyboardInterrupt:
+            print()
+        finally:
+            server.terminate()
+
+
+def _command(uri: str, port: int, workspace: Workspace) -> list[str]:
+    mlflow = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--workers", "1"]
+    return [*mlflow, "--default-artifact-root", workspace.artifacts.as_uri(), "--host", _HOST, "--port", str(port)]
+
+
+def _lean_environment() -> dict[str, str]:
+    """Without the job runner the server is 2 processes and 0.5 GB instead of 15 and 2.7."""
+    return {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+
+
+def _check_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_HOST, port))
+        except OSError as error:
+            raise TrackingError(f"port {port} on {_HOST} cannot be used ({error.strerror}): choose one with --port") from None
+
+
+def _wait(server: "subprocess.Popen[bytes]", health: str) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            with urllib.request.urlopen(health, timeout=2):  # noqa: S310  # our own http:// address
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    raise TrackingError(f"the MLflow server did not start within {_START_SECONDS} s: its own words are above")
+
+
+def _show(address: str, open_browser: bool) -> None:
+    print(f"MLflow UI: {address}", flush=True)
+    if open_browser:
+        webbrowser.open(address)

@@ -1,0 +1,37 @@
+"""One evaluation: a model's answers on the test split, scored, with where model and data come from."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.dataset import Dataset
+from pipeline.evaluate.metrics import Scores
+from pipeline.evaluate.predict import Answers
+from pipeline.provenance import TrainingRecord
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What every table, picture and page of this room is made from."""
+
+    data: Dataset
+    training: TrainingRecord
+    answers: Answers
+    scores: Scores
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes, by label."""
+        return self.data.description.class_names
+
+    @property
+    def labels(self) -> NDArray[np.int32]:
+        """The true class of each test picture, `(n,)`."""
+        return self.data.test.labels
+
+    @property
+    def predicted(self) -> NDArray[np.int32]:
+        """The most probable class of each test picture, `(n,)`."""
+        predicted: NDArray[np.int32] = self.answers.probabilities.argmax(axis=1).astype(np.int32)
+        return predicted

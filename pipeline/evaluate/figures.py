@@ -1,0 +1,176 @@
+"""The pictures of an evaluation: confusion matrix and Pred/True grid, in one style.
+
+Colours keep their meaning without colour vision: errors differ by lightness, right and wrong carry ✓ and ✗ as well.
+Equal inputs give equal files. Figures are made without pyplot, which keeps global state and doubles the import time.
+"""
+
+import math
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.evaluate.metrics import Counts, Floats, normalized
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
+
+_DPI = 160  # sharp on a retina screen at half size
+_INK, QUIET, _DIAGONAL = "#1c2126", "#5b6670", "#e9edf1"
+_RIGHT, _WRONG = "#00705a", "#c43c00"  # bluish green and vermilion, darkened from Okabe & Ito until they read as text
+_ERRORS = ("#ffffff", "#fbd9bd", "#f0955a", "#c43c00", "#6d1a00")  # lightness falls steadily
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "text.color": _INK,
+    "text.parse_math": False,  # a class name may hold a $
+    "axes.labelcolor": _INK,
+    "axes.titlesize": 12,
+}
+_FIGURES_UP_TO, _NAMES_UP_TO = 30, 80  # classes; beyond, what would be written in or beside the cells runs together
+_MARGIN, _TITLE = 0.06, 0.36  # of a picture's width: between pictures, and the two lines above each
+_LARGEST = 200  # pixels; pictures are thinned out down to this
+
+
+def draw_confusion(confusion: Counts, class_names: tuple[str, ...], path: Path) -> None:
+    """Counts and row shares side by side, PNG; the diagonal quiet, mistakes loud.
+
+    Args:
+        confusion: `(classes, classes)`, row = true class, column = predicted class.
+        class_names: By label.
+        path: The file to write.
+    """
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    side = min(max(0.52 * len(class_names), 4.2), 14)  # inches
+    with rc_context(STYLE):
+        figure = Figure(figsize=(2 * side + 1.6, side + 1.4), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        _draw_matrix(left, confusion.astype(np.float64), "{:.0f}", class_names)
+        left.set(title="Pictures", ylabel="True class")
+        _draw_matrix(right, 100 * normalized(confusion), "{:.1f}", class_names)
+        right.set(title="Percent of the true class")
+        save(figure, path)
+
+
+def _draw_matrix(axes: "Axes", values: Floats, pattern: str, class_names: tuple[str, ...]) -> None:
+    classes = len(class_names)
+    mistakes = np.where(np.eye(classes, dtype=bool), np.nan, values)
+    loudest = max(np.nanmax(mistakes, initial=0.0), 1e-9)
+    axes.imshow(mistakes, cmap=_error_colours(), vmin=0, vmax=loudest, interpolation="nearest")
+    axes.set_xlabel("Predicted class")
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0, labelsize=9 if classes <= _FIGURES_UP_TO else 6)
+    named = range(classes) if classes <= _NAMES_UP_TO else range(0)
+    labels = [shortened(class_names[label]) for label in named]
+    axes.set_xticks(list(named), labels, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(list(named), labels)
+    if classes <= _FIGURES_UP_TO:
+        _write_cells(axes, values, pattern, loudest)
+
+
+def _write_cells(axes: "Axes", values: Floats, pattern: str, loudest: float) -> None:
+    """The figure in each cell; zeros and undefined cells are a faint dot, so that what happened stands out."""
+    for (row, column), value in np.ndenumerate(values):
+        happened = value > 0
+        loud = row != column and value > 0.55 * loudest
+        colour = "white" if loud else _INK if happened and row != column else QUIET
+        text = pattern.format(value) if happened else "·"
+        axes.text(column, row, text, ha="center", va="center", size=8.5, color=colour)
+
+
+def _error_colours() -> "Colormap":
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("errors", _ERRORS).with_extremes(bad=_DIAGONAL)
+
+
+def choose(labels: NDArray[np.int32], probabilities: NDArray[np.float32], count: int) -> NDArray[np.int64]:
+    """The rows for the grid: half of them mistakes, the most confident first, then the first right ones.
+
+    Where there are too few of one kind, the other fills up; at most `count` rows, fewer where there are fewer pictures.
+    """
+    predicted = probabilities.argmax(axis=1)
+    wrong, right = np.flatnonzero(predicted != labels), np.flatnonzero(predicted == labels)
+    wrong = wrong[np.argsort(-probabilities.max(axis=1)[wrong], kind="stable")]
+    mistakes = min(len(wrong), max(count // 2, count - len(right)))
+    return np.concatenate([wrong[:mistakes], right[: count - mistakes]])
+
+
+def draw_grid(
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int32],
+    probabilities: NDArray[np.float32],
+    class_names: tuple[str, ...],
+    path: Path,
+) -> None:
+    """Pictures, uint8 `(n, h, w, c)`, each under its predicted and its true class, PNG; green ✓ right, red ✗ wrong."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    columns = min(len(images), max(8, math.ceil(math.sqrt(len(images)))))
+    canvas, corners = mosaic(images, columns)
+    inches = 1.5 * columns / canvas.shape[1]  # per pixel of the canvas
+    with rc_context(STYLE):
+        figure = Figure(figsize=(canvas.shape[1] * inches, canvas.shape[0] * inches))
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set_axis_off()
+        axes.imshow(canvas, interpolation="nearest", aspect="auto", extent=(0, canvas.shape[1], canvas.shape[0], 0))
+        for corner, label, answer in zip(corners, labels.tolist(), probabilities, strict=True):
+            _caption(axes, corner, canvas.shape[1] / columns, class_names, label, answer)
+        save(figure, path)
+
+
+def _caption(
+    axes: "Axes",
+    corner: tuple[int, int],
+    width: float,
+    class_names: tuple[str, ...],
+    label: int,
+    answer: NDArray[np.float32],
+) -> None:
+    """The two lines above the picture whose upper left pixel is `corner` (row, column)."""
+    predicted = int(answer.argmax())
+    sign, colour = ("✓", _RIGHT) if predicted == label else ("✗", _WRONG)
+    row, column = corner
+    said = f"{sign} Pred: {shortened(class_names[predicted], 12)}"
+    axes.text(column, row - 0.19 * width, said, size=8.5, weight="bold", color=colour, va="bottom")
+    axes.text(column, row - 0.05 * width, f"True: {shortened(class_names[label], 15)}", size=8.5, va="bottom")
+
+
+def mosaic(images: NDArray[np.uint8], columns: int) -> tuple[NDArray[np.uint8], list[tuple[int, int]]]:
+    """All pictures on one white canvas: 400 pictures cost one image to draw, not 400 axes.
+
+    Returns:
+        uint8 `(height, width, 3)`, and the row and column of each picture's upper left pixel.
+    """
+    step = math.ceil(max(images.shape[1:3]) / _LARGEST)
+    images = images[:, ::step, ::step]
+    height, width = images.shape[1:3]
+    margin, title = max(1, round(_MARGIN * width)), math.ceil(_TITLE * width)
+    rows = math.ceil(len(images) / columns)
+    canvas = np.full((rows * (height + title + margin), columns * (width + 2 * margin), 3), 255, np.uint8)
+    corners = []
+    for place, image in enumerate(images):
+        row = place // columns * (height + title + margin) + title
+        column = place % columns * (width + 2 * margin) + margin
+        canvas[row : row + height, column : column + width] = image if image.shape[2] == 3 else image[:, :, :1]
+        corners.append((row, column))
+    return canvas, corners
+
+
+def shortened(name: str, most: int = 20) -> str:
+    """`name` in at most `most` characters."""
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+
+def save(figure: "Figure", path: Path) -> None:
+    """Writes `figure` as PNG, the same bytes for the same figure."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a name in another script is drawn as boxes
+        figure.savefig(path, dpi=_DPI, format="png", facecolor="white", metadata={"Software": None})

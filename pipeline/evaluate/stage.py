@@ -1,0 +1,78 @@
+"""evaluate: models/model.keras on the test split → tables, pictures and a page in reports/, and metrics on the MLflow run."""
+
+from pipeline import dataset, provenance, tracking
+from pipeline.dataset import Description
+from pipeline.errors import EvaluationError
+from pipeline.evaluate import curves, figures, metrics, predict, report, summary, tables
+from pipeline.evaluate.evaluation import Evaluation
+from pipeline.params import EvaluateParams
+from pipeline.provenance import TrainingRecord
+from pipeline.workspace import Workspace, replacing
+
+
+def run(params: EvaluateParams, workspace: Workspace) -> None:
+    """Evaluates, publishes to the MLflow run of the training, and prints a summary.
+
+    Raises:
+        MissingInputError: there is no data set or no model yet.
+        EvaluationError: model and data do not fit each other, or the answers are not probabilities.
+        TrackingError: the tracking store cannot be used as asked; the files are written all the same.
+    """
+    evaluation = evaluate(params, workspace)
+    summary.show(evaluation, workspace)
+    published = [
+        workspace.report,
+        workspace.confusion_png,
+        workspace.predictions_png,
+        workspace.curves_png,
+        workspace.metrics,
+        workspace.per_class,
+        workspace.confusion_csv,
+        workspace.confusion_normalized_csv,
+        workspace.predictions,
+    ]
+    tracking.publish(workspace, tables.tracked(evaluation), published, "evaluation")
+
+
+def evaluate(params: EvaluateParams, workspace: Workspace) -> Evaluation:
+    """Scores the model on the test split and writes every file of this stage; tracking is left alone.
+
+    Raises:
+        MissingInputError: there is no data set or no model yet.
+        EvaluationError: model and data do not fit each other, or the answers are not probabilities; nothing is written.
+    """
+    data = dataset.read(workspace.need(workspace.dataset, "ingest"))
+    path = workspace.need(workspace.model, "train")
+    training = provenance.read_training(workspace.need(workspace.training, "train"))
+    _check_belongs(training, data.description)
+    history = curves.read(workspace.need(workspace.history, "train"))
+    tables.check_names(data.description.class_names)
+    model = predict.load(path, data.description)
+    answers = predict.predict(model, data.test.images, params.batch_size)
+    scores = metrics.score(data.test.labels, answers.probabilities, params.calibration_bins)
+    evaluation = Evaluation(data, training, answers, scores)
+    tables.write(evaluation, workspace)
+    _draw(evaluation, params.grid_pictures, workspace)
+    with replacing(workspace.curves_png) as aside:
+        curves.draw(history, aside)
+    report.write(evaluation, workspace)
+    return evaluation
+
+
+def _check_belongs(training: TrainingRecord, description: Description) -> None:
+    """A model is judged on the test split of the data it was trained on: another split may hold its training pictures."""
+    if training.dataset_digest != description.digest:
+        raise EvaluationError(
+            f"the model was trained on other data ({training.dataset_name} {training.dataset_digest[:12]}) than data/dataset "
+            f"holds ({description.name} {description.digest[:12]}): run `dvc repro train`"
+        )
+
+
+def _draw(evaluation: Evaluation, pictures: int, workspace: Workspace) -> None:
+    names, probabilities = evaluation.class_names, evaluation.answers.probabilities
+    with replacing(workspace.confusion_png) as aside:
+        figures.draw_confusion(evaluation.scores.confusion, names, aside)
+    rows = figures.choose(evaluation.labels, probabilities, pictures)
+    test = evaluation.data.test
+    with replacing(workspace.predictions_png) as aside:
+        figures.draw_grid(test.images[rows], test.labels[rows], probabilities[rows], names, aside)

@@ -1,0 +1,129 @@
+"""The evaluation as files for machines: metrics.json, CSV tables, the predictions; and the metrics that MLflow shows.
+
+An undefined figure (0/0) is an empty cell, and is left out of metrics.json and MLflow: every number there is finite.
+"""
+
+import json
+import math
+import re
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.errors import EvaluationError
+from pipeline.evaluate import metrics
+from pipeline.evaluate.evaluation import Evaluation
+from pipeline.workspace import Workspace, replacing
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_PREDICTION_COLUMNS = ("source_index", "label", "predicted")
+
+
+def check_names(class_names: tuple[str, ...]) -> None:
+    """Makes sure that each class can be a column of predictions.parquet.
+
+    Raises:
+        EvaluationError: two classes share a name, or one is named like a column that is there anyway.
+    """
+    taken = set(_PREDICTION_COLUMNS)
+    for name in class_names:
+        if name in taken:
+            raise EvaluationError(
+                f"the class name {name!r} is already a column of predictions.parquet: rename the class, then `dvc repro`"
+            )
+        taken.add(name)
+
+
+def write(evaluation: Evaluation, workspace: Workspace) -> None:
+    """Writes every table of the workspace's evaluation."""
+    names, confusion = evaluation.class_names, evaluation.scores.confusion
+    _write_csv(_square(confusion, names), workspace.confusion_csv)
+    _write_csv(_square(metrics.normalized(confusion), names), workspace.confusion_normalized_csv)
+    _write_csv(_per_class(evaluation), workspace.per_class)
+    _write_csv(_pairs(evaluation), workspace.confusion_pairs)
+    with replacing(workspace.predictions) as aside:
+        _predictions(evaluation).to_parquet(aside, engine="pyarrow", compression="zstd", index=False)
+    with replacing(workspace.metrics) as aside:
+        aside.write_text(json.dumps(headline(evaluation), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def headline(evaluation: Evaluation) -> dict[str, float]:
+    """What metrics.json says: figures for the whole test split."""
+    scores = evaluation.scores
+    return {
+        "accuracy": scores.accuracy,
+        "log_loss": scores.log_loss,
+        "macro_f1": scores.macro_f1,
+        "calibration_error": scores.calibration_error,
+        "weakest_class_recall": float(scores.per_class.recall[scores.weakest]),
+        "test_pictures": len(evaluation.labels),
+        "images_per_second": round(evaluation.answers.images_per_second),
+    }
+
+
+def tracked(evaluation: Evaluation) -> dict[str, float]:
+    """The metrics for MLflow, `test/…`, which makes chart sections of `a/b` names; all but the machine's speed."""
+    figures = headline(evaluation)
+    names = ("accuracy", "log_loss", "macro_f1", "calibration_error", "weakest_class_recall")
+    return {f"test/{name}": figures[name] for name in names} | dict(_tracked_per_class(evaluation))
+
+
+def _tracked_per_class(evaluation: Evaluation) -> Iterator[tuple[str, float]]:
+    per_class = evaluation.scores.per_class
+    figures = {"recall": per_class.recall, "precision": per_class.precision, "f1": per_class.f1}
+    for name, values in figures.items():
+        for slug, value in zip(slugs(evaluation.class_names), values.tolist(), strict=True):
+            if math.isfinite(value):
+                yield f"test/{name}/{slug}", value
+
+
+def slugs(class_names: tuple[str, ...]) -> list[str]:
+    """A name of `a-z 0-9 -` for each class: MLflow refuses `( ) , ' & + %` in metric names.
+
+    Where that leaves two classes with the same name, or one with none, each gets its label in front.
+    """
+    plain = [unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower() for name in class_names]
+    found = [re.sub("[^a-z0-9]+", "-", name).strip("-") for name in plain]
+    if len(set(found)) == len(found) and all(found):
+        return found
+    return [f"{label}-{slug}".strip("-") for label, slug in enumerate(found)]
+
+
+def _square(matrix: metrics.Counts | metrics.Floats, names: tuple[str, ...]) -> "pd.DataFrame":
+    """Rows true, columns predicted."""
+    import pandas as pd
+
+    return pd.DataFrame(matrix, columns=list(names)).set_axis(pd.Index(names, name="true"), axis=0).reset_index()
+
+
+def _per_class(evaluation: Evaluation) -> "pd.DataFrame":
+    import pandas as pd
+
+    return pd.DataFrame({"class": evaluation.class_names, **vars(evaluation.scores.per_class)})
+
+
+def _pairs(evaluation: Evaluation) -> "pd.DataFrame":
+    """One row per test picture: what it is and what it was called."""
+    import pandas as pd
+
+    names = np.array(evaluation.class_names, dtype=object)
+    return pd.DataFrame({"actual": names[evaluation.labels], "predicted": names[evaluation.predicted]})
+
+
+def _predictions(evaluation: Evaluation) -> "pd.DataFrame":
+    """One row per test picture: int32 source_index, label and predicted; one float32 probability per class."""
+    import pandas as pd
+
+    known = (evaluation.data.test.source_index, evaluation.labels, evaluation.predicted)
+    frame = pd.DataFrame(dict(zip(_PREDICTION_COLUMNS, map(np.asarray, known), strict=True)))
+    return frame.join(pd.DataFrame(evaluation.answers.probabilities, columns=list(evaluation.class_names)))
+
+
+def _write_csv(frame: "pd.DataFrame", path: Path) -> None:
+    with replacing(path) as aside:
+        frame.to_csv(aside, index=False, lineterminator="\n")

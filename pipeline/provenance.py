@@ -1,0 +1,157 @@
+"""How a model came about: what determined it (code, data, params, environment), and the digest that identifies it.
+
+`models/training.json` holds a TrainingRecord. It travels with the model, so that whatever the tracking store lost can be
+published again from it; therefore it never holds an MLflow id, which would mean nothing on another machine.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import PipelineError
+from pipeline.workspace import Workspace, replacing
+
+Value = str | int | float | bool
+MAX_DIFF_BYTES = 1_000_000
+_PACKAGES = ("tensorflow", "keras", "numpy", "mlflow", "dvc", "pandas", "scikit-learn", "great-expectations")
+
+
+@dataclass(frozen=True)
+class GitState:
+    """The code at the start of a training; all None or empty where there is no git."""
+
+    commit: str | None
+    branch: str | None
+    dirty: bool
+    diff: str  # `git diff HEAD`, at most MAX_DIFF_BYTES
+    untracked: tuple[str, ...]  # files that the diff cannot show
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlan:
+    """A training before its first epoch: all that determines its result."""
+
+    training_id: str
+    dataset_name: str
+    dataset_digest: str
+    image_shape: tuple[int, int, int]  # height, width, channels, in pixels
+    class_names: tuple[str, ...]
+    architecture: str
+    parameters: int  # trainable weights
+    params: Mapping[str, Mapping[str, Value]]  # section → key → value, of every stage up to train
+    threads: int  # CPU threads that really run
+    started_ms: int  # Unix time
+    git: GitState
+    environment: Mapping[str, str]
+    model_summary: str
+
+    @property
+    def model_name(self) -> str:
+        """The name of the registered model: one per data set, so that a digits model never meets a fashion one."""
+        return f"{self.dataset_name}-classifier"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRecord(TrainingPlan):
+    """A finished training: what models/training.json says."""
+
+    weights_digest: str
+    finished_ms: int  # Unix time
+    fit_seconds: float
+
+
+def write_training(path: Path, record: TrainingRecord) -> None:
+    """Writes `record` as JSON."""
+    with replacing(path) as aside:
+        aside.write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
+
+
+def read_training(path: Path) -> TrainingRecord:
+    """The record in `path`.
+
+    Raises:
+        PipelineError: the file is not what `write_training` makes.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        git = content.pop("git")
+        untracked = tuple(git.pop("untracked"))
+        for name in ("class_names", "image_shape"):
+            content[name] = tuple(content[name])
+        return TrainingRecord(git=GitState(untracked=untracked, **git), **content)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise PipelineError(f"{path} is not what train writes ({error}): run `dvc repro -f train`") from None
+
+
+def weights_digest(weights: Iterable[tuple[str, NDArray[Any]]]) -> str:
+    """SHA-256 over each weight's path, dtype, shape and bytes, in the order given; the identity of a model.
+
+    Files are no identity: a `.keras` file carries its date.
+    """
+    digest = hashlib.sha256()
+    for path, array in weights:
+        digest.update(f"{path} {array.dtype} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def git_state(root: Path) -> GitState:
+    """The commit, branch and uncommitted changes of the checkout at `root`."""
+    commit = _git(root, "rev-parse", "HEAD")
+    if commit is None:
+        return GitState(None, None, False, "", ())
+    ours = ("--", ".", ":(exclude)dvc.lock")  # written by every repro, so it says nothing about the code
+    diff = _git(root, "diff", "HEAD", "--no-color", "--no-ext-diff", *ours) or ""
+    if len(diff.encode()) > MAX_DIFF_BYTES:
+        diff = diff.encode()[:MAX_DIFF_BYTES].decode(errors="ignore") + "\n… cut here: commit before training\n"
+    untracked = (_git(root, "ls-files", "--others", "--exclude-standard", *ours) or "").splitlines()
+    branch = _git(root, "rev-parse", "--abbrev-ref", "HEAD")
+    return GitState(commit.strip(), (branch or "").strip() or None, bool(diff or untracked), diff, tuple(untracked))
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, errors="replace", check=True)
+    except (OSError, subprocess.CalledProcessError):  # no git, no repository, no commit yet, or somebody else's checkout
+        return None
+    return done.stdout
+
+
+def environment() -> Mapping[str, str]:
+    """Python, operating system, processor and the versions of the libraries that shape the result."""
+    from importlib.metadata import version
+
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": str(os.cpu_count()),
+        **{package: version(package) for package in _PACKAGES},
+    }
+
+
+def _processor() -> str:
+    """The processor's name; `platform.processor()` is empty on most Linux machines."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def params_up_to_train(workspace: Workspace) -> Mapping[str, Mapping[str, Value]]:
+    """The sections of params.yaml that shape a trained model."""
+    from pipeline import params
+
+    loaded = params.load(workspace.params)
+    return {name: getattr(loaded, name).model_dump() for name in ("ingest", "validate", "train")}

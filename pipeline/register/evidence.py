@@ -1,0 +1,43 @@
+"""What evaluate and train wrote about a model, read for the gate and the model card."""
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipeline import provenance
+from pipeline.errors import RegistryError
+from pipeline.provenance import TrainingRecord
+from pipeline.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A training and how its model did on the test set."""
+
+    training: TrainingRecord
+    metrics: Mapping[str, float]  # as in metrics.json
+    recalls: Mapping[str, float]  # class name → recall, NaN where the test split has no such picture
+
+
+def read(workspace: Workspace) -> Evidence:
+    """The evidence in models/ and reports/.
+
+    Raises:
+        MissingInputError: a stage before has not run.
+        RegistryError: a file is not what evaluate writes.
+    """
+    training = provenance.read_training(workspace.need(workspace.training, "train"))
+    metrics_path = workspace.need(workspace.metrics, "evaluate")
+    per_class = workspace.need(workspace.per_class, "evaluate")
+    try:
+        metrics = json.loads(metrics_path.read_text(encoding="utf-8"))
+        with per_class.open(encoding="utf-8", newline="") as file:
+            recalls = {row["class"]: float(row["recall"] or "nan") for row in csv.DictReader(file)}
+        known = {name: float(metrics[name]) for name in ("accuracy", "calibration_error", "macro_f1", "log_loss")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise RegistryError(
+            f"{workspace.shown(metrics_path)} or {workspace.shown(per_class)} is not what evaluate writes ({error!r}): "
+            "run `dvc repro -f evaluate`"
+        ) from None
+    return Evidence(training, known, recalls)

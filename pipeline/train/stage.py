@@ -1,0 +1,91 @@
+"""train: data/dataset → models/model.keras, models/training.json, reports/history.csv and one MLflow run."""
+
+import io
+import json
+import time
+import uuid
+from typing import Any
+
+from pipeline import dataset, provenance, tracking
+from pipeline.dataset import Dataset
+from pipeline.errors import MissingInputError
+from pipeline.params import TrainParams
+from pipeline.provenance import TrainingPlan, TrainingRecord
+from pipeline.train import architectures, machine, model_file
+from pipeline.train.fit import Row, fit, write_history
+from pipeline.workspace import Workspace, replacing
+
+
+def run(params: TrainParams, workspace: Workspace) -> None:
+    """Trains on the validated data set.
+
+    Raises:
+        MissingInputError: the data set is missing or has not passed validation.
+        TrainingError: training cannot start or diverged.
+    """
+    data = _validated_data(workspace)
+    threads = machine.prepare(params)
+    model = architectures.build(params, data.description.image_shape, data.description.classes)
+    plan = _plan(model, data, threads, workspace)
+    print(
+        f"{params.architecture}: {plan.parameters:,} parameters · {len(data.train):,} pictures · "
+        f"{params.epochs} epochs of batch {params.batch_size} · {threads} threads",
+        flush=True,
+    )
+    with tracking.LiveRun(workspace, plan) as live:
+        start = time.perf_counter()
+        rows = fit(model, data, params, live.log_epoch)
+        seconds = time.perf_counter() - start
+        record = _write(model, params, plan, rows, seconds, workspace)
+        live.finish(record)
+    print(f"trained in {seconds:,.1f} s · {workspace.shown(workspace.model)} · weights {record.weights_digest[:12]}")
+
+
+def _validated_data(workspace: Workspace) -> Dataset:
+    data = dataset.read(workspace.need(workspace.dataset, "ingest"))
+    passed = json.loads(workspace.need(workspace.validated, "validate").read_text(encoding="utf-8"))
+    if passed["dataset_digest"] != data.description.digest:
+        raise MissingInputError(f"{workspace.shown(workspace.validated)} speaks of other data: run `dvc repro validate`")
+    return data
+
+
+def _plan(model: Any, data: Dataset, threads: int, workspace: Workspace) -> TrainingPlan:
+    summary = io.StringIO()
+    model.summary(print_fn=lambda line: print(line, file=summary))
+    params = provenance.params_up_to_train(workspace)
+    return TrainingPlan(
+        training_id=str(uuid.uuid4()),
+        dataset_name=data.description.name,
+        dataset_digest=data.description.digest,
+        image_shape=data.description.image_shape,
+        class_names=data.description.class_names,
+        architecture=str(params["train"]["architecture"]),
+        parameters=sum(int(weight.value.shape.num_elements()) for weight in model.trainable_weights),
+        params=params,
+        threads=threads,
+        started_ms=time.time_ns() // 1_000_000,
+        git=provenance.git_state(workspace.root),
+        environment=provenance.environment(),
+        model_summary=summary.getvalue(),
+    )
+
+
+def _write(
+    model: Any, params: TrainParams, plan: TrainingPlan, rows: list[Row], seconds: float, workspace: Workspace
+) -> TrainingRecord:
+    """Writes the outputs; training.json comes last, so that it never speaks of a model that is not there."""
+    bare = architectures.build(params, plan.image_shape, len(plan.class_names))  # without the optimizer's state: a third
+    bare.set_weights(model.get_weights())
+    with replacing(workspace.model) as aside:
+        model_file.save(bare, aside)
+    with replacing(workspace.history) as aside:
+        write_history(aside, rows)
+    weights = [(weight.path, weight.numpy()) for weight in bare.weights]
+    record = TrainingRecord(
+        **vars(plan),
+        weights_digest=provenance.weights_digest(weights),
+        finished_ms=time.time_ns() // 1_000_000,
+        fit_seconds=round(seconds, 3),
+    )
+    provenance.write_training(workspace.training, record)
+    return record

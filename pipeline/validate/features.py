@@ -1,0 +1,111 @@
+"""One row per picture: where it lies, what it is called, and what its pixels say.
+
+Read in chunks of the memory-mapped arrays with integer sums, so that memory stays flat and the figures are exact.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.dataset import Dataset, Split, SplitName
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = {
+    "split": "str",
+    "row": "int32",  # in the split's arrays
+    "source_index": "int32",
+    "label": "int32",
+    "class_name": "str",  # empty where the label is no class
+    "height": "int32",  # pixels
+    "width": "int32",
+    "channels": "int32",
+    "dtype": "str",
+    "pixel_min": "int32",  # grey levels, 0-255, as all that follow
+    "pixel_max": "int32",
+    "pixel_mean": "float64",
+    "contrast": "float64",  # standard deviation within the picture
+    "fill": "float64",  # share of pixels above FILL_LEVEL
+    "digest": "str",  # of the pixels
+    "also_in": "str",  # other splits with a picture of the same pixels; missing where there is none
+}
+"""Column → pandas type of the frame that `table` returns."""
+
+FILL_LEVEL = 25  # grey levels: a tenth of the range, above what resizing leaves around a stroke
+_CHUNK_BYTES = 4 * 2**20
+_DIGEST_BYTES = 8  # 64 bits: among 1,000,000 different pictures, a chance of 3e-8 that two look equal
+
+
+def table(data: Dataset) -> "pd.DataFrame":
+    """The features of every picture of the three splits, in their order.
+
+    Returns:
+        A frame with the columns and types of `COLUMNS`, one row per picture.
+    """
+    import pandas as pd
+
+    frames = [_of_split(name, split, data.description.class_names) for name, split in data.splits().items()]
+    frame = pd.concat(frames, ignore_index=True)
+    frame["also_in"] = _other_splits(frame)
+    return frame.astype(COLUMNS)
+
+
+def _of_split(name: SplitName, split: Split, class_names: tuple[str, ...]) -> "pd.DataFrame":
+    import pandas as pd
+
+    count, height, width, channels = split.images.shape
+    known = (split.labels >= 0) & (split.labels < len(class_names))
+    names = np.array([*class_names, ""], dtype=object)
+    frame = pd.DataFrame({"row": np.arange(count), "source_index": split.source_index, "label": split.labels})
+    frame = frame.assign(split=name, height=height, width=width, channels=channels, dtype=str(split.images.dtype))
+    frame["class_name"] = names[np.where(known, split.labels, len(class_names))]
+    return frame.assign(**_of_pixels(split.images))[[column for column in COLUMNS if column != "also_in"]]
+
+
+def _of_pixels(images: NDArray[np.uint8]) -> dict[str, NDArray[np.generic]]:
+    """What `_of_chunk` says of each picture of `images`, uint8 `(n, h, w, c)`."""
+    parts = [_of_chunk(chunk) for chunk in _chunks(images)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _chunks(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+    """Copies of a few rows at a time, uint8 `(k, h * w * c)`."""
+    pixels = int(np.prod(images.shape[1:]))
+    step = max(1, _CHUNK_BYTES // pixels)
+    for start in range(0, len(images), step):
+        yield np.ascontiguousarray(images[start : start + step]).reshape(-1, pixels)
+
+
+def _of_chunk(chunk: NDArray[np.uint8]) -> dict[str, NDArray[np.generic]]:
+    """The pixel columns, each `(k,)`, of pictures in rows, uint8 `(k, h * w * c)`."""
+    pixels = chunk.shape[1]
+    total = chunk.sum(axis=1, dtype=np.uint64)
+    squares = np.multiply(chunk, chunk, dtype=np.uint16).sum(axis=1, dtype=np.uint64)  # 255² fits 16 bits
+    variance = (pixels * squares - total**2) / pixels**2  # the difference is exact, so never below zero
+    digests = [hashlib.blake2b(picture, digest_size=_DIGEST_BYTES).hexdigest() for picture in chunk]
+    return {
+        "pixel_min": chunk.min(axis=1),
+        "pixel_max": chunk.max(axis=1),
+        "pixel_mean": total / pixels,
+        "contrast": np.sqrt(variance),
+        "fill": (chunk > FILL_LEVEL).sum(axis=1) / pixels,
+        "digest": np.array(digests, dtype=object),
+    }
+
+
+def _other_splits(frame: "pd.DataFrame") -> "pd.Series[str]":
+    """Per row: the other splits that hold a picture of the same pixels, joined by a comma; missing where there is none."""
+    import pandas as pd
+
+    repeated = frame.loc[frame["digest"].duplicated(keep=False), ["digest", "split"]]
+    holders: defaultdict[str, set[str]] = defaultdict(set)
+    for digest, split in zip(repeated["digest"], repeated["split"], strict=True):
+        holders[digest].add(split)
+    others = [holders[digest] - {split} for digest, split in zip(repeated["digest"], repeated["split"], strict=True)]
+    found = pd.Series([", ".join(sorted(names)) or None for names in others], index=repeated.index, dtype="str")
+    return found.reindex(frame.index)

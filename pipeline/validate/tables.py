@@ -1,0 +1,58 @@
+"""The frames that expectations look at: the pictures themselves, and what sums them up by column, class and split."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from pipeline.dataset import SPLITS
+from pipeline.validate.features import COLUMNS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TableName = Literal["columns", "pictures", "classes", "splits"]
+
+
+def build(features: "pd.DataFrame", class_names: tuple[str, ...]) -> "Mapping[TableName, pd.DataFrame]":
+    """The tables over `features`; a column that it lacks leaves the figures made of it missing.
+
+    Returns:
+        columns   one row per declared column: column, type (missing where the column is), declared
+        pictures  `features` itself
+        classes   one row per split and class: split, class_name, images, images_if_any (missing where there are none)
+        splits    one row per split: split, images, class_imbalance, pixel_mean, pixel_std, pixel_span (grey levels)
+    """
+    complete = features.reindex(columns=list(COLUMNS))
+    classes = _classes(complete, class_names)
+    return {"columns": _columns(features), "pictures": features, "classes": classes, "splits": _splits(complete, classes)}
+
+
+def _columns(features: "pd.DataFrame") -> "pd.DataFrame":
+    import pandas as pd
+
+    found = {column: str(dtype) for column, dtype in features.dtypes.items()}
+    types = pd.Series([found.get(column) for column in COLUMNS], dtype="str")
+    return pd.DataFrame({"column": list(COLUMNS), "type": types, "declared": list(COLUMNS.values())})
+
+
+def _classes(features: "pd.DataFrame", class_names: tuple[str, ...]) -> "pd.DataFrame":
+    import pandas as pd
+
+    rows = pd.MultiIndex.from_product([SPLITS, range(len(class_names))], names=["split", "label"])
+    counts = features.groupby(["split", "label"]).size().reindex(rows, fill_value=0)
+    frame = counts.rename("images").reset_index()
+    present = frame["images"].where(frame["images"] > 0)
+    return frame.assign(class_name=[class_names[label] for label in frame["label"]], images_if_any=present)
+
+
+def _splits(features: "pd.DataFrame", classes: "pd.DataFrame") -> "pd.DataFrame":
+    """Mean and spread are over all pixels of a split: its pictures have one size, so their means and squares average."""
+    features = features.assign(square=features["contrast"] ** 2 + features["pixel_mean"] ** 2)
+    groups = features.groupby("split")
+    present = classes.groupby("split")["images_if_any"]
+    frame = groups.agg(images=("row", "size"), pixel_mean=("pixel_mean", "mean"), square=("square", "mean"))
+    frame["pixel_std"] = np.sqrt(frame["square"] - frame["pixel_mean"] ** 2)
+    frame["pixel_span"] = groups["pixel_max"].max() - groups["pixel_min"].min()
+    frame["class_imbalance"] = present.max() / present.min()
+    return frame.drop(columns="square").reindex(list(SPLITS)).rename_axis("split").reset_index()

@@ -1,0 +1,122 @@
+"""Fixtures for every folder of tests: a clean environment, a scratch checkout, and one that `dvc repro` built."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline import environment, params
+from pipeline.train import machine
+from pipeline.workspace import Workspace
+
+PROJECT = Path(__file__).parents[1]
+Shell = Callable[..., subprocess.CompletedProcess[str]]
+# What a person's shell may hold that would change what a test sees.
+_FOREIGN = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "DATASET_MIRROR", "DVC_ROOT", "DVC_STAGE")
+
+
+def pytest_configure() -> None:
+    """Quiets the libraries as the command line does."""
+    environment.prepare()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Where every program is installed on purpose, a skip would hide a broken installation."""
+    if report.skipped and os.environ.get("FORBID_SKIPS") and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in _FOREIGN:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _tensorflow_threads(request: pytest.FixtureRequest) -> None:
+    """TensorFlow takes a thread count only before its first use, whichever test that is."""
+    if any(item.path.parent.name in ("train", "evaluate") for item in request.session.items):
+        machine.prepare(params.load(PROJECT / "params.yaml").train)
+
+
+@pytest.fixture(scope="session")
+def fashion_mirror() -> Path:
+    """A folder that holds fashion-mnist/, for `DATASET_MIRROR`; the test is skipped where there is none."""
+    mirror = os.environ.get("DATASET_MIRROR", "")
+    if not mirror or not (Path(mirror) / "fashion-mnist").is_dir():
+        pytest.skip("needs the four Fashion-MNIST files: set DATASET_MIRROR to a folder that holds fashion-mnist/")
+    return Path(mirror).resolve()
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """An empty checkout: params.yaml and dvc.yaml, no outputs."""
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(PROJECT / name, tmp_path)
+    return Workspace(tmp_path, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def shell() -> Shell:
+    """Runs a command as a person would in a terminal: `shell("dvc", "repro", cwd=…, VARIABLE=…)`; captures what it prints."""
+    programs = Path(sys.executable).parent
+
+    def run(*command: str, cwd: Path, check: bool = True, **variables: str) -> subprocess.CompletedProcess[str]:
+        foreign = (*_FOREIGN, *environment.settings(), "FORCE_COLOR")
+        inherited = {name: value for name, value in os.environ.items() if name not in foreign}
+        path = f"{programs}{os.pathsep}{inherited['PATH']}"
+        done = subprocess.run(
+            command,
+            cwd=cwd,
+            env={**inherited, "PATH": path, "NO_COLOR": "1", **variables},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if check:
+            assert done.returncode == 0, f"{command} exited {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def new_clone(shell: Shell) -> Callable[[Path], Path]:
+    """Makes a git repository of the project's files as they are now, with no identity set, at the path given."""
+
+    def make(folder: Path) -> Path:
+        listed = shell("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=PROJECT).stdout
+        for name in filter(None, listed.split("\0")):
+            if (PROJECT / name).exists():  # else deleted, and not committed yet
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(PROJECT / name, folder / name)
+        shell("git", "init", "-q", "-b", "main", cwd=folder)
+        shell("git", "add", "-A", cwd=folder)
+        someone = ("-c", "user.name=somebody", "-c", "user.email=somebody@localhost")
+        shell("git", *someone, "commit", "-q", "-m", "as it is", cwd=folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory, new_clone: Callable[[Path], Path], shell: Shell) -> Path:
+    """A checkout in which `dvc repro` has run the whole graph on digits. Read it; to change it take `built_copy`."""
+    folder = new_clone(tmp_path_factory.mktemp("built") / "project")
+    params = folder / "params.yaml"
+    params.write_text(params.read_text().replace("dataset: fashion-mnist", "dataset: digits"))
+    shell("dvc", "repro", cwd=folder)
+    return folder
+
+
+@pytest.fixture
+def built_copy(built: Path, tmp_path: Path) -> Iterator[Path]:
+    """A copy of `built` that a test may change; its mlflow.db is left behind, because it holds absolute paths."""
+    folder = tmp_path / "project"
+    shutil.copytree(built, folder, ignore=shutil.ignore_patterns("mlflow.db*", "mlartifacts", ".cache", "__pycache__"))
+    yield folder
+    shutil.rmtree(folder)

@@ -1,0 +1,111 @@
+"""A small model that learned scikit-learn's digits, in a workspace of its own; and models that do not fit them."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline import dataset, provenance
+from pipeline.dataset import Split
+from pipeline.params import EvaluateParams
+from pipeline.provenance import GitState, TrainingRecord
+from pipeline.workspace import Workspace
+
+NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight, or 8", "<nine> & 'more'")
+BuildModel = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A workspace after train, and the way to swap its model."""
+
+    workspace: Workspace
+
+    def save(self, model: Any) -> None:
+        model.save(self.workspace.model)
+
+    def record(self, **changes: Any) -> None:
+        path = self.workspace.training
+        provenance.write_training(path, replace(provenance.read_training(path), **changes))
+
+
+@pytest.fixture(scope="session")
+def build_model() -> BuildModel:
+    """Makes a one-layer model from uint8 pictures; `bias` fixes its answers, `activation` what they are."""
+
+    def build(
+        shape: Sequence[int] = (8, 8, 1), classes: int = 10, activation: str = "softmax", bias: Sequence[float] | None = None
+    ) -> Any:
+        import keras
+
+        keras.utils.set_random_seed(1)
+        layers = [keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dense(classes, activation)]
+        model = keras.Sequential([keras.Input(tuple(shape), dtype="uint8"), *layers])
+        if bias is not None:
+            model.layers[-1].set_weights([np.zeros((int(np.prod(shape)), classes)), np.array(bias)])
+        return model
+
+    return build
+
+
+@pytest.fixture
+def params() -> EvaluateParams:
+    return EvaluateParams(batch_size=64, calibration_bins=10, grid_pictures=12)
+
+
+@pytest.fixture(scope="session")
+def learned(tmp_path_factory: pytest.TempPathFactory, build_model: BuildModel) -> Workspace:
+    """Digits and a model that learned them for a moment; read it, and copy it to change it."""
+    import keras
+    from sklearn.datasets import load_digits
+
+    root = tmp_path_factory.mktemp("learned")
+    workspace = Workspace(root, root)
+    digits = load_digits()
+    images = (digits.images * 15).astype(np.uint8)[..., None]
+    labels, index = digits.target.astype(np.int32), np.arange(len(images), dtype=np.int32)
+    parts = {"train": slice(0, 1200), "validation": slice(1200, 1400), "test": slice(1400, None)}
+    splits = {name: Split(images[part], labels[part], index[part]) for name, part in parts.items()}
+    workspace.dataset.mkdir(parents=True)
+    description = dataset.write(workspace.dataset, "digits", NAMES, splits, ())  # type: ignore[arg-type]
+    workspace.model.parent.mkdir()
+    model = build_model()
+    model.compile(keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy")
+    model.fit(images[:1200], labels[:1200], batch_size=32, epochs=5, verbose=0)
+    model.save(workspace.model)
+    provenance.write_training(workspace.training, _record(description))
+    workspace.history.parent.mkdir()
+    workspace.history.write_text("train/loss,validation/loss,train/accuracy,validation/accuracy\n1,2,0.5,0.4\n0.5,1,0.7,0.6\n")
+    return workspace
+
+
+@pytest.fixture
+def trained(learned: Workspace, tmp_path: Path) -> Trained:
+    """A copy of `learned` that a test may change."""
+    shutil.copytree(learned.root, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("reports"))
+    return Trained(Workspace(tmp_path, tmp_path))
+
+
+def _record(description: dataset.Description) -> TrainingRecord:
+    return TrainingRecord(
+        training_id="6f3c",
+        dataset_name=description.name,
+        dataset_digest=description.digest,
+        image_shape=description.image_shape,
+        class_names=description.class_names,
+        architecture="notebook",
+        parameters=650,
+        params={"train": {"epochs": 5}},
+        threads=2,
+        started_ms=1,
+        git=GitState("c0ffee", "main", True, "", ()),
+        environment={},
+        model_summary="",
+        weights_digest="ab" * 32,
+        finished_ms=2,
+        fit_seconds=0.001,
+    )

@@ -1,0 +1,121 @@
+"""Answers are those of the model, whatever the batch size; wrong models and wrong answers are refused in one line."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from pipeline import dataset
+from pipeline.errors import EvaluationError
+from pipeline.evaluate import predict
+from pipeline.workspace import Workspace
+
+BuildModel = Callable[..., Any]
+
+
+def answering(rows: list[list[float]]) -> Any:
+    """Stands in for a model whose answers are given: no real layer makes one bad row on purpose."""
+
+    class Output:
+        shape = (None, 3)
+
+    class Model:
+        outputs = (Output,)
+
+        def predict_on_batch(self, images: Any) -> Any:
+            return np.array(rows, np.float32)[images[:, 0, 0, 0]]
+
+    return Model()
+
+
+def numbered(count: int) -> Any:
+    """Pictures whose first pixel is their number."""
+    return np.arange(count, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 1), np.uint8)
+
+
+@pytest.mark.parametrize("batch_size", [1, 64, 397, 1000])
+def test_answers_do_not_depend_on_the_batch_size(learned: Workspace, batch_size: int) -> None:
+    import keras
+
+    data = dataset.read(learned.dataset)
+    model = predict.load(learned.model, data.description)
+    answers = predict.predict(model, data.test.images, batch_size)
+    expected = keras.saving.load_model(learned.model)(np.asarray(data.test.images)).numpy()
+    assert answers.probabilities.dtype == np.float32
+    assert answers.probabilities.shape == (397, 10)
+    assert_allclose(answers.probabilities, expected, atol=1e-6)
+    assert 0 < answers.images_per_second < np.inf
+
+
+def test_a_model_of_any_picture_size_fits(learned: Workspace, tmp_path: Any) -> None:
+    import keras
+
+    layers = [keras.Input((None, None, 1), dtype="uint8"), keras.layers.GlobalAveragePooling2D()]
+    keras.Sequential([*layers, keras.layers.Dense(10, "softmax")]).save(tmp_path / "any.keras")
+    data = dataset.read(learned.dataset)
+    model = predict.load(tmp_path / "any.keras", data.description)
+    assert predict.predict(model, data.test.images[:3], 2).probabilities.shape == (3, 10)
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        ({"shape": (9, 8, 1)}, "model.keras takes pictures of shape 9 × 8 × 1, digits has 8 × 8 × 1: run `dvc repro train`"),
+        ({"classes": 7}, "model.keras answers with 7 values, digits has 10 classes: run `dvc repro train`"),
+    ],
+)
+def test_a_model_for_other_data_is_refused(
+    learned: Workspace, tmp_path: Any, build_model: BuildModel, made: dict[str, Any], message: str
+) -> None:
+    build_model(**made).save(tmp_path / "model.keras")
+    with pytest.raises(EvaluationError, match=f"^{re.escape(message)}$"):
+        predict.load(tmp_path / "model.keras", dataset.describe(learned.dataset))
+
+
+@pytest.mark.parametrize("damage", ["garbage", "truncated", "bit-flipped"])
+def test_a_damaged_model_file_is_refused_in_one_line(learned: Workspace, tmp_path: Any, damage: str) -> None:
+    content = bytearray(learned.model.read_bytes())
+    if damage == "garbage":
+        content = bytearray(b"not a model")
+    elif damage == "truncated":
+        content = content[: len(content) // 2]
+    else:
+        content[len(content) // 2] ^= 0xFF
+    (tmp_path / "model.keras").write_bytes(content)
+    with pytest.raises(
+        EvaluationError, match=r"^model\.keras (is no Keras model|cannot be loaded).*: run `dvc repro -f train`$"
+    ):
+        predict.load(tmp_path / "model.keras", dataset.describe(learned.dataset))
+
+
+def test_the_first_answer_that_is_not_a_number_is_named() -> None:
+    model = answering([[1, 0, 0], [0, 1, 0], [np.nan, 0, 1], [np.inf, 0, 0]])
+    with pytest.raises(EvaluationError, match=r"test picture 2 \(2 of 4 alike\) is not a number"):
+        predict.predict(model, numbered(4), batch_size=3)
+
+
+@pytest.mark.parametrize("bad", [[0.6, 0.6, 0.0], [1.5, -0.5, 0.0], [0, 0, 0]])
+def test_the_first_answer_that_is_no_probability_is_named(bad: list[float]) -> None:
+    with pytest.raises(EvaluationError, match=r"test picture 1 \(1 of 3 alike\) is no list of probabilities .*softmax"):
+        predict.predict(answering([[1, 0, 0], bad, [0, 0, 1]]), numbered(3), batch_size=2)
+
+
+def test_a_model_without_softmax_is_refused(learned: Workspace, tmp_path: Any, build_model: BuildModel) -> None:
+    build_model(activation="linear", bias=[3.0] * 10).save(tmp_path / "model.keras")
+    data = dataset.read(learned.dataset)
+    model = predict.load(tmp_path / "model.keras", data.description)
+    with pytest.raises(EvaluationError, match=r"test picture 0 \(397 of 397 alike\) is no list of probabilities \(sum 30"):
+        predict.predict(model, data.test.images, 64)
+
+
+def test_an_empty_test_split_is_refused() -> None:
+    with pytest.raises(EvaluationError, match=r"the test split is empty: raise ingest\.test_fraction"):
+        predict.predict(answering([[1, 0, 0]]), numbered(0), batch_size=2)
+
+
+def test_rows_keep_their_order_over_batches() -> None:
+    rows = [[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0], [0.5, 0.5, 0], [0, 0.5, 0.5]]
+    assert_array_equal(predict.predict(answering(rows), numbered(5), batch_size=2).probabilities, rows)

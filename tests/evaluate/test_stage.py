@@ -1,0 +1,220 @@
+"""The whole stage on real digits and a real model: its files, how they agree, what it prints, what it refuses."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+
+from pipeline import tracking
+from pipeline.errors import EvaluationError, MissingInputError
+from pipeline.evaluate import stage, summary, tables
+from pipeline.evaluate.evaluation import Evaluation
+from pipeline.params import EvaluateParams
+from pipeline.workspace import Workspace
+
+NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight, or 8", "<nine> & 'more'"]
+
+
+class Trained(Protocol):
+    workspace: Workspace
+
+    def save(self, model: Any) -> None: ...
+    def record(self, **changes: Any) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def evaluated(learned: Workspace) -> tuple[Workspace, Evaluation]:
+    return learned, stage.evaluate(EvaluateParams(batch_size=64, calibration_bins=10, grid_pictures=12), learned)
+
+
+def read_csv(path: Path, **options: Any) -> pd.DataFrame:
+    frame: pd.DataFrame = pd.read_csv(path, encoding="utf-8", **options)
+    return frame
+
+
+def test_every_output_of_dvc_yaml_is_written_and_nothing_else(evaluated: tuple[Workspace, Evaluation]) -> None:
+    reports = evaluated[0].metrics.parent
+    assert sorted(path.name for path in reports.iterdir()) == [
+        "confusion_matrix.csv",
+        "confusion_matrix.png",
+        "confusion_matrix_normalized.csv",
+        "confusion_pairs.csv",
+        "metrics.json",
+        "per_class.csv",
+        "predictions.parquet",
+        "predictions.png",
+        "report.html",
+    ]
+
+
+def test_predictions_re_derive_the_metrics(evaluated: tuple[Workspace, Evaluation]) -> None:
+    import sklearn.metrics as reference
+
+    workspace, _ = evaluated
+    frame = pd.read_parquet(workspace.predictions)
+    assert list(frame.columns) == ["source_index", "label", "predicted", *NAMES]
+    assert frame["source_index"].tolist() == list(range(1400, 1797))
+    probabilities = frame[NAMES].to_numpy()
+    assert probabilities.dtype == np.float32
+    figures = json.loads(workspace.metrics.read_text())
+    assert figures["accuracy"] == pytest.approx((frame["label"] == frame["predicted"]).mean())
+    assert figures["accuracy"] > 0.8  # it learned something
+    assert figures["log_loss"] == pytest.approx(reference.log_loss(frame["label"], probabilities), rel=1e-5)
+    assert figures["macro_f1"] == pytest.approx(reference.f1_score(frame["label"], frame["predicted"], average="macro"))
+
+
+def test_metrics_are_flat_and_finite(evaluated: tuple[Workspace, Evaluation]) -> None:
+    figures = json.loads(evaluated[0].metrics.read_text())
+    assert list(figures) == [
+        "accuracy",
+        "log_loss",
+        "macro_f1",
+        "calibration_error",
+        "weakest_class_recall",
+        "test_pictures",
+        "images_per_second",
+    ]
+    assert np.isfinite(list(figures.values())).all()
+    assert figures["test_pictures"] == 397
+
+
+def test_tables_agree_with_each_other(evaluated: tuple[Workspace, Evaluation]) -> None:
+    workspace, _ = evaluated
+    counts = read_csv(workspace.confusion_csv, index_col="true")
+    shares = read_csv(workspace.confusion_normalized_csv, index_col="true")
+    per_class = read_csv(workspace.per_class, index_col="class")
+    pairs = read_csv(workspace.confusion_pairs)
+    assert list(counts.columns) == list(counts.index) == list(shares.columns) == list(per_class.index) == NAMES
+    assert counts.sum(axis=1).tolist() == per_class["support"].tolist()
+    assert_allclose(shares.to_numpy(), counts.to_numpy() / counts.sum(axis=1).to_numpy()[:, None])
+    assert_allclose(np.diagonal(shares), per_class["recall"])
+    crossed = pd.crosstab(pairs["actual"], pairs["predicted"]).reindex(index=NAMES, columns=NAMES, fill_value=0)
+    assert (crossed.to_numpy() == counts.to_numpy()).all()
+    assert per_class["recall"].min() == json.loads(workspace.metrics.read_text())["weakest_class_recall"]
+
+
+def test_report_holds_all_it_shows_and_escapes_names(evaluated: tuple[Workspace, Evaluation]) -> None:
+    workspace, evaluation = evaluated
+    html = workspace.report.read_text(encoding="utf-8")
+    sources = re.findall(r'(?:src|href|srcset|action)\s*=\s*"([^"]*)"', html)
+    assert len(sources) == 2
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+    assert not re.search(r"https?://|<script|@import|url\(", html)
+    assert "&lt;nine&gt; &amp; &#39;more&#39;" in html
+    assert "<nine>" not in html
+    for fact in (f"{100 * evaluation.scores.accuracy:.2f} %", "6f3c", "c0ffee", "ab" * 32, evaluation.data.description.digest):
+        assert fact in html
+
+
+def test_a_second_evaluation_gives_equal_files(trained: Trained, params: EvaluateParams) -> None:
+    contents = []
+    for _ in range(2):
+        stage.evaluate(params, trained.workspace)
+        reports = sorted(trained.workspace.metrics.parent.iterdir())
+        contents.append({path.name: path.read_bytes() for path in reports})
+    timed = {"metrics.json", "report.html"}  # they hold the images per second
+    assert {name for name in contents[0] if contents[0][name] != contents[1][name]} <= timed
+
+
+def test_a_class_never_predicted_is_left_empty(trained: Trained, params: EvaluateParams, build_model: Any) -> None:
+    trained.save(build_model(bias=[9.0] + [0.0] * 9))  # says zero whatever it sees
+    evaluation = stage.evaluate(params, trained.workspace)
+    lines = trained.workspace.per_class.read_text().splitlines()
+    assert lines[2].startswith("one,,0.0,0.0,")
+    tracked = tables.tracked(evaluation)
+    assert np.isfinite(list(tracked.values())).all()
+    assert "test/precision/one" not in tracked
+    assert tracked["test/recall/one"] == 0
+    assert ">–</td>" in trained.workspace.report.read_text(encoding="utf-8")
+
+
+def test_metric_names_are_those_of_mlflow(evaluated: tuple[Workspace, Evaluation]) -> None:
+    from mlflow.utils.validation import _validate_metric_name
+
+    tracked = tables.tracked(evaluated[1])
+    assert {"test/accuracy", "test/recall/eight-or-8", "test/f1/nine-more", "test/precision/zero"} <= set(tracked)
+    assert len(tracked) == 5 + 3 * 10
+    for name in tracked:
+        _validate_metric_name(name)
+
+
+@pytest.mark.parametrize(
+    ("names", "slugs"),
+    [
+        (("T-shirt/top", "Ankle boot", "Café (new)"), ["t-shirt-top", "ankle-boot", "cafe-new"]),
+        (("a b", "a-b", "c"), ["0-a-b", "1-a-b", "2-c"]),
+        (("猫", "犬"), ["0", "1"]),
+    ],
+)
+def test_slugs_are_unique_and_plain(names: tuple[str, ...], slugs: list[str]) -> None:
+    assert tables.slugs(names) == slugs
+
+
+@pytest.mark.parametrize("names", [("cat", "label"), ("cat", "cat")])
+def test_a_class_name_that_is_a_column_already_is_refused(names: tuple[str, ...]) -> None:
+    with pytest.raises(EvaluationError, match=f"the class name '{names[1]}' is already a column"):
+        tables.check_names(names)
+
+
+def test_a_model_of_other_data_is_refused_and_nothing_written(trained: Trained, params: EvaluateParams) -> None:
+    trained.record(dataset_digest="f" * 64)
+    with pytest.raises(EvaluationError, match=r"trained on other data \(digits ffffffffffff\).*`dvc repro train`"):
+        stage.evaluate(params, trained.workspace)
+    assert not trained.workspace.metrics.parent.exists()
+
+
+def test_answers_that_are_not_numbers_are_refused_and_nothing_written(
+    trained: Trained, params: EvaluateParams, build_model: Any
+) -> None:
+    trained.save(build_model(bias=[np.nan] * 10))
+    with pytest.raises(EvaluationError, match=r"test picture 0 \(397 of 397 alike\) is not a number"):
+        stage.evaluate(params, trained.workspace)
+    assert not trained.workspace.metrics.parent.exists()
+
+
+@pytest.mark.parametrize(
+    ("missing", "maker"), [("data/dataset", "ingest"), ("models/model.keras", "train"), ("models/training.json", "train")]
+)
+def test_a_missing_input_names_the_stage_that_makes_it(
+    trained: Trained, params: EvaluateParams, missing: str, maker: str
+) -> None:
+    path = trained.workspace.root / missing
+    path.rename(path.with_name("elsewhere"))
+    with pytest.raises(MissingInputError, match=f"^{missing} does not exist yet: the {maker} stage makes it"):
+        stage.evaluate(params, trained.workspace)
+
+
+def test_run_publishes_files_that_exist_and_prints_where_to_look(
+    trained: Trained, params: EvaluateParams, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    published: list[Any] = []
+    monkeypatch.setattr(tracking, "publish", lambda *arguments: published.append(arguments))
+    stage.run(params, trained.workspace)
+    ((workspace, metrics, artifacts, folder),) = published
+    assert workspace == trained.workspace
+    assert metrics["test/accuracy"] == json.loads(workspace.metrics.read_text())["accuracy"]
+    assert all(path.is_file() for path in artifacts)
+    assert folder == "evaluation"
+    assert "look at reports/report.html" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_summary_fits_the_terminal_and_names_the_weakest_class(
+    evaluated: tuple[Workspace, Evaluation], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int
+) -> None:
+    workspace, evaluation = evaluated
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("NO_COLOR", "1")
+    summary.show(evaluation, workspace)
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= width
+    assert "\x1b" not in printed
+    words = " ".join(printed.split())
+    assert f"weakest class: {NAMES[evaluation.scores.weakest]}, recall" in words
+    for name in NAMES:
+        assert name.split()[0] in words

@@ -1,0 +1,73 @@
+import gzip
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import SourceError
+from pipeline.ingest import idx
+
+IMAGES = bytes.fromhex("00000803 00000002 00000002 00000003 000102030405 fafbfcfdfeff")  # two pictures of 2×3 pixels
+LABELS = bytes.fromhex("00000801 00000002 0100")
+
+
+def packed(path: Path, content: bytes) -> Path:
+    path.write_bytes(gzip.compress(content, mtime=0))
+    return path
+
+
+def test_pictures_and_labels_are_read_byte_for_byte(tmp_path: Path) -> None:
+    images, labels = packed(tmp_path / "images.gz", IMAGES), packed(tmp_path / "labels.gz", LABELS)
+    pictures, numbers = idx.read_pictures(images, labels, classes=2)
+    assert (pictures.shape, pictures.dtype.name, numbers.dtype.name) == ((2, 2, 3, 1), "uint8", "int32")
+    assert pictures[..., 0].tolist() == [[[0, 1, 2], [3, 4, 5]], [[250, 251, 252], [253, 254, 255]]]
+    assert numbers.tolist() == [1, 0]
+
+
+WHOLE = gzip.compress(IMAGES, mtime=0)
+BAD = {
+    "cut in the middle": (WHOLE[:20], "is truncated: its gzip stream has no end"),
+    "cut in the checksum": (WHOLE[:-3], "is truncated: its gzip stream has no end"),
+    "no byte at all": (b"", r"starts with the bytes \(none\) instead of 00 00 08 03"),
+    "bit flip in the checksum": (WHOLE[:-8] + bytes([WHOLE[-8] ^ 1]) + WHOLE[-7:], r"is not an intact gzip file \(CRC"),
+    "bit flip in the data": (WHOLE[:11] + bytes([WHOLE[11] ^ 0x40]) + WHOLE[12:], "is not an intact gzip file"),
+    "not gzip": (IMAGES, r"is not an intact gzip file \(Not a gzipped file"),
+    "bytes after the gzip stream": (WHOLE + b"more", r"is not an intact gzip file \(Not a gzipped file"),
+    "labels, not pictures": (gzip.compress(LABELS), "starts with the bytes 00 00 08 01 instead of 00 00 08 03"),
+    "floats, not bytes": (gzip.compress(b"\0\0\x0d\3" + IMAGES[4:]), "starts with the bytes 00 00 0d 03 instead of"),
+    "first byte not zero": (gzip.compress(b"\1" + IMAGES[1:]), "starts with the bytes 01 00 08 03 instead of"),
+    "header cut": (gzip.compress(IMAGES[:10]), "ends inside its header, after 10 bytes"),
+    "one byte short": (gzip.compress(IMAGES[:-1]), "promises 2 × 2 × 3 = 12 bytes and holds only 11"),
+    "one byte more": (gzip.compress(IMAGES + b"\0"), "promises 2 × 2 × 3 = 12 bytes and holds more"),
+    "a second gzip stream": (WHOLE + gzip.compress(b"\0"), "promises 2 × 2 × 3 = 12 bytes and holds more"),
+    "header promises a fortune": (
+        gzip.compress(IMAGES[:4] + b"\xff" * 12 + b"\0"),
+        "promises 4,294,967,295 × .* and holds only 1",
+    ),
+    "no pictures": (gzip.compress(b"\0\0\x08\3" + bytes(12)), "is empty: its header says 0 × 0 × 0"),
+}
+
+
+@pytest.mark.parametrize(("content", "problem"), BAD.values(), ids=BAD)
+def test_file_that_is_not_exactly_idx_is_named_with_its_defect(tmp_path: Path, content: bytes, problem: str) -> None:
+    (tmp_path / "images.gz").write_bytes(content)
+    with pytest.raises(SourceError, match=rf"images\.gz {problem}") as raised:
+        idx.read(tmp_path / "images.gz", dimensions=3)
+    assert "\n" not in str(raised.value)
+
+
+def test_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"images\.gz cannot be read \(No such file or directory\)"):
+        idx.read(tmp_path / "images.gz", dimensions=3)
+
+
+@pytest.mark.parametrize(
+    ("labels", "problem"),
+    [
+        ("00000801 00000003 010000", r"images\.gz holds 2 pictures, but .*labels\.gz 3 labels"),
+        ("00000801 00000002 0109", r"labels\.gz: label 9 in row 1; the 2 classes are 0 … 1"),
+    ],
+)
+def test_labels_that_do_not_fit_the_pictures_are_refused(tmp_path: Path, labels: str, problem: str) -> None:
+    images, wrong = packed(tmp_path / "images.gz", IMAGES), packed(tmp_path / "labels.gz", bytes.fromhex(labels))
+    with pytest.raises(SourceError, match=problem):
+        idx.read_pictures(images, wrong, classes=2)

@@ -1,0 +1,166 @@
+import gzip
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from pipeline import dataset
+from pipeline.dataset import SPLITS, SourceFile
+from pipeline.errors import SourceError
+from pipeline.ingest import catalog, samples, stage
+from pipeline.ingest.catalog import IdxFiles
+from pipeline.params import IngestParams
+from pipeline.workspace import Workspace
+
+
+def wanted(**changed: object) -> IngestParams:
+    settings = {"dataset": "digits", "image_size": 28, "validation_fraction": 0.1, "test_fraction": 0.2, "seed": 42}
+    return IngestParams.model_validate({**settings, **changed})
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    monkeypatch.delenv("DATASET_MIRROR", raising=False)
+    return Workspace(tmp_path, tmp_path)
+
+
+@pytest.fixture
+def tiny_fashion(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> IdxFiles:
+    """Two classes of 2×2 pixels in hand-made IDX files under the name fashion-mnist: 20 training pictures, 4 for the test."""
+    images = {"train": b"\0\0\x08\3" + bytes.fromhex("00000014 00000002 00000002") + bytes(range(80))}
+    images["test"] = b"\0\0\x08\3" + bytes.fromhex("00000004 00000002 00000002") + bytes(range(100, 116))
+    labels = {"train": b"\0\0\x08\1" + bytes.fromhex("00000014") + b"\0\1" * 10, "test": b"\0\0\x08\1\0\0\0\4\1\0\1\0"}
+    files = []
+    workspace.downloads.mkdir(parents=True)
+    for split in ("train", "test"):
+        for kind, content in (("images", images[split]), ("labels", labels[split])):
+            packed = gzip.compress(content, mtime=0)
+            (workspace.downloads / f"{split}-{kind}.gz").write_bytes(packed)
+            files.append(SourceFile(f"{split}-{kind}.gz", len(packed), hashlib.sha256(packed).hexdigest()))
+    known = IdxFiles("fashion-mnist", ("cat", "dog"), files[0], files[1], files[2], files[3], urls=())
+    monkeypatch.setattr(catalog, "CATALOG", {"fashion-mnist": known})
+    return known
+
+
+def everything_in(workspace: Workspace) -> dict[str, bytes]:
+    folders = (workspace.dataset.parent, workspace.samples_png.parent)
+    paths = [path for folder in folders if folder.exists() for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(workspace.root)): path.read_bytes() for path in paths}
+
+
+def test_catalog_holds_what_params_allow() -> None:
+    assert set(catalog.CATALOG) == set(get_args(IngestParams.model_fields["dataset"].annotation))
+
+
+def test_unknown_data_set_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(SourceError, match=r"unknown data set 'mnist': ingest.dataset is one of fashion-mnist, digits$"):
+        catalog.find("mnist")
+
+
+def test_digits_are_split_per_class_and_resized(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    stage.run(wanted(), workspace)
+    data = dataset.read(workspace.dataset)
+    assert np.bincount(data.train.labels).tolist() == [128, 131, 128, 131, 131, 131, 131, 129, 125, 130]
+    assert np.bincount(data.validation.labels).tolist() == [14, 15, 14, 15, 14, 15, 14, 14, 14, 14]
+    assert np.bincount(data.test.labels).tolist() == [36, 36, 35, 37, 36, 36, 36, 36, 35, 36]
+    assert data.description.image_shape == (28, 28, 1)
+    assert data.description.class_names == ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+    assert [(source.name, source.bytes) for source in data.description.sources] == [("scikit-learn digits.csv.gz", 57523)]
+    first, second = capsys.readouterr().out.splitlines()
+    digest = data.description.digest[:8]
+    assert first == f"digits: 1,295 train · 143 validation · 359 test pictures, 28×28×1, 10 classes, digest {digest}…"
+    assert second == "from scikit-learn digits.csv.gz into data/dataset/; reports/samples.png shows some"
+
+
+def test_digits_in_their_own_size_are_only_brightened(workspace: Workspace) -> None:
+    stage.run(wanted(image_size=8), workspace)
+    original = load_digits()
+    for split in dataset.read(workspace.dataset).splits().values():
+        brightened = np.rint(original.images[split.source_index] * 15.9375)  # 0-16 becomes 0-255
+        assert np.array_equal(split.images[..., 0], brightened)
+        assert np.array_equal(split.labels, original.target[split.source_index])
+
+
+def test_equal_params_give_equal_bytes(workspace: Workspace) -> None:
+    stage.run(wanted(), workspace)
+    first = everything_in(workspace)
+    assert sorted(first) == sorted(
+        ["data/dataset/dataset.json", "reports/samples.png"]
+        + [f"data/dataset/{split}/{part}.npy" for split in SPLITS for part in ("images", "labels", "source_index")]
+    )
+    stage.run(wanted(), workspace)
+    assert everything_in(workspace) == first
+    stage.run(wanted(seed=43), workspace)
+    assert everything_in(workspace)["data/dataset/dataset.json"] != first["data/dataset/dataset.json"]
+
+
+def test_idx_files_keep_their_test_set(workspace: Workspace, tiny_fashion: IdxFiles) -> None:
+    stage.run(wanted(dataset="fashion-mnist", image_size=8), workspace)
+    data = dataset.read(workspace.dataset)
+    assert data.description.counts == {"train": 18, "validation": 2, "test": 4}
+    assert data.description.sources == tiny_fashion.files
+    assert data.test.labels.tolist() == [1, 0, 1, 0]
+    assert data.test.source_index.tolist() == [0, 1, 2, 3]
+    assert data.test.images[:, 0, 0, 0].tolist() == [100, 104, 108, 112]  # a corner stays what it was
+    assert data.train.images[:, 0, 0, 0].tolist() == (data.train.source_index * 4).tolist()
+
+
+def test_bad_source_leaves_no_data(workspace: Workspace, tiny_fashion: IdxFiles) -> None:
+    (workspace.downloads / tiny_fashion.test_labels.name).write_bytes(b"?")
+    before = everything_in(workspace)
+    with pytest.raises(SourceError, match=r"data/downloads/test-labels\.gz holds 1 bytes"):
+        stage.run(wanted(dataset="fashion-mnist"), workspace)
+    assert everything_in(workspace) == before
+
+
+def test_interruption_leaves_what_was_there_before(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    draw = samples.draw
+    for earlier_run in (False, True):
+        if earlier_run:
+            stage.run(wanted(), workspace)
+        before = everything_in(workspace)
+        monkeypatch.setattr(samples, "draw", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            stage.run(wanted(seed=43), workspace)
+        monkeypatch.setattr(samples, "draw", draw)
+        assert everything_in(workspace) == before
+        assert workspace.dataset.exists() == earlier_run
+
+
+def test_sample_grid_shows_twelve_training_pictures_of_each_class(workspace: Workspace) -> None:
+    stage.run(wanted(image_size=8), workspace)
+    train = dataset.read(workspace.dataset).train
+    with Image.open(workspace.samples_png) as grid:
+        pixels = np.asarray(grid.convert("L"))
+    zeros = train.images[train.labels == 0][..., 0]
+    for column, picture in ((0, zeros[0]), (11, zeros[-1])):
+        right = pixels.shape[1] - 40 - (11 - column) * 92  # margin, then cells of 84 pixels 8 apart
+        assert np.array_equal(pixels[40:124, right - 84 : right], np.asarray(Image.fromarray(picture).resize((84, 84), 0)))
+    assert pixels.shape[0] == 40 + 10 * 92 - 8 + 40
+
+
+def test_ingest_loads_no_heavy_library_it_does_not_use(workspace: Workspace) -> None:
+    code = f"""
+import sys
+from pathlib import Path
+from pipeline.ingest import stage
+from pipeline.params import IngestParams
+from pipeline.workspace import Workspace
+here = Path(sys.argv[1])
+early = {{"fsspec", "aiohttp", "PIL", "sklearn", "tqdm", "filelock"}} & set(sys.modules)
+assert not early, early
+stage.run(IngestParams.model_validate({wanted().model_dump()}), Workspace(here, here))
+heavy = {{"tensorflow", "keras", "mlflow", "matplotlib", "great_expectations", "fsspec", "aiohttp"}} & set(sys.modules)
+assert not heavy, heavy
+"""
+    checkout = Path(stage.__file__).parents[2]
+    subprocess.run([sys.executable, "-c", code, str(workspace.root)], check=True, timeout=60, cwd=checkout)

@@ -1,0 +1,99 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline import dataset
+from pipeline.dataset import SourceFile, Split
+from pipeline.errors import DatasetError
+
+
+def splits(value: int = 7) -> dict[dataset.SplitName, Split]:
+    def split(count: int) -> Split:
+        images = np.full((count, 2, 3, 1), value, np.uint8)
+        return Split(images, np.zeros(count, np.int32), np.arange(count, dtype=np.int32))
+
+    return {"train": split(4), "validation": split(2), "test": split(1)}
+
+
+def write(folder: Path, value: int = 7, names: tuple[str, ...] = ("a", "b")) -> dataset.Description:
+    folder.mkdir()
+    return dataset.write(folder, "toys", names, splits(value), (SourceFile("toys.gz", 3, "00"),))
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    written = write(tmp_path / "d")
+    data = dataset.read(tmp_path / "d")
+    assert data.description == written
+    assert data.description.image_shape == (2, 3, 1)
+    assert [len(split) for split in data.splits().values()] == [4, 2, 1]
+    assert data.train.images.tolist() == splits()["train"].images.tolist()
+
+
+def test_arrays_are_memory_mapped_and_read_only(tmp_path: Path) -> None:
+    write(tmp_path / "d")
+    images = dataset.read(tmp_path / "d").train.images
+    assert isinstance(images, np.memmap)
+    with pytest.raises(ValueError, match="read-only"):
+        images[0] = 0
+
+
+def test_equal_data_is_equal_bytes(tmp_path: Path) -> None:
+    write(tmp_path / "one")
+    write(tmp_path / "two")
+    assert (tmp_path / "one/dataset.json").read_bytes() == (tmp_path / "two/dataset.json").read_bytes()
+
+
+def test_one_pixel_or_one_name_changes_the_digest(tmp_path: Path) -> None:
+    digests = {
+        write(tmp_path / "one").digest,
+        write(tmp_path / "two", value=8).digest,
+        write(tmp_path / "three", names=("a", "c")).digest,
+    }
+    assert len(digests) == 3
+
+
+def truncate(folder: Path) -> None:
+    path = folder / "train/images.npy"
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def other_type(folder: Path) -> None:
+    np.save(folder / "test/labels.npy", np.zeros(1, np.int64))
+
+
+def other_count(folder: Path) -> None:
+    np.save(folder / "test/labels.npy", np.zeros(2, np.int32))
+
+
+def pickled(folder: Path) -> None:
+    np.save(folder / "test/labels.npy", np.array([{}], object), allow_pickle=True)
+
+
+def no_description(folder: Path) -> None:
+    (folder / "dataset.json").unlink()
+
+
+def half_description(folder: Path) -> None:
+    (folder / "dataset.json").write_text(json.dumps({"name": "toys"}))
+
+
+@pytest.mark.parametrize(
+    ("damage", "file"),
+    [
+        (truncate, "train/images.npy"),
+        (other_type, "test/labels.npy"),
+        (other_count, "test/labels.npy"),
+        (pickled, "test/labels.npy"),
+        (no_description, "dataset.json"),
+        (half_description, "dataset.json"),
+    ],
+)
+def test_a_damaged_data_set_is_one_line_that_names_the_file(tmp_path: Path, damage: object, file: str) -> None:
+    write(tmp_path / "d")
+    assert callable(damage)
+    damage(tmp_path / "d")
+    with pytest.raises(DatasetError, match=rf"{file}.*dvc repro -f ingest") as error:
+        dataset.read(tmp_path / "d")
+    assert "\n" not in str(error.value)

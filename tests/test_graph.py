@@ -1,0 +1,106 @@
+"""dvc.yaml lists as deps of a stage the code that can change its outputs: derived here from the imports."""
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import params
+
+PROJECT = Path(__file__).parents[1]
+STAGES = ("ingest", "validate", "train", "evaluate", "register")
+# The ground floor that cannot change what a stage writes into its outputs:
+LEFT_OUT = {
+    "pipeline/__init__.py": "a docstring",
+    "pipeline/environment.py": "quiets libraries",
+    "pipeline/errors.py": "only how it fails",
+    "pipeline/params.py": "the values themselves are tracked as params",
+    "pipeline/provenance.py": "records what happened",
+    "pipeline/tracking": "shows what happened",
+    "pipeline/workspace.py": "where things lie; DVC would miss the output otherwise",
+}
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The modules and packages of the project that the file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def place(module: str) -> str | None:
+    """Where a module lies, as dvc.yaml names it: a package of `pipeline` as a folder, a module as a file."""
+    parts = module.split(".")
+    if parts[0] != "pipeline" or len(parts) == 1:
+        return None
+    package = Path("pipeline") / parts[1]
+    if (PROJECT / package).is_dir():
+        return str(package)
+    return f"{package}.py" if (PROJECT / f"{package}.py").exists() else None
+
+
+def reached_from(room: str) -> set[str]:
+    """The room and all it imports, over as many steps as it takes."""
+    found: set[str] = set()
+    waiting = [f"pipeline/{room}"]
+    while waiting:
+        current = waiting.pop()
+        if current in found or current in LEFT_OUT:
+            continue
+        found.add(current)
+        files = sorted((PROJECT / current).rglob("*.py")) if (PROJECT / current).is_dir() else [PROJECT / current]
+        waiting.extend(filter(None, (place(module) for file in files for module in imported(file))))
+    return found
+
+
+@pytest.fixture(scope="module")
+def graph() -> Mapping[str, Any]:
+    content: Mapping[str, Any] = params.read_yaml(PROJECT / "dvc.yaml")
+    return content
+
+
+def names(entries: Sequence[Any]) -> list[str]:
+    return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_code_deps_are_those_the_imports_say(graph: Mapping[str, Any], stage: str) -> None:
+    code = {dep for dep in names(graph["stages"][stage]["deps"]) if dep.startswith("pipeline")}
+    assert code == reached_from(stage)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_runs_its_own_room_with_its_own_params(graph: Mapping[str, Any], stage: str) -> None:
+    assert graph["stages"][stage]["cmd"] == f"python -m pipeline {stage}"
+    assert graph["stages"][stage]["params"] == [stage]
+
+
+def test_rooms_never_import_each_other_or_the_commands() -> None:
+    rooms = {f"pipeline/{stage}" for stage in STAGES} | {"pipeline/commands"}
+    for stage in STAGES:
+        assert reached_from(stage) & rooms == {f"pipeline/{stage}"}
+
+
+def test_what_is_left_out_exists() -> None:
+    assert all((PROJECT / path).exists() for path in LEFT_OUT)
+
+
+def test_every_output_is_ignored_by_git(graph: Mapping[str, Any]) -> None:
+    outputs = {
+        name
+        for stage in graph["stages"].values()
+        for kind in ("outs", "metrics", "plots")
+        for name in names(stage.get(kind, []))
+    }
+    ignored = {
+        f"{folder}{line}"
+        for folder in ("data", "models", "reports")
+        for line in (PROJECT / folder / ".gitignore").read_text().split()
+    }
+    unfinished = {"data/.*.part*", "models/.*.part*", "reports/.*.part*"}  # what a killed stage leaves beside
+    assert ignored == outputs | unfinished | {"data/downloads"}

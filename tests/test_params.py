@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import pytest
+
+from pipeline import params
+from pipeline.errors import ParamsError
+
+SHIPPED = Path(__file__).parents[1] / "params.yaml"
+
+
+def load_with(tmp_path: Path, old: str, new: str) -> params.Params:
+    text = SHIPPED.read_text(encoding="utf-8")
+    assert old in text
+    path = tmp_path / "params.yaml"
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    return params.load(path)
+
+
+def test_shipped_params_are_the_notebooks() -> None:
+    train = params.load(SHIPPED).train
+    assert (train.architecture, train.epochs, train.batch_size, train.dropout) == ("notebook", 10, 64, 0.3)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("  epochs: 10 ", "  epoch: 10 ", "unknown key train.epoch (did you mean epochs?)"),
+        ("  epochs: 10 ", "  epochs: ten ", "train.epochs = 'ten': input should be a valid integer"),
+        ("  epochs: 10 ", "  epochs: '10' ", "train.epochs = '10': input should be a valid integer"),
+        ("  epochs: 10 ", "  epochs: true ", "train.epochs = True: input should be a valid integer"),
+        ("  epochs: 10 ", "  epochs: 0 ", "train.epochs = 0: input should be greater than or equal to 1"),
+        ("learning_rate: 0.001", "learning_rate: .inf", "train.learning_rate = inf"),
+        ("min_accuracy: 0.90", "min_accuracy: 1.5", "register.min_accuracy = 1.5: input should be less than or equal to 1"),
+        ("min_accuracy: 0.90", "min_accuracy: .nan", "register.min_accuracy = nan"),
+        ("dataset: fashion-mnist", "dataset: mnist", "ingest.dataset = 'mnist': input should be 'fashion-mnist' or 'digits'"),
+        ("architecture: notebook", "architecture: vgg", "train.architecture = 'vgg': input should be 'notebook'"),
+        ("pixel_std_min: 50.0", "pixel_std_min: 150.0", "validate: pixel_std_min 150.0 is above pixel_std_max 120.0"),
+        ("train:\n", "training:\n", "the section train is missing: restore it with `git checkout params.yaml`"),
+        ("train:\n", "train: 3\nother:\n", "train is not a mapping of keys"),
+        ("train:\n", "train: [\n", "is not valid YAML at line"),
+        ("  epochs: 10 ", "  epochs: 10\n  epochs: 11 ", 'found duplicate key "epochs"'),
+    ],
+)
+def test_a_slip_is_one_line_that_names_it(tmp_path: Path, old: str, new: str, message: str) -> None:
+    with pytest.raises(ParamsError) as error:
+        load_with(tmp_path, old, new)
+    assert message in str(error.value)
+    assert "params.yaml" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"- a\n", b"just text", b"\xff\xfe\x00"])
+def test_what_is_no_mapping_is_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ParamsError, match=r"params\.yaml") as error:
+        params.load(path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_says_how_to_get_it_back(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match="git checkout"):
+        params.load(tmp_path / "params.yaml")
+
+
+def test_every_key_is_explained_in_the_file() -> None:
+    unexplained = [
+        line for line in SHIPPED.read_text(encoding="utf-8").splitlines() if line.startswith("  ") and "#" not in line
+    ]
+    # The upper limits share the comment of the lower ones.
+    assert [line.split(":")[0].strip() for line in unexplained] == ["pixel_mean_max", "pixel_std_max"]

@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import MissingInputError, PipelineError
+from pipeline.workspace import Workspace, replacing, replacing_folder
+
+
+def test_it_is_found_from_a_folder_inside(workspace: Workspace) -> None:
+    inside = workspace.root / "data" / "deep"
+    inside.mkdir(parents=True)
+    assert Workspace.find(inside) == workspace
+
+
+def test_outside_a_checkout_says_so(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"no dvc\.yaml"):
+        Workspace.find(tmp_path)
+
+
+def test_a_temporary_experiment_keeps_its_home(
+    workspace: Workspace, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path_factory.mktemp("project")
+    monkeypatch.setenv("DVC_ROOT", str(project))
+    monkeypatch.setenv("DVC_STAGE", "train")
+    found = Workspace.find(workspace.root)
+    assert found.model.is_relative_to(workspace.root)
+    assert found.database == project / "mlflow.db"
+
+
+def test_a_stage_before_its_input_names_the_stage_that_makes_it(workspace: Workspace) -> None:
+    with pytest.raises(MissingInputError, match=r"data/dataset does not exist yet: the ingest stage makes it"):
+        workspace.need(workspace.dataset, "ingest")
+
+
+def test_an_interrupted_file_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.json"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt), replacing(path) as aside:
+        aside.write_text("half")
+        raise KeyboardInterrupt
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_interrupted_folder_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "dataset"
+    path.mkdir()
+    (path / "old").touch()
+    with pytest.raises(KeyboardInterrupt), replacing_folder(path) as aside:
+        (aside / "half").touch()
+        raise KeyboardInterrupt
+    assert [entry.name for entry in path.iterdir()] == ["old"]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_finished_folder_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "dataset"
+    path.mkdir()
+    (path / "old").touch()
+    with replacing_folder(path) as aside:
+        (aside / "new").touch()
+    assert [entry.name for entry in path.iterdir()] == ["new"]

@@ -1,0 +1,107 @@
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline import tracking
+from pipeline.errors import TrackingError, UnreachableError
+from pipeline.workspace import Workspace
+
+
+def test_the_default_is_a_database_in_the_project(workspace: Workspace) -> None:
+    assert tracking.tracking_uri(workspace) == f"sqlite:///{workspace.root}/mlflow.db"
+
+
+def test_a_relative_database_counts_from_the_project(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")  # what `mlflow run` hands down
+    assert tracking.tracking_uri(workspace) == f"sqlite:///{workspace.root}/mlflow.db"
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://localhost:5000",
+        "https://user:secret@host/path",
+        "postgresql://db/mlflow",
+        "postgresql+psycopg2://db:5432/m",
+        "sqlite:////tmp/x.db",
+    ],
+)
+def test_servers_and_databases_are_taken_as_they_are(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert tracking.tracking_uri(workspace) == uri
+
+
+@pytest.mark.parametrize(
+    "uri",
+    ["htp://host", "http://", "localhost:5000", "./mlruns", "file:///tmp/runs", "sqlite:///", "http://host:port", "http://["],
+)
+def test_a_malformed_uri_is_one_line_that_shows_the_right_forms(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(TrackingError, match=r"is not a tracking URI: write sqlite:///PATH") as error:
+        tracking.connect(workspace)
+    assert uri in str(error.value)
+
+
+def test_a_server_that_is_not_there_is_named_without_its_password(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
+    started = time.monotonic()
+    with pytest.raises(UnreachableError, match=r"http://me:\*\*\*@127\.0\.0\.1:9 does not answer") as error:
+        tracking.connect(workspace)
+    assert "secret" not in str(error.value)
+    assert "\n" not in str(error.value)
+    assert time.monotonic() - started < 60
+
+
+def test_a_database_that_is_none_is_one_line(workspace: Workspace) -> None:
+    workspace.database.write_text("not a database, but long enough to be read as one " * 20)
+    with pytest.raises(UnreachableError, match=r"mlflow\.db does not answer \(.*file is not a database"):
+        tracking.connect(workspace)
+
+
+@pytest.mark.slow
+def test_four_processes_create_the_store_at_once(workspace: Workspace) -> None:
+    code = (
+        "from pipeline import environment, tracking; environment.prepare(); from pipeline.workspace import Workspace\n"
+        "w = Workspace.find(); print(tracking.experiment_id(tracking.connect(w), w, 'toys'))"
+    )
+    project = str(Path(__file__).parents[2])
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", f"import sys; sys.path.insert(0, {project!r})\n{code}"],
+            cwd=workspace.root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    answers = [(*process.communicate(), process.returncode) for process in processes]
+    assert [code for _, _, code in answers] == [0] * 4, answers
+    assert len({out for out, _, _ in answers}) == 1
+    with sqlite3.connect(workspace.database) as database:
+        assert database.execute("pragma integrity_check").fetchone() == ("ok",)
+    assert not list(workspace.root.glob("*.part*"))
+
+
+def test_an_experiment_keeps_its_artifacts_in_the_project(workspace: Workspace) -> None:
+    client = tracking.connect(workspace)
+    made = client.get_experiment(tracking.experiment_id(client, workspace, "toys"))
+    assert made.artifact_location == (workspace.root / "mlartifacts" / "toys").as_uri()
+    assert tracking.experiment_id(client, workspace, "toys") == made.experiment_id
+    assert not (workspace.root / "mlruns").exists()
+
+
+def test_an_experiment_deleted_in_the_ui_says_how_to_restore_it(workspace: Workspace) -> None:
+    client = tracking.connect(workspace)
+    experiment = tracking.experiment_id(client, workspace, "toys")
+    client.delete_experiment(experiment)
+    with pytest.raises(TrackingError, match=rf"mlflow experiments restore --experiment-id {experiment}"):
+        tracking.experiment_id(client, workspace, "toys")

@@ -1,0 +1,181 @@
+"""The train stage on a small real data set: what it writes, what it tells MLflow, how it fails."""
+
+import csv
+import json
+import os
+import re
+import zipfile
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from pipeline import dataset, provenance, tracking
+from pipeline.dataset import SplitName
+from pipeline.errors import MissingInputError, TrainingError
+from pipeline.params import TrainParams
+from pipeline.train import stage
+from pipeline.workspace import Workspace
+
+PARAMS = TrainParams(architecture="notebook", epochs=2, batch_size=50, learning_rate=0.002, dropout=0.3, seed=1, threads=0)
+
+
+@pytest.fixture
+def ready(workspace: Workspace) -> Workspace:
+    """300 digits of 16×16 pixels, ingested and validated."""
+    digits = load_digits()
+    images = np.kron(digits.images[:420] * 15, np.ones((2, 2))).astype(np.uint8)[..., None]
+    labels = digits.target[:420].astype(np.int32)
+    rows = np.arange(420, dtype=np.int32)
+    cuts: dict[SplitName, slice] = {"train": slice(300), "validation": slice(300, 360), "test": slice(360, 420)}
+    splits = {name: dataset.Split(images[cut], labels[cut], rows[cut]) for name, cut in cuts.items()}
+    workspace.dataset.mkdir(parents=True)
+    description = dataset.write(workspace.dataset, "digits", tuple("0123456789"), splits, ())
+    workspace.validated.write_text(json.dumps({"dataset_digest": description.digest}))
+    return workspace
+
+
+def only_run(workspace: Workspace) -> Any:
+    client = tracking.connect(workspace)
+    runs = client.search_runs([tracking.experiment_id(client, workspace, "digits")])
+    assert len(runs) == 1
+    return runs[0]
+
+
+def test_a_training_is_one_finished_run_with_all_there_is_to_know(ready: Workspace) -> None:
+    stage.run(PARAMS, ready)
+    run = only_run(ready)
+    record = provenance.read_training(ready.training)
+    assert run.info.status == "FINISHED"
+    assert run.info.end_time - run.info.start_time == record.finished_ms - record.started_ms
+    assert run.data.tags["training_id"] == record.training_id
+    assert run.data.tags["weights_digest"] == record.weights_digest
+    assert run.data.params["train.epochs"] == "10"  # from params.yaml, as dvc would have it
+    assert run.data.params["ingest.dataset"] == "fashion-mnist"
+    assert run.inputs.dataset_inputs[0].dataset.digest == record.dataset_digest[:36]
+    client = tracking.connect(ready)
+    assert {metric.step for metric in client.get_metric_history(run.info.run_id, "validation/accuracy")} == {1, 2}
+    assert {file.path for file in client.list_artifacts(run.info.run_id)} >= {"training", "provenance", "data"}
+    assert tracking.logged_model(client, run.info.experiment_id, run.info.run_id) is not None
+
+
+def test_history_has_a_row_per_epoch(ready: Workspace) -> None:
+    stage.run(PARAMS, ready)
+    with ready.history.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert float(rows[1]["train/loss"]) < float(rows[0]["train/loss"])
+    assert float(rows[0]["train/images_per_second"]) > 0
+
+
+def test_equal_trainings_are_equal_files(ready: Workspace) -> None:
+    stage.run(PARAMS, ready)
+    first = ready.model.read_bytes()
+    stage.run(PARAMS, ready)
+    assert ready.model.read_bytes() == first
+    stage.run(PARAMS.model_copy(update={"seed": 2}), ready)
+    assert ready.model.read_bytes() != first
+
+
+def test_the_file_holds_weights_but_no_optimizer_and_nothing_pickled(ready: Workspace) -> None:
+    stage.run(PARAMS, ready)
+    with zipfile.ZipFile(ready.model) as archive:
+        assert sorted(archive.namelist()) == ["config.json", "metadata.json", "model.weights.h5"]
+    parameters = provenance.read_training(ready.training).parameters
+    assert ready.model.stat().st_size < parameters * 4 * 1.2 + 50_000
+
+
+def test_a_run_made_again_from_the_outputs_equals_the_lost_one(ready: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage.run(PARAMS, ready)
+    lost = only_run(ready)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///another.db")
+    client = tracking.connect(ready)
+    again = client.get_run(tracking.run_for(client, ready))
+    assert again.info.run_id != lost.info.run_id
+    assert again.data.params == lost.data.params
+    assert (again.info.start_time, again.info.end_time) == (lost.info.start_time, lost.info.end_time)
+    for name in ("train/loss", "validation/accuracy", "fit_seconds"):
+        assert again.data.metrics[name] == lost.data.metrics[name]
+    assert again.inputs.dataset_inputs[0].dataset.digest == lost.inputs.dataset_inputs[0].dataset.digest
+
+
+def test_publishing_twice_changes_nothing(ready: Workspace) -> None:
+    stage.run(PARAMS, ready)
+    tracking.publish(ready, {"test/accuracy": 0.5}, [ready.history], "evaluation")
+    client, before = tracking.connect(ready), only_run(ready)
+    points = client.get_metric_history(before.info.run_id, "train/loss")
+    tracking.publish(ready, {"test/accuracy": 0.5}, [ready.history], "evaluation")
+    after = only_run(ready)
+    assert after.to_dictionary() == before.to_dictionary()
+    assert len(client.get_metric_history(before.info.run_id, "train/loss")) == len(points) == 2
+    assert len(client.get_metric_history(before.info.run_id, "test/accuracy")) == 1
+    assert len(client.search_logged_models([before.info.experiment_id])) == 1
+
+
+def test_a_run_is_never_the_one_that_mlflow_run_opened(ready: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = tracking.connect(ready)
+    parent = client.create_run(client.create_experiment("parent"))
+    monkeypatch.setenv("MLFLOW_RUN_ID", parent.info.run_id)
+    stage.run(PARAMS, ready)
+    assert client.get_run(parent.info.run_id).data.params == {}
+    assert only_run(ready).info.run_id != parent.info.run_id
+
+
+def test_without_a_server_it_warns_once_and_trains(
+    ready: Workspace, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    stage.run(PARAMS, ready)
+    assert ready.model.exists()
+    warnings = capfd.readouterr().err.strip().splitlines()
+    assert len(warnings) == 1
+    assert re.match(r"warning: the tracking store http://127\.0\.0\.1:9 does not answer", warnings[0])
+
+
+def test_a_batch_larger_than_the_data_is_one_line_and_a_failed_run(ready: Workspace) -> None:
+    with pytest.raises(TrainingError, match=r"train\.batch_size 301 exceeds the training split of 300 pictures"):
+        stage.run(PARAMS.model_copy(update={"batch_size": 301}), ready)
+    assert not ready.model.exists()
+
+
+def test_divergence_stops_and_ends_the_run_as_failed(ready: Workspace) -> None:
+    with pytest.raises(TrainingError, match=r"training diverged: the loss is (nan|inf) after epoch \d+: lower"):
+        stage.run(PARAMS.model_copy(update={"learning_rate": 1e30, "epochs": 5}), ready)
+    assert only_run(ready).info.status == "FAILED"
+    assert not ready.training.exists()
+
+
+def test_ctrl_c_ends_the_run_as_killed(ready: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pipeline.train.stage.fit", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        stage.run(PARAMS, ready)
+    assert only_run(ready).info.status == "KILLED"
+
+
+def test_data_that_was_not_validated_is_not_trained_on(ready: Workspace) -> None:
+    ready.validated.write_text(json.dumps({"dataset_digest": "other"}))
+    with pytest.raises(MissingInputError, match="speaks of other data: run `dvc repro validate`"):
+        stage.run(PARAMS, ready)
+    ready.validated.unlink()
+    with pytest.raises(MissingInputError, match="the validate stage makes it"):
+        stage.run(PARAMS, ready)
+
+
+def test_the_uncommitted_change_is_on_the_run(ready: Workspace, shell: Any) -> None:
+    for command in (["init", "-q"], ["add", "params.yaml"]):
+        shell("git", *command, cwd=ready.root)
+    someone = ("-c", "user.name=a", "-c", "user.email=a@localhost")
+    shell("git", *someone, "commit", "-q", "-m", "start", cwd=ready.root)
+    ready.params.write_text(ready.params.read_text().replace("epochs: 10", "epochs: 11"))
+    stage.run(PARAMS, ready)
+    run = only_run(ready)
+    assert run.data.tags["git_commit"] == shell("git", "rev-parse", "HEAD", cwd=ready.root).stdout.strip()
+    assert run.data.tags["git_dirty"] == "true"
+    folder = run.info.artifact_uri.removeprefix("file://")
+    with open(os.path.join(folder, "provenance/changes.diff")) as diff:  # noqa: PTH118, PTH123
+        assert "+  epochs: 11" in diff.read()

@@ -1,0 +1,55 @@
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from pipeline import dataset, params
+from pipeline.dataset import SPLITS, Split, SplitName
+from pipeline.params import ValidateParams
+from pipeline.workspace import Workspace
+
+Splits = dict[SplitName, Split]
+CLASSES = tuple(str(digit) for digit in range(10))
+
+
+@pytest.fixture(scope="session")
+def limits() -> ValidateParams:
+    """The limits that the repository ships."""
+    return params.load(Path(__file__).parents[2] / "params.yaml").validate
+
+
+@pytest.fixture(scope="session")
+def good_splits() -> Mapping[SplitName, Split]:
+    """The 1,797 digits, 8 × 8: of every class three fifths in train and one each in validation and test."""
+    digits = load_digits()
+    images = (digits.images * 255 / 16).round().astype(np.uint8)[..., None]
+    rank = np.array([np.sum(digits.target[:index] == label) for index, label in enumerate(digits.target)])
+    rows = {"train": rank % 5 >= 2, "validation": rank % 5 == 0, "test": rank % 5 == 1}
+    index = np.arange(len(rank), dtype=np.int32)
+    return {name: Split(images[rows[name]], digits.target[rows[name]].astype(np.int32), index[rows[name]]) for name in SPLITS}
+
+
+@pytest.fixture
+def splits(good_splits: Mapping[SplitName, Split]) -> Splits:
+    """The good splits, free to spoil."""
+    return {name: replace(split, images=split.images.copy(), labels=split.labels.copy()) for name, split in good_splits.items()}
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path, tmp_path)
+
+
+@pytest.fixture
+def ingested(workspace: Workspace) -> Callable[[Mapping[SplitName, Split]], Workspace]:
+    """Puts splits where ingest would."""
+
+    def put(splits: Mapping[SplitName, Split]) -> Workspace:
+        workspace.dataset.mkdir(parents=True)
+        dataset.write(workspace.dataset, "digits", CLASSES, splits, ())
+        return workspace
+
+    return put

@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+
+from pipeline.dataset import Dataset, Description, Split, SplitName
+from pipeline.validate import features
+
+
+def three_splits(images: np.ndarray) -> Dataset:
+    """`images`, uint8 `(n, h, w, c)`, as train; one grey and one white picture of the same size as the other splits."""
+    rows = np.arange(len(images), dtype=np.int32)
+    shape = images.shape[1:]
+    counts: dict[SplitName, int] = {"train": len(images), "validation": 1, "test": 1}
+    description = Description("tiny", (shape[0], shape[1], shape[2]), ("cat", "dog"), counts, (), "0" * 64)
+    one = np.zeros(1, np.int32)
+    grey, white = (Split(np.full((1, *shape), level, np.uint8), one, one) for level in (128, 255))
+    return Dataset(description, Split(images, rows % 2, rows + 100), grey, white)
+
+
+def test_figures_of_a_picture_are_exact() -> None:
+    images = np.array([[[[0], [255]], [[100], [25]]]], np.uint8)  # mean 95, squares 65025 + 10000 + 625
+    row = features.table(three_splits(images)).iloc[0]
+    assert (row["split"], row["row"], row["source_index"], row["label"], row["class_name"]) == ("train", 0, 100, 0, "cat")
+    assert (row["height"], row["width"], row["channels"], row["dtype"]) == (2, 2, 1, "uint8")
+    assert (row["pixel_min"], row["pixel_max"], row["pixel_mean"], row["fill"]) == (0, 255, 95.0, 0.5)
+    assert row["contrast"] == pytest.approx(np.sqrt(75650 / 4 - 95**2), rel=1e-15)
+
+
+def test_a_picture_of_one_level_has_no_contrast_at_all() -> None:
+    images = np.full((1, 7, 3, 3), 77, np.uint8)
+    assert features.table(three_splits(images))["contrast"].tolist() == [0.0, 0.0, 0.0]
+
+
+def test_chunks_do_not_change_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = three_splits(np.random.default_rng(1).integers(0, 256, (11, 4, 5, 3), np.uint8))
+    whole = features.table(data)
+    monkeypatch.setattr(features, "_CHUNK_BYTES", 2 * 4 * 5 * 3 + 1)
+    assert features.table(data).equals(whole)
+
+
+def test_the_table_has_the_declared_columns_and_types() -> None:
+    frame = features.table(three_splits(np.zeros((2, 2, 2, 1), np.uint8)))
+    assert {column: str(dtype) for column, dtype in frame.dtypes.items()} == features.COLUMNS
+
+
+def test_equal_pixels_have_equal_digests_and_name_the_other_splits() -> None:
+    frame = features.table(three_splits(np.array([128, 128, 7, 255], np.uint8)[:, None, None, None]))
+    assert frame["also_in"].fillna("").tolist() == ["validation", "validation", "", "test", "train", "train"]
+    assert frame["digest"][0] == frame["digest"][1] == frame["digest"][4]
+    assert frame["digest"].nunique() == 3
+    assert all(len(digest) == 16 for digest in frame["digest"])

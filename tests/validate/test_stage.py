@@ -1,0 +1,142 @@
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from pipeline import dataset
+from pipeline.dataset import Split, SplitName
+from pipeline.errors import DatasetError, MissingInputError, ValidationFailedError
+from pipeline.params import ValidateParams
+from pipeline.validate import stage
+from pipeline.workspace import Workspace
+
+Splits = dict[SplitName, Split]
+Ingested = Callable[[Mapping[SplitName, Split]], Workspace]
+ROOT = Path(__file__).parents[2]
+
+
+def test_good_data_is_vouched_for_by_its_digest_alone(
+    ingested: Ingested, splits: Splits, limits: ValidateParams, capfd: pytest.CaptureFixture[str]
+) -> None:
+    workspace = ingested(splits)
+    stage.run(limits, workspace)
+    digest = dataset.describe(workspace.dataset).digest
+    assert json.loads(workspace.validated.read_text()) == {"dataset_digest": digest}
+    assert capfd.readouterr() == ("18 expectations on 1,797 pictures: all passed\nreport: reports/validation.html\n", "")
+    assert len(pd.read_parquet(workspace.features)) == 1797
+    assert "✓ Passed: all 18 expectations" in workspace.validation_html.read_text()
+
+
+def test_digits_at_28_pixels_pass_the_shipped_limits(ingested: Ingested, splits: Splits, limits: ValidateParams) -> None:
+    def enlarged(split: Split) -> Split:
+        pictures = [Image.fromarray(image[..., 0]).resize((28, 28), Image.Resampling.BILINEAR) for image in split.images]
+        return Split(np.stack([np.asarray(picture) for picture in pictures])[..., None], split.labels, split.source_index)
+
+    workspace = ingested({name: enlarged(split) for name, split in splits.items()})
+    stage.run(limits, workspace)
+    assert workspace.validated.exists()
+
+
+def test_running_twice_writes_equal_bytes(ingested: Ingested, splits: Splits, limits: ValidateParams) -> None:
+    workspace = ingested(splits)
+    outputs = (workspace.validated, workspace.features, workspace.validation_json, workspace.validation_html)
+    stage.run(limits, workspace)
+    first = [path.read_bytes() for path in outputs]
+    stage.run(limits, workspace)
+    assert [path.read_bytes() for path in outputs] == first
+
+
+def test_bad_data_stops_the_pipeline_with_one_line(ingested: Ingested, splits: Splits, limits: ValidateParams) -> None:
+    splits["test"].images[7] = 200
+    workspace = ingested(splits)
+    with pytest.raises(ValidationFailedError) as error:
+        stage.run(limits, workspace)
+    source, label = splits["test"].source_index[7], splits["test"].labels[7]
+    line = str(error.value)
+    assert line.startswith("the data failed 1 of 18 expectations: no-blank-images (observed 0 – ")
+    assert f"limit ≥ 2; 1 of 1,797 pictures at fault: test row 7 (source {source}, {label}): 0)" in line
+    assert "see reports/validation.html" in line
+    assert "params.yaml" in line
+    assert "\n" not in line
+
+
+def test_bad_data_is_reported_with_its_pictures(ingested: Ingested, splits: Splits, limits: ValidateParams) -> None:
+    splits["train"].images[40] = splits["train"].images[2]
+    workspace = ingested(splits)
+    with pytest.raises(ValidationFailedError):
+        stage.run(limits, workspace)
+    page = workspace.validation_html.read_text()
+    pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    assert "✗ Failed: 1 of 18 expectations" in page
+    assert len(pictures) == 2
+    assert pictures[0] == pictures[1]  # a copy looks like what it copies
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    content = json.loads(workspace.validation_json.read_text())
+    (failed,) = [entry for entry in content["expectations"] if entry["verdict"] == "failed"]
+    assert (content["verdict"], failed["id"], failed["fault_count"]) == ("failed", "images-unique", 2)
+    assert {fault["row"] for fault in failed["first_faults"]} == {2, 40}
+    assert workspace.features.exists()
+
+
+def test_bad_data_is_not_vouched_for_by_an_older_file(ingested: Ingested, splits: Splits, limits: ValidateParams) -> None:
+    workspace = ingested(splits)
+    stage.run(limits, workspace)
+    with pytest.raises(ValidationFailedError):
+        stage.run(limits.model_copy(update={"min_contrast": 200.0}), workspace)
+    assert not workspace.validated.exists()
+
+
+def test_many_failures_are_all_named_in_one_line(ingested: Ingested, splits: Splits, limits: ValidateParams) -> None:
+    for split in splits.values():
+        split.images[:] //= 255  # as if scaled to 0-1
+    with pytest.raises(ValidationFailedError, match="failed 6 of 18") as error:
+        stage.run(limits, ingested(splits))
+    for name in ("no-blank-images", "pixel-range-used", "pixel-mean-in-limits", "images-unique"):
+        assert name in str(error.value)
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4])
+def test_pictures_of_any_colour_are_shown(ingested: Ingested, splits: Splits, limits: ValidateParams, channels: int) -> None:
+    splits["test"].images[7] = 200
+    workspace = ingested(
+        {name: Split(split.images.repeat(channels, axis=3), split.labels, split.source_index) for name, split in splits.items()}
+    )
+    with pytest.raises(ValidationFailedError, match="no-blank-images"):
+        stage.run(limits, workspace)
+    assert "data:image/png" in workspace.validation_html.read_text()
+
+
+def test_without_a_data_set_the_stage_that_makes_it_is_named(workspace: Workspace, limits: ValidateParams) -> None:
+    with pytest.raises(MissingInputError, match="the ingest stage makes it"):
+        stage.run(limits, workspace)
+
+
+def test_a_data_set_that_ingest_did_not_write_is_refused(ingested: Ingested, splits: Splits, limits: ValidateParams) -> None:
+    workspace = ingested(splits)
+    np.save(workspace.dataset / "train" / "images.npy", splits["train"].images.astype(np.float32))
+    with pytest.raises(DatasetError, match="float32"):
+        stage.run(limits, workspace)
+
+
+@pytest.mark.slow
+def test_the_command_is_quiet_and_writes_only_into_the_checkout(
+    ingested: Ingested, splits: Splits, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    workspace = ingested(splits)
+    for name in ("dvc.yaml", "params.yaml"):
+        (workspace.root / name).write_bytes((ROOT / name).read_bytes())
+    outside = tmp_path_factory.mktemp("outside")
+    environment = {**os.environ, "HOME": str(outside), "TMPDIR": str(outside), "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "pipeline", "validate"]
+    done = subprocess.run(command, cwd=workspace.root, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(done.stdout.splitlines()) == 2
+    assert list(outside.iterdir()) == []
