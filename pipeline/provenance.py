@@ -9,13 +9,12 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.errors import PipelineError
 from pipeline.workspace import Workspace, replacing
@@ -92,14 +91,16 @@ def read_training(path: Path) -> TrainingRecord:
         raise PipelineError(f"{path} is not what train writes ({error}): run `dvc repro -f train`") from None
 
 
-def weights_digest(weights: Iterable[tuple[str, NDArray[Any]]]) -> str:
-    """SHA-256 over each weight's path, dtype, shape and bytes, in the order given; the identity of a model.
+def weights_digest(model: Any) -> str:
+    """SHA-256 over path, dtype, shape and bytes of each weight of a `keras.Model`: the identity of a model.
 
-    Files are no identity: a `.keras` file carries its date.
+    Files are no identity: a `.keras` file carries its date. Nor are Keras' own paths: the model's name leads them until it
+    is saved and loaded.
     """
     digest = hashlib.sha256()
-    for path, array in weights:
-        digest.update(f"{path} {array.dtype} {array.shape}\n".encode())
+    for weight in model.weights:
+        array = weight.numpy()
+        digest.update(f"{weight.path.removeprefix(f'{model.name}/')} {array.dtype} {array.shape}\n".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 

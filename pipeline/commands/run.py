@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline import params
-from pipeline.errors import DownloadError, ParamsError, PipelineError
+from pipeline.errors import DownloadError, ParamsError
 from pipeline.ingest import download
 from pipeline.register import evidence
 from pipeline.workspace import Workspace, replacing
@@ -24,14 +24,15 @@ def run(dataset: str | None, workspace: Workspace) -> None:
         workspace: The checkout.
 
     Raises:
-        PipelineError: a stage failed; its own `error:` line says why.
+        PipelineError: params.yaml or the data set cannot be used.
+        SystemExit: a stage failed; its own `error:` line says why.
     """
     if dataset is not None:
         set_dataset(workspace.params, dataset)
     missing = _get_data(workspace)
     done = subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=workspace.root, env=child_environment(), check=False)
     if done.returncode != 0:
-        raise PipelineError("the pipeline stopped: the line above says why; `dvc repro` goes on from there")
+        sys.exit(1)  # the stage and dvc have said why
     _summary(workspace)
     if missing:
         print(f"\nThis is {EMBEDDED}, not {missing}: {missing} could not be had. `python -m pipeline run --dataset {missing}`")
@@ -97,7 +98,7 @@ def _summary(workspace: Workspace) -> None:
     facts = evidence.read(workspace)
     weakest = min(facts.recalls, key=lambda name: facts.recalls[name])
     registration = json.loads(workspace.registration.read_text(encoding="utf-8"))
-    failed = [f"{rule['name']} {rule['value']:.4f}" for rule in registration["rules"] if not rule["passed"]]
+    failed = [rule["text"] for rule in registration["rules"] if not rule["passed"]]
     gate = (
         f"refused: {', '.join(failed)}" if failed else f"passed: {registration['model_name']} version {registration['version']}"
     )

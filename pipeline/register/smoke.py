@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import environment
+from pipeline import environment, provenance
 from pipeline.errors import RegistryError
 
 TOLERANCE = 1e-3  # probability; float32 in another batch size differs by 1e-6, reduced-precision GPU kernels by 1e-4
@@ -79,20 +79,15 @@ def answer() -> None:
     """The fresh process: imports, waits for the question, loads, predicts."""
     environment.prepare()
     environment.load_tensorflow()
-    import mlflow.pyfunc
+    with environment.loading():
+        import mlflow.pyfunc
 
     question = json.loads(sys.stdin.read())
     model: Any = mlflow.pyfunc.load_model(question["uri"])
-    digest = _digest(model)
+    digest = provenance.weights_digest(model.get_raw_model())
     if digest != question["weights_digest"]:
         sys.exit(f"its weights are {digest[:12]}, not {question['weights_digest'][:12]}")
     np.save(question["answer"], np.asarray(model.predict(np.load(question["images"], allow_pickle=False)), np.float32))
-
-
-def _digest(model: Any) -> str:
-    from pipeline.provenance import weights_digest
-
-    return weights_digest((weight.path, weight.numpy()) for weight in model.get_raw_model().weights)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """register: metrics and model → a new version in the registry, or the reasons why not, in reports/registration.json."""
 
 import json
+import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -83,13 +84,18 @@ def _write(facts: Evidence, rules: Sequence[Rule], version: str | None, workspac
         "verdict": "rejected" if version is None else "accepted",
         "model_name": facts.training.model_name,
         "version": version,
-        "rules": [asdict(rule) for rule in rules],
+        "rules": [_as_json(rule) for rule in rules],
         "training_id": facts.training.training_id,
         "weights_digest": facts.training.weights_digest,
         "dataset_digest": facts.training.dataset_digest,
     }
     with replacing(workspace.registration) as aside:
         aside.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _as_json(rule: Rule) -> dict[str, Any]:
+    """JSON knows no NaN, which a recall is where the test split lacks the class."""
+    return {**asdict(rule), "value": None if math.isnan(rule.value) else rule.value, "text": str(rule)}
 
 
 def _say(facts: Evidence, rules: Sequence[Rule], version: str | None, is_new: bool) -> None:

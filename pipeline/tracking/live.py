@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.errors import UnreachableError
 from pipeline.provenance import TrainingPlan, TrainingRecord
 from pipeline.tracking.runs import create_run, epoch_metrics, finish_run, warn
-from pipeline.tracking.store import connect, experiment_id, tracking_uri
+from pipeline.tracking.store import connect, experiment_id, lost_errors, tracking_uri
 from pipeline.workspace import Workspace
 
 
@@ -65,15 +65,12 @@ class LiveRun:
 
     def _attempt(self, step: Callable[[], object]) -> None:
         """Runs `step` unless the store was lost before; where it is lost now, says so once."""
-        from mlflow.exceptions import MlflowException
-        from requests import RequestException
-        from sqlalchemy.exc import SQLAlchemyError
-
         if self._lost:
             return
+        gone = (UnreachableError, *lost_errors())
         try:
             step()
-        except (UnreachableError, MlflowException, SQLAlchemyError, RequestException) as error:
+        except gone as error:
             self._lost = True
             reason = " ".join(str(error).split())[:300]
             warn(f"{reason}. Training goes on without tracking; evaluate publishes the run once the store answers")

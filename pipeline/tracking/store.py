@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from pipeline import environment
 from pipeline.errors import TrackingError, UnreachableError
 from pipeline.workspace import Workspace, replacing
 
@@ -49,9 +50,8 @@ def connect(workspace: Workspace) -> Any:
         UnreachableError: the store does not answer.
     """
     uri = tracking_uri(workspace)
+    lost = (*lost_errors(), OSError, ImportError)
     import mlflow
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
 
     try:
         if uri.startswith(_SQLITE):
@@ -60,11 +60,21 @@ def connect(workspace: Workspace) -> Any:
         mlflow.set_registry_uri(uri)
         client = mlflow.MlflowClient(uri, uri)
         client.search_experiments(max_results=1)
-    except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
+    except lost as error:
         raise UnreachableError(
             f"the tracking store {_shown(uri)} does not answer ({_reason(error, uri)}): start it, or change MLFLOW_TRACKING_URI"
         ) from None
     return client
+
+
+def lost_errors() -> tuple[type[Exception], ...]:
+    """What MLflow raises where its store does not answer; loads MLflow."""
+    with environment.loading():
+        import mlflow.store.tracking.sqlalchemy_store  # noqa: F401  # which the client would load
+        from mlflow.exceptions import MlflowException
+        from requests import RequestException
+        from sqlalchemy.exc import SQLAlchemyError
+    return MlflowException, SQLAlchemyError, RequestException
 
 
 def _create_database(path: Path, workspace: Workspace) -> None:

@@ -80,10 +80,9 @@ def _write(
         model_file.save(bare, aside)
     with replacing(workspace.history) as aside:
         write_history(aside, rows)
-    weights = [(weight.path, weight.numpy()) for weight in bare.weights]
     record = TrainingRecord(
         **vars(plan),
-        weights_digest=provenance.weights_digest(weights),
+        weights_digest=provenance.weights_digest(bare),
         finished_ms=time.time_ns() // 1_000_000,
         fit_seconds=round(seconds, 3),
     )
