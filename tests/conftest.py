@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from pipeline import environment, params
 from pipeline.train import machine
@@ -106,10 +107,15 @@ def new_clone(shell: Shell) -> Callable[[Path], Path]:
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory, new_clone: Callable[[Path], Path], shell: Shell) -> Path:
     """A checkout in which `dvc repro` has run the whole graph on digits. Read it; to change it take `built_copy`."""
-    folder = new_clone(tmp_path_factory.mktemp("built") / "project")
-    params = folder / "params.yaml"
-    params.write_text(params.read_text().replace("dataset: fashion-mnist", "dataset: digits"))
-    shell("dvc", "repro", cwd=folder)
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # one for all workers
+    folder = shared / "built"
+    with FileLock(shared / "built.lock"):
+        if not (folder / "dvc.lock").exists():
+            new_clone(folder)
+            params = folder / "params.yaml"
+            params.write_text(params.read_text().replace("dataset: fashion-mnist", "dataset: digits"))
+            shell("dvc", "repro", cwd=folder)
     return folder
 
 

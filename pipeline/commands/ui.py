@@ -33,11 +33,17 @@ def run(port: int, open_browser: bool, workspace: Workspace) -> None:
         _show(f"{uri.rstrip('/')}{view}", open_browser)
         return
     _check_free(port)
-    with subprocess.Popen(_command(uri, port, workspace), env=_lean_environment()) as server:
+    log = workspace.caches / "mlflow-server.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    print("starting the MLflow server …", flush=True)
+    with (
+        log.open("wb") as words,
+        subprocess.Popen(_command(uri, port, workspace), env=_lean_environment(), stdout=words, stderr=words) as server,
+    ):
         try:
-            _wait(server, f"http://{_HOST}:{port}/health")
+            _wait(server, f"http://{_HOST}:{port}/health", workspace.shown(log))
             _show(f"http://{_HOST}:{port}{view}", open_browser)
-            print("Ctrl-C stops it", flush=True)
+            print(f"Ctrl-C stops it; its log is {workspace.shown(log)}", flush=True)
             server.wait()
         except KeyboardInterrupt:
             print()
@@ -64,7 +70,7 @@ def _check_free(port: int) -> None:
             raise TrackingError(f"port {port} on {_HOST} cannot be used ({error.strerror}): choose one with --port") from None
 
 
-def _wait(server: "subprocess.Popen[bytes]", health: str) -> None:
+def _wait(server: "subprocess.Popen[bytes]", health: str, log: str) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and server.poll() is None:
         try:
@@ -72,7 +78,7 @@ def _wait(server: "subprocess.Popen[bytes]", health: str) -> None:
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
-    raise TrackingError(f"the MLflow server did not start within {_START_SECONDS} s: its own words are above")
+    raise TrackingError(f"the MLflow server did not start within {_START_SECONDS} s: its own words are in {log}")
 
 
 def _show(address: str, open_browser: bool) -> None:

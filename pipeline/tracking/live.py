@@ -67,7 +67,7 @@ class LiveRun:
         """Runs `step` unless the store was lost before; where it is lost now, says so once."""
         if self._lost:
             return
-        gone = (UnreachableError, *lost_errors())
+        gone: tuple[type[Exception], ...] = (UnreachableError, *lost_errors())
         try:
             step()
         except gone as error:

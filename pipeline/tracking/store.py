@@ -50,7 +50,7 @@ def connect(workspace: Workspace) -> Any:
         UnreachableError: the store does not answer.
     """
     uri = tracking_uri(workspace)
-    lost = (*lost_errors(), OSError, ImportError)
+    lost: tuple[type[Exception], ...] = (*lost_errors(), OSError, ImportError)
     import mlflow
 
     try:

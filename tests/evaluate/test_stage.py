@@ -44,11 +44,13 @@ def test_every_output_of_dvc_yaml_is_written_and_nothing_else(evaluated: tuple[W
         "confusion_matrix.png",
         "confusion_matrix_normalized.csv",
         "confusion_pairs.csv",
+        "history.csv",  # of train
         "metrics.json",
         "per_class.csv",
         "predictions.parquet",
         "predictions.png",
         "report.html",
+        "training_curves.png",
     ]
 
 
@@ -102,7 +104,7 @@ def test_report_holds_all_it_shows_and_escapes_names(evaluated: tuple[Workspace,
     workspace, evaluation = evaluated
     html = workspace.report.read_text(encoding="utf-8")
     sources = re.findall(r'(?:src|href|srcset|action)\s*=\s*"([^"]*)"', html)
-    assert len(sources) == 2
+    assert len(sources) == 3
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     assert not re.search(r"https?://|<script|@import|url\(", html)
     assert "&lt;nine&gt; &amp; &#39;more&#39;" in html
@@ -165,7 +167,7 @@ def test_a_model_of_other_data_is_refused_and_nothing_written(trained: Trained, 
     trained.record(dataset_digest="f" * 64)
     with pytest.raises(EvaluationError, match=r"trained on other data \(digits ffffffffffff\).*`dvc repro train`"):
         stage.evaluate(params, trained.workspace)
-    assert not trained.workspace.metrics.parent.exists()
+    assert [path.name for path in trained.workspace.metrics.parent.iterdir()] == ["history.csv"]
 
 
 def test_answers_that_are_not_numbers_are_refused_and_nothing_written(
@@ -174,7 +176,7 @@ def test_answers_that_are_not_numbers_are_refused_and_nothing_written(
     trained.save(build_model(bias=[np.nan] * 10))
     with pytest.raises(EvaluationError, match=r"test picture 0 \(397 of 397 alike\) is not a number"):
         stage.evaluate(params, trained.workspace)
-    assert not trained.workspace.metrics.parent.exists()
+    assert [path.name for path in trained.workspace.metrics.parent.iterdir()] == ["history.csv"]
 
 
 @pytest.mark.parametrize(

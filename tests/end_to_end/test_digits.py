@@ -1,0 +1,232 @@
+"""The whole graph on real data by real DVC against a SQLite MLflow, as a person runs it from a terminal."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import provenance, tracking
+from pipeline.workspace import Workspace
+
+pytestmark = pytest.mark.slow
+NO_NETWORK = {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"}
+Shell = Callable[..., Any]
+
+
+def client_and_runs(project: Path) -> tuple[Any, list[Any]]:
+    workspace = Workspace(project, project)
+    client = tracking.connect(workspace)
+    return client, client.search_runs([tracking.experiment_id(client, workspace, "digits")])
+
+
+def ran(output: str) -> list[str]:
+    """The stages that `dvc repro` ran, by what it printed."""
+    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def test_the_first_repro_registers_version_1(built: Path) -> None:
+    registration = json.loads((built / "reports/registration.json").read_text())
+    assert registration["verdict"] == "accepted"
+    assert (registration["model_name"], registration["version"]) == ("digits-classifier", "1")
+    client, runs = client_and_runs(built)
+    assert len(runs) == 1
+    metrics = json.loads((built / "reports/metrics.json").read_text())
+    assert runs[0].info.status == "FINISHED"
+    assert runs[0].data.metrics["test/accuracy"] == metrics["accuracy"] >= 0.9
+    assert runs[0].data.tags["gate"] == "passed"
+    folders = {file.path for file in client.list_artifacts(runs[0].info.run_id)}
+    assert folders == {"data", "evaluation", "provenance", "register", "training"}
+    version = client.get_model_version("digits-classifier", "1")
+    record = provenance.read_training(built / "models/training.json")
+    assert version.tags["weights_digest"] == record.weights_digest
+    assert version.tags["dataset_digest"] == record.dataset_digest
+    assert version.tags["git_commit"] == record.git.commit
+    assert f"{100 * metrics['accuracy']:.2f} % accuracy" in version.description
+
+
+def test_the_registered_model_answers_as_any_mlflow_user_asks_it(built: Path, shell: Shell) -> None:
+    code = """
+import mlflow, numpy as np
+model = mlflow.pyfunc.load_model("models:/digits-classifier/1")
+images, labels = (np.load(f"data/dataset/test/{name}.npy") for name in ("images", "labels"))
+print((model.predict(images).argmax(axis=1) == labels).mean())
+"""
+    said = shell("python", "-c", code, cwd=built, MLFLOW_TRACKING_URI=f"sqlite:///{built}/mlflow.db").stdout
+    accuracy = json.loads((built / "reports/metrics.json").read_text())["accuracy"]
+    assert float(said.split()[-1]) == pytest.approx(accuracy)
+
+
+def test_every_output_is_there_and_nothing_is_left_beside(built: Path, shell: Shell) -> None:
+    assert shell("dvc", "status", cwd=built).stdout.strip() == "Data and pipelines are up to date."
+    assert list(built.rglob("*.part*")) == []
+    changed = shell("git", "status", "--porcelain", cwd=built).stdout.split("\n")
+    assert sorted(filter(None, changed)) == [" M params.yaml", "?? dvc.lock"]
+
+
+def test_a_second_repro_and_a_comment_run_nothing(built_copy: Path, shell: Shell) -> None:
+    assert ran(shell("dvc", "repro", cwd=built_copy).stdout) == []
+    edit(built_copy / "params.yaml", "  epochs: 10", "  # not so many\n  epochs: 10")
+    assert ran(shell("dvc", "repro", cwd=built_copy).stdout) == []
+
+
+def test_editing_evaluate_does_not_retrain(built_copy: Path, shell: Shell) -> None:
+    edit(built_copy / "params.yaml", "grid_pictures: 32", "grid_pictures: 30")
+    with (built_copy / "pipeline/evaluate/report.html.j2").open("a") as file:
+        file.write("<!-- changed -->\n")
+    # register follows: metrics.json holds the speed, which is never the same twice
+    assert ran(shell("dvc", "repro", cwd=built_copy).stdout) == ["evaluate", "register"]
+    # The copy has no mlflow.db: the run was made again from the outputs, once.
+    _, runs = client_and_runs(built_copy)
+    assert [run.info.status for run in runs] == ["FINISHED"]
+
+
+def test_a_limit_that_the_data_still_keeps_does_not_retrain(built_copy: Path, shell: Shell) -> None:
+    edit(built_copy / "params.yaml", "max_class_imbalance: 1.5", "max_class_imbalance: 1.6")
+    assert ran(shell("dvc", "repro", cwd=built_copy).stdout) == ["validate"]
+
+
+def test_registering_twice_makes_one_version(built_copy: Path, shell: Shell) -> None:
+    for said in ("version 1 registered", "version 1 is registered already"):
+        assert said in shell("dvc", "repro", "--force", "--single-item", "register", cwd=built_copy).stdout
+    client, runs = client_and_runs(built_copy)
+    assert len(client.search_model_versions("name = 'digits-classifier'")) == 1
+    assert len(runs) == 1
+
+
+def test_a_refused_model_is_a_result_with_its_reasons(built_copy: Path, shell: Shell) -> None:
+    edit(built_copy / "params.yaml", "min_accuracy: 0.90", "min_accuracy: 0.999")
+    edit(built_copy / "params.yaml", "max_calibration_error: 0.08", "max_calibration_error: 0.0")
+    said = shell("dvc", "repro", cwd=built_copy).stdout
+    assert ran(said) == ["register"]
+    assert "REFUSED: digits-classifier gets no new version" in said
+    registration = json.loads((built_copy / "reports/registration.json").read_text())
+    assert registration["verdict"] == "rejected"
+    assert [rule["name"] for rule in registration["rules"] if not rule["passed"]] == ["accuracy", "calibration error"]
+    client, runs = client_and_runs(built_copy)
+    assert client.search_model_versions("name = 'digits-classifier'") == []
+    assert runs[0].data.tags["gate"].startswith("refused: accuracy 0.9")
+    assert "< 0.999; calibration error" in runs[0].data.tags["gate"]
+
+
+def test_bad_data_stops_the_pipeline_before_training(built_copy: Path, shell: Shell) -> None:
+    edit(built_copy / "params.yaml", "min_images_per_class: 10", "min_images_per_class: 100")
+    done = shell("dvc", "repro", cwd=built_copy, check=False)
+    assert done.returncode != 0
+    assert ran(done.stdout) == ["validate"]
+    assert "error: " in done.stderr
+    assert "enough-images-per-class" in done.stderr
+    assert json.loads((built_copy / "reports/validation.json").read_text())["verdict"] == "failed"
+    assert not (built_copy / "data/validated.json").exists()
+
+
+def test_outputs_pulled_into_a_second_clone_are_enough(built_copy: Path, tmp_path: Path, shell: Shell) -> None:
+    someone = ("-c", "user.name=somebody", "-c", "user.email=somebody@localhost")
+    shell("dvc", "remote", "add", "--default", "store", str(tmp_path / "remote"), cwd=built_copy)
+    shell("dvc", "push", cwd=built_copy)
+    shell("git", "add", "-A", cwd=built_copy)
+    shell("git", *someone, "commit", "-q", "-m", "results", cwd=built_copy)
+    clone = tmp_path / "clone"
+    shell("git", "clone", "-q", str(built_copy), str(clone), cwd=tmp_path)
+    shell("dvc", "pull", "--quiet", cwd=clone)
+    assert not (clone / "mlflow.db").exists()
+    assert ran(shell("dvc", "repro", cwd=clone).stdout) == ["register"]
+    first, original = client_and_runs(clone)[1], provenance.read_training(built_copy / "models/training.json")
+    assert [run.data.tags["training_id"] for run in first] == [original.training_id]
+    shell("dvc", "repro", "--force", "--single-item", "evaluate", cwd=clone)
+    client, runs = client_and_runs(clone)
+    assert len(runs) == 1
+    assert runs[0].data.metrics["test/accuracy"] >= 0.9
+    assert len(client.search_model_versions("name = 'digits-classifier'")) == 1
+
+
+def test_experiments_run_twice_without_a_git_identity_and_compare(built_copy: Path, shell: Shell) -> None:
+    for epochs in ("1", "2"):
+        shell("dvc", "exp", "run", "-n", f"epochs-{epochs}", "-S", f"train.epochs={epochs}", cwd=built_copy)
+    shown = json.loads(shell("dvc", "exp", "show", "--json", cwd=built_copy).stdout)
+    assert {entry["name"] for entry in shown[1]["experiments"]} == {"epochs-1", "epochs-2"}
+    changes = json.loads(shell("dvc", "metrics", "diff", "--json", "epochs-1", "epochs-2", cwd=built_copy).stdout)
+    change = changes["reports/metrics.json"]["accuracy"]
+    assert change["new"] - change["old"] == pytest.approx(change["diff"])
+    _, runs = client_and_runs(built_copy)
+    assert sorted(run.data.params["train.epochs"] for run in runs) == ["1", "2"]
+
+
+def test_a_temporary_experiment_shows_in_the_projects_own_store(built_copy: Path, shell: Shell) -> None:
+    shell("dvc", "exp", "run", "--temp", "-S", "train.epochs=1", cwd=built_copy)
+    _, runs = client_and_runs(built_copy)
+    assert [run.data.params["train.epochs"] for run in runs] == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "maker"), [("validate", "ingest"), ("train", "ingest"), ("evaluate", "ingest"), ("register", "train")]
+)
+def test_a_stage_without_its_input_names_the_stage_that_makes_it(
+    new_clone: Callable[[Path], Path], tmp_path: Path, shell: Shell, stage: str, maker: str
+) -> None:
+    project = new_clone(tmp_path / "project")
+    done = shell("python", "-m", "pipeline", stage, cwd=project, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert f"does not exist yet: the {maker} stage makes it; `dvc repro {maker}` runs it" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_register_without_its_server_fails_and_names_it(built_copy: Path, shell: Shell) -> None:
+    (built_copy / "reports/registration.json").unlink()
+    done = shell("python", "-m", "pipeline", "register", cwd=built_copy, check=False, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: the tracking store http://127.0.0.1:9 does not answer (Connection refused): "
+        "start it, or change MLFLOW_TRACKING_URI\n"
+    )
+    assert not (built_copy / "reports/registration.json").exists()
+
+
+def test_without_network_or_mirror_run_falls_to_digits_and_says_so(built_copy: Path, shell: Shell) -> None:
+    edit(built_copy / "params.yaml", "dataset: digits", "dataset: fashion-mnist")
+    before = (built_copy / "params.yaml").read_text()
+    done = shell("dvc", "repro", cwd=built_copy, check=False, **NO_NETWORK)
+    assert done.returncode != 0  # dvc alone never switches
+    assert "python -m pipeline run --dataset digits" in done.stderr
+    assert (built_copy / "params.yaml").read_text() == before
+    shell("dvc", "checkout", cwd=built_copy, check=False)
+    said = shell("python", "-m", "pipeline", "run", cwd=built_copy, **NO_NETWORK).stdout
+    assert "Going on with digits, which needs no network" in said
+    assert "gate           passed: digits-classifier version 1" in said
+    assert "`python -m pipeline run --dataset fashion-mnist`" in said.splitlines()[-2]
+    after = (built_copy / "params.yaml").read_text()
+    assert after.splitlines()[4].split("#")[0].strip() == "dataset: digits"
+    assert after.count("#") == before.count("#")
+
+
+def test_mlflow_run_runs_the_pipeline_without_confusing_the_runs(built_copy: Path, shell: Shell) -> None:
+    edit(built_copy / "params.yaml", "  epochs: 10", "  epochs: 1")
+    shell("mlflow", "run", ".", "--env-manager", "local", cwd=built_copy)
+    _, runs = client_and_runs(built_copy)
+    assert len(runs) == 1
+    assert runs[0].info.status == "FINISHED"
+    assert runs[0].data.params["train.epochs"] == "1"
+    shell("mlflow", "run", ".", "--env-manager", "local", "-e", "experiment", "-P", "epochs=2", cwd=built_copy)
+    _, runs = client_and_runs(built_copy)
+    assert sorted(run.data.params["train.epochs"] for run in runs) == ["1", "2"]
+
+
+def test_versions_lists_what_is_registered(built: Path, shell: Shell) -> None:
+    row = shell("python", "-m", "pipeline", "versions", cwd=built).stdout.splitlines()[2].split()
+    accuracy = json.loads((built / "reports/metrics.json").read_text())["accuracy"]
+    assert row[:4] == ["1", "–", f"{accuracy:.4f}", "passed"]
+
+
+def test_a_database_deleted_between_two_repros_costs_nothing_computed(built_copy: Path, shell: Shell) -> None:
+    assert not (built_copy / "mlflow.db").exists()
+    shutil.rmtree(built_copy / "mlartifacts", ignore_errors=True)
+    assert ran(shell("dvc", "repro", cwd=built_copy).stdout) == []
