@@ -86,7 +86,9 @@ def learned(tmp_path_factory: pytest.TempPathFactory, build_model: BuildModel) -
 @pytest.fixture
 def trained(learned: Workspace, tmp_path: Path) -> Trained:
     """A copy of `learned` that a test may change."""
-    shutil.copytree(learned.root, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(learned.root, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("reports"))
+    (tmp_path / "reports").mkdir()
+    shutil.copy(learned.history, tmp_path / "reports")
     return Trained(Workspace(tmp_path, tmp_path))
 
 
