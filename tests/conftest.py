@@ -62,18 +62,22 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 @pytest.fixture(scope="session")
-def shell() -> Shell:
-    """Runs a command as a person would in a terminal: `shell("dvc", "repro", cwd=…, VARIABLE=…)`; captures what it prints."""
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """Runs a command as a new user would in a terminal: `shell("dvc", "repro", cwd=…, VARIABLE=…)`; captures what it prints.
+
+    A new user's home folder is empty: no git identity, no settings of any library.
+    """
     programs = Path(sys.executable).parent
+    new_user = {"HOME": str(tmp_path_factory.mktemp("home")), "GIT_CONFIG_NOSYSTEM": "1", "NO_COLOR": "1"}
 
     def run(*command: str, cwd: Path, check: bool = True, **variables: str) -> subprocess.CompletedProcess[str]:
-        foreign = (*_FOREIGN, *environment.settings(), "FORCE_COLOR")
+        foreign = (*_FOREIGN, *environment.settings(), "FORCE_COLOR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME")
         inherited = {name: value for name, value in os.environ.items() if name not in foreign}
         path = f"{programs}{os.pathsep}{inherited['PATH']}"
         done = subprocess.run(
             command,
             cwd=cwd,
-            env={**inherited, "PATH": path, "NO_COLOR": "1", **variables},
+            env={**inherited, **new_user, "PATH": path, **variables},
             capture_output=True,
             text=True,
             check=False,
@@ -115,7 +119,8 @@ def built(tmp_path_factory: pytest.TempPathFactory, new_clone: Callable[[Path], 
             new_clone(folder)
             params = folder / "params.yaml"
             params.write_text(params.read_text().replace("dataset: fashion-mnist", "dataset: digits"))
-            shell("dvc", "repro", cwd=folder)
+            (shared / "home").mkdir()
+            shell("dvc", "repro", cwd=folder, HOME=str(shared / "home"))
     return folder
 
 

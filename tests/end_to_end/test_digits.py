@@ -72,6 +72,10 @@ def test_every_output_is_there_and_nothing_is_left_beside(built: Path, shell: Sh
     assert sorted(filter(None, changed)) == [" M params.yaml", "?? dvc.lock"]
 
 
+def test_nothing_is_written_into_the_home_folder(built: Path) -> None:
+    assert list((built.parent / "home").rglob("*")) == []
+
+
 def test_a_second_repro_and_a_comment_run_nothing(built_copy: Path, shell: Shell) -> None:
     assert ran(shell("dvc", "repro", cwd=built_copy).stdout) == []
     edit(built_copy / "params.yaml", "  epochs: 10", "  # not so many\n  epochs: 10")
