@@ -4,12 +4,13 @@ Exit codes: 0 done; 1 refused or failed, with one `error:` line on stderr; 2 wro
 A command imports its room only when it is called, so that `--help` is quick and `ingest` never loads TensorFlow.
 """
 
+import signal
 import sys
 from typing import Annotated
 
 import typer
 
-from pipeline import environment, params
+from pipeline import environment, params, parent
 from pipeline.errors import PipelineError
 from pipeline.workspace import Workspace
 
@@ -27,6 +28,8 @@ STAGES, COMMANDS = "Stages, as dvc.yaml calls them", "Commands"
 def main() -> None:
     """Runs the command on `sys.argv`; what the user can mend ends it with one line and exit code 1."""
     environment.prepare()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, so that an MLflow run is ended
+    parent.watch()
     try:
         app(prog_name="python -m pipeline")
     except PipelineError as error:

@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -68,8 +68,8 @@ class TrainingRecord(TrainingPlan):
     fit_seconds: float
 
 
-def write_training(path: Path, record: TrainingRecord) -> None:
-    """Writes `record` as JSON."""
+def write(path: Path, record: TrainingPlan) -> None:
+    """Writes a plan or a record as JSON."""
     with replacing(path) as aside:
         aside.write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
 
@@ -78,16 +78,32 @@ def read_training(path: Path) -> TrainingRecord:
     """The record in `path`.
 
     Raises:
-        PipelineError: the file is not what `write_training` makes.
+        PipelineError: the file is not what `write` makes of a record.
     """
+    return _read(TrainingRecord, path)
+
+
+def read_plan(path: Path) -> TrainingPlan:
+    """The plan in `path`.
+
+    Raises:
+        PipelineError: the file is not what `write` makes of a plan.
+    """
+    return _read(TrainingPlan, path)
+
+
+_Plan = TypeVar("_Plan", bound=TrainingPlan)
+
+
+def _read(kind: type[_Plan], path: Path) -> _Plan:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         git = content.pop("git")
         untracked = tuple(git.pop("untracked"))
         for name in ("class_names", "image_shape"):
             content[name] = tuple(content[name])
-        return TrainingRecord(git=GitState(untracked=untracked, **git), **content)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        return kind(git=GitState(untracked=untracked, **git), **content)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise PipelineError(f"{path} is not what train writes ({error}): run `dvc repro -f train`") from None
 
 

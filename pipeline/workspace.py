@@ -143,6 +143,10 @@ class Workspace:
         return self.home / "mlartifacts"
 
     @property
+    def checkpoints(self) -> Path:
+        return self.home / ".checkpoints"
+
+    @property
     def caches(self) -> Path:
         """Where libraries put what they would otherwise write into the user's home folder."""
         return self.home / ".cache"

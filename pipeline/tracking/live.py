@@ -1,15 +1,18 @@
-"""A run while its training goes on: opened before the first epoch, one point per metric and epoch, ended truthfully.
+"""A run while its training goes on: opened or taken up again, one point per metric and epoch, ended truthfully.
 
 A tracking store that does not answer never costs a training: one warning, then training goes on without it, and the run is
 made from the outputs later.
 """
 
-from collections.abc import Callable, Mapping
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from pipeline.errors import UnreachableError
 from pipeline.provenance import TrainingPlan, TrainingRecord
-from pipeline.tracking.runs import create_run, epoch_metrics, finish_run, warn
+from pipeline.tracking.runs import create_run, epoch_metrics, find_run, finish_run, warn
 from pipeline.tracking.store import connect, experiment_id, lost_errors, tracking_uri
 from pipeline.workspace import Workspace
 
@@ -17,7 +20,7 @@ from pipeline.workspace import Workspace
 class LiveRun:
     """The run of the training that is going on; silent where the store does not answer.
 
-    Use it as a context manager: an exception ends the run as FAILED, Ctrl-C as KILLED.
+    Use it as a context manager: an exception ends the run as FAILED, Ctrl-C and SIGTERM as KILLED.
     """
 
     def __init__(self, workspace: Workspace, plan: TrainingPlan) -> None:
@@ -49,7 +52,10 @@ class LiveRun:
     def _open(self, plan: TrainingPlan) -> None:
         self._client = connect(self._workspace)
         experiment = experiment_id(self._client, self._workspace, plan.dataset_name)
-        self._run_id = create_run(self._client, experiment, plan, self._workspace)
+        known = find_run(self._client, experiment, plan.training_id)
+        if known:  # of a training that was stopped
+            self._client.update_run(known, status="RUNNING")
+        self._run_id = known or create_run(self._client, experiment, plan, self._workspace)
         self._start_monitor()
 
     def _start_monitor(self) -> None:
@@ -69,8 +75,27 @@ class LiveRun:
             return
         gone: tuple[type[Exception], ...] = (UnreachableError, *lost_errors())
         try:
-            step()
+            with _uninterrupted():
+                step()
         except gone as error:
             self._lost = True
             reason = " ".join(str(error).split())[:300]
             warn(f"{reason}. Training goes on without tracking; evaluate publishes the run once the store answers")
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Holds Ctrl-C and SIGTERM back until a write is done: half-way they leave SQLite locked for the one that ends the run."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    signals = (signal.SIGINT, signal.SIGTERM)
+    handlers = {number: signal.signal(number, lambda number, _: came.append(number)) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt

@@ -38,7 +38,7 @@ def _notebook(params: TrainParams, shape: Shape, classes: int) -> Any:
             layers.MaxPooling2D(name="pool_2"),
             layers.Flatten(name="flatten"),
             layers.Dense(128, activation="relu", name="dense"),
-            layers.Dropout(params.dropout, name="dropout"),
+            layers.Dropout(params.dropout, seed=params.seed, name="dropout"),
             layers.Dense(classes, activation="softmax", name="probabilities"),
         ],
         name="notebook",

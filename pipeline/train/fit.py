@@ -1,4 +1,8 @@
-"""The training loop: Keras' `fit`, one row of history and one printed line per epoch."""
+"""The training loop: one row of history, one checkpoint and one printed line per epoch.
+
+Our own loop over `train_on_batch` rather than Keras' `fit`: it can begin at any epoch, what it does in an epoch depends on
+(seed, epoch) alone, and batches are gathered from the memory-mapped arrays. benchmarks/RESULTS.md compares their speed.
+"""
 
 import csv
 import math
@@ -7,11 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.dataset import Dataset
+import numpy as np
+
+from pipeline.dataset import Dataset, Split
 from pipeline.errors import TrainingError
 from pipeline.params import TrainParams
+from pipeline.train import checkpoint
+from pipeline.train.checkpoint import Row
 
-Row = Mapping[str, str]
 COLUMNS = (
     "epoch",
     "timestamp_ms",
@@ -25,17 +32,18 @@ COLUMNS = (
 _VALIDATION_BATCH = 500  # pictures; changes no result, only time
 
 
-def fit(model: Any, data: Dataset, params: TrainParams, on_epoch: Callable[[Row], None]) -> list[Row]:
-    """Trains `model` in place with the notebook's settings: Adam and cross-entropy.
+def fit(model: Any, data: Dataset, params: TrainParams, checkpoints: Path, on_epoch: Callable[[Row], None]) -> list[Row]:
+    """Trains `model` in place with the notebook's settings, Adam and cross-entropy, from the last checkpoint on.
 
     Args:
         model: A `keras.Model` from uint8 pictures to softmax probabilities.
         data: Trained on its train split, watched on its validation split; the test split is not read.
-        params: Epochs, batch size, learning rate.
-        on_epoch: Called with each row of the history as it is made.
+        params: Epochs, batch size, learning rate, seed.
+        checkpoints: This training's own folder.
+        on_epoch: Called with each row of the history; those of a checkpoint first.
 
     Returns:
-        One row per epoch, with the keys COLUMNS. `timestamp_ms` is Unix time.
+        One row per epoch, with the keys COLUMNS. `timestamp_ms` is Unix time, `train/seconds` counts validation too.
 
     Raises:
         TrainingError: the batch is larger than the data, or the loss is no longer a number.
@@ -46,25 +54,19 @@ def fit(model: Any, data: Dataset, params: TrainParams, on_epoch: Callable[[Row]
         raise TrainingError(
             f"train.batch_size {params.batch_size:,} exceeds the training split of {len(data.train):,} pictures: lower it"
         )
-    model.compile(
-        optimizer=keras.optimizers.Adam(params.learning_rate), loss="sparse_categorical_crossentropy", metrics=["accuracy"]
-    )
-    rows: list[Row] = []
-    epochs = _Epochs(params.epochs, len(data.train), rows)
-
-    def end(epoch: int, logs: Mapping[str, float]) -> None:
-        on_epoch(epochs.end(epoch, logs))
-
-    model.fit(
-        data.train.images,
-        data.train.labels,
-        batch_size=params.batch_size,
-        epochs=params.epochs,
-        validation_data=(data.validation.images, data.validation.labels),
-        validation_batch_size=_VALIDATION_BATCH,
-        callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=end)],
-        verbose=0,
-    )
+    optimizer = keras.optimizers.Adam(params.learning_rate)
+    model.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    optimizer.build(model.trainable_variables)
+    rows = checkpoint.restore(checkpoints, model)
+    if rows:
+        print(f"going on after epoch {len(rows)}/{params.epochs}", flush=True)
+    for row in rows:
+        on_epoch(row)
+    for epoch in range(len(rows), params.epochs):
+        rows.append(_run_epoch(model, data, params, epoch))
+        checkpoint.save(checkpoints, model, rows)  # before it is logged: an epoch that is lost must not show in MLflow
+        on_epoch(rows[-1])
+        _say(rows, params.epochs, len(data.train))
     return rows
 
 
@@ -76,41 +78,43 @@ def write_history(path: Path, rows: Sequence[Row]) -> None:
         writer.writerows(rows)
 
 
-class _Epochs:
-    """Turns Keras' logs into rows, times them, and prints a line for each."""
+def _run_epoch(model: Any, data: Dataset, params: TrainParams, epoch: int) -> Row:
+    """Trains one epoch (`epoch` counts from 0) and validates.
 
-    def __init__(self, epochs: int, pictures: int, rows: list[Row]) -> None:
-        self._epochs, self._pictures, self._rows = epochs, pictures, rows
-        self._start = self._last = time.perf_counter()
+    Raises:
+        TrainingError: the loss is no longer a number.
+    """
+    start = time.perf_counter()
+    loss, accuracy = _train(model, data.train, params, epoch)
+    if not math.isfinite(loss):
+        raise TrainingError(f"training diverged: the loss is {loss} after epoch {epoch + 1}: lower train.learning_rate")
+    watched = model.evaluate(
+        data.validation.images, data.validation.labels, batch_size=_VALIDATION_BATCH, verbose=0, return_dict=True
+    )
+    seconds = time.perf_counter() - start
+    figures = [repr(float(figure)) for figure in (loss, accuracy, watched["loss"], watched["accuracy"])]
+    speed = [f"{len(data.train) / seconds:.1f}", f"{seconds:.3f}"]
+    return dict(zip(COLUMNS, [str(epoch + 1), str(time.time_ns() // 1_000_000), *figures, *speed], strict=True))
 
-    def end(self, epoch: int, logs: Mapping[str, float]) -> Row:
-        """The row of the epoch that just ended (`epoch` counts from 0).
 
-        Raises:
-            TrainingError: the loss is no longer a number.
-        """
-        if not math.isfinite(logs["loss"]):
-            raise TrainingError(
-                f"training diverged: the loss is {logs['loss']} after epoch {epoch + 1}: lower train.learning_rate"
-            )
-        now = time.perf_counter()
-        seconds, self._last = now - self._last, now
-        figures = (logs["loss"], logs["accuracy"], logs["val_loss"], logs["val_accuracy"])
-        row = dict(
-            zip(COLUMNS, [str(epoch + 1), str(time.time_ns() // 1_000_000), *map(repr, map(float, figures))], strict=False)
-        )
-        row |= {"train/images_per_second": f"{self._pictures / seconds:.1f}", "train/seconds": f"{seconds:.3f}"}
-        self._rows.append(row)
-        self._say(epoch + 1, figures, seconds)
-        return row
+def _train(model: Any, split: Split, params: TrainParams, epoch: int) -> tuple[float, float]:
+    """Mean loss and accuracy over one pass in an order that (seed, epoch) determines."""
+    order = np.random.default_rng((params.seed, epoch)).permutation(len(split))
+    model.reset_metrics()
+    logs: Mapping[str, Any] = {}
+    for first in range(0, len(order), params.batch_size):
+        batch = order[first : first + params.batch_size]
+        logs = model.train_on_batch(split.images[batch], split.labels[batch], return_dict=True)  # running means
+    return float(logs["loss"]), float(logs["accuracy"])
 
-    def _say(self, epoch: int, figures: Sequence[float], seconds: float) -> None:
-        left = (self._last - self._start) / epoch * (self._epochs - epoch)
-        loss, accuracy, validation_loss, validation_accuracy = figures
-        print(
-            f"epoch {epoch:>{len(str(self._epochs))}}/{self._epochs}"
-            f"  loss {loss:.4f}  accuracy {accuracy:.4f}"
-            f"  validation loss {validation_loss:.4f}  accuracy {validation_accuracy:.4f}"
-            f"  {self._pictures / seconds:,.0f} images/s  {left:,.0f} s left",
-            flush=True,
-        )
+
+def _say(rows: Sequence[Row], epochs: int, pictures: int) -> None:
+    row, seconds = rows[-1], [float(row["train/seconds"]) for row in rows]
+    loss, accuracy, validation_loss, validation_accuracy = (float(row[name]) for name in COLUMNS[2:6])
+    print(
+        f"epoch {len(rows):>{len(str(epochs))}}/{epochs}"
+        f"  loss {loss:.4f}  accuracy {accuracy:.4f}"
+        f"  validation loss {validation_loss:.4f}  accuracy {validation_accuracy:.4f}"
+        f"  {pictures / seconds[-1]:,.0f} images/s  {sum(seconds) / len(seconds) * (epochs - len(rows)):,.0f} s left",
+        flush=True,
+    )

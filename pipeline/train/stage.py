@@ -4,20 +4,22 @@ import io
 import json
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 from pipeline import dataset, provenance, tracking
 from pipeline.dataset import Dataset
-from pipeline.errors import MissingInputError
+from pipeline.errors import MissingInputError, PipelineError
 from pipeline.params import TrainParams
 from pipeline.provenance import TrainingPlan, TrainingRecord
-from pipeline.train import architectures, machine, model_file
-from pipeline.train.fit import Row, fit, write_history
+from pipeline.train import architectures, checkpoint, machine, model_file
+from pipeline.train.checkpoint import Row
+from pipeline.train.fit import fit, write_history
 from pipeline.workspace import Workspace, replacing
 
 
 def run(params: TrainParams, workspace: Workspace) -> None:
-    """Trains on the validated data set.
+    """Trains on the validated data set; a training that was stopped goes on after its last finished epoch.
 
     Raises:
         MissingInputError: the data set is missing or has not passed validation.
@@ -26,19 +28,29 @@ def run(params: TrainParams, workspace: Workspace) -> None:
     data = _validated_data(workspace)
     threads = machine.prepare(params)
     model = architectures.build(params, data.description.image_shape, data.description.classes)
-    plan = _plan(model, data, threads, workspace)
-    print(
-        f"{params.architecture}: {plan.parameters:,} parameters · {len(data.train):,} pictures · "
-        f"{params.epochs} epochs of batch {params.batch_size} · {threads} threads",
-        flush=True,
-    )
-    with tracking.LiveRun(workspace, plan) as live:
-        start = time.perf_counter()
-        rows = fit(model, data, params, live.log_epoch)
-        seconds = time.perf_counter() - start
-        record = _write(model, params, plan, rows, seconds, workspace)
-        live.finish(record)
-    print(f"trained in {seconds:,.1f} s · {workspace.shown(workspace.model)} · weights {record.weights_digest[:12]}")
+    with checkpoint.held(workspace.checkpoints, checkpoint.key(params, data.description.digest, threads)) as folder:
+        plan = _plan_in(folder, model, data, threads, workspace)
+        print(
+            f"{params.architecture}: {plan.parameters:,} parameters · {len(data.train):,} pictures · "
+            f"{params.epochs} epochs of batch {params.batch_size} · {threads} threads",
+            flush=True,
+        )
+        with tracking.LiveRun(workspace, plan) as live:
+            rows = fit(model, data, params, folder, live.log_epoch)
+            record = _write(model, params, plan, rows, workspace)
+            live.finish(record)
+    print(f"trained in {record.fit_seconds:,.1f} s · {workspace.shown(workspace.model)} · weights {record.weights_digest[:12]}")
+
+
+def _plan_in(folder: Path, model: Any, data: Dataset, threads: int, workspace: Workspace) -> TrainingPlan:
+    """The plan of the training whose checkpoints lie in `folder`, so that it stays one run; a new one for a new training."""
+    path = folder / "plan.json"
+    try:
+        return provenance.read_plan(path)
+    except PipelineError:  # none yet, or damaged: then it is a new training with the old one's checkpoints
+        plan = _plan(model, data, threads, workspace)
+        provenance.write(path, plan)
+        return plan
 
 
 def _validated_data(workspace: Workspace) -> Dataset:
@@ -70,9 +82,7 @@ def _plan(model: Any, data: Dataset, threads: int, workspace: Workspace) -> Trai
     )
 
 
-def _write(
-    model: Any, params: TrainParams, plan: TrainingPlan, rows: list[Row], seconds: float, workspace: Workspace
-) -> TrainingRecord:
+def _write(model: Any, params: TrainParams, plan: TrainingPlan, rows: list[Row], workspace: Workspace) -> TrainingRecord:
     """Writes the outputs; training.json comes last, so that it never speaks of a model that is not there."""
     bare = architectures.build(params, plan.image_shape, len(plan.class_names))  # without the optimizer's state: a third
     bare.set_weights(model.get_weights())
@@ -83,8 +93,8 @@ def _write(
     record = TrainingRecord(
         **vars(plan),
         weights_digest=provenance.weights_digest(bare),
-        finished_ms=time.time_ns() // 1_000_000,
-        fit_seconds=round(seconds, 3),
+        finished_ms=int(rows[-1]["timestamp_ms"]),  # not now: this may be a finished training written again
+        fit_seconds=round(sum(float(row["train/seconds"]) for row in rows), 3),
     )
-    provenance.write_training(workspace.training, record)
+    provenance.write(workspace.training, record)
     return record

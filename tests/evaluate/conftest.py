@@ -30,7 +30,7 @@ class Trained:
 
     def record(self, **changes: Any) -> None:
         path = self.workspace.training
-        provenance.write_training(path, replace(provenance.read_training(path), **changes))
+        provenance.write(path, replace(provenance.read_training(path), **changes))
 
 
 @pytest.fixture(scope="session")
@@ -77,7 +77,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory, build_model: BuildModel) -
     model.compile(keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy")
     model.fit(images[:1200], labels[:1200], batch_size=32, epochs=5, verbose=0)
     model.save(workspace.model)
-    provenance.write_training(workspace.training, _record(description))
+    provenance.write(workspace.training, _record(description))
     workspace.history.parent.mkdir()
     workspace.history.write_text("train/loss,validation/loss,train/accuracy,validation/accuracy\n1,2,0.5,0.4\n0.5,1,0.7,0.6\n")
     return workspace

@@ -7,33 +7,15 @@ import re
 import zipfile
 from typing import Any
 
-import numpy as np
 import pytest
-from sklearn.datasets import load_digits
 
-from pipeline import dataset, provenance, tracking
-from pipeline.dataset import SplitName
+from pipeline import provenance, tracking
 from pipeline.errors import MissingInputError, TrainingError
 from pipeline.params import TrainParams
 from pipeline.train import stage
 from pipeline.workspace import Workspace
 
 PARAMS = TrainParams(architecture="notebook", epochs=2, batch_size=50, learning_rate=0.002, dropout=0.3, seed=1, threads=0)
-
-
-@pytest.fixture
-def ready(workspace: Workspace) -> Workspace:
-    """300 digits of 16×16 pixels, ingested and validated."""
-    digits = load_digits()
-    images = np.kron(digits.images[:420] * 15, np.ones((2, 2))).astype(np.uint8)[..., None]
-    labels = digits.target[:420].astype(np.int32)
-    rows = np.arange(420, dtype=np.int32)
-    cuts: dict[SplitName, slice] = {"train": slice(300), "validation": slice(300, 360), "test": slice(360, 420)}
-    splits = {name: dataset.Split(images[cut], labels[cut], rows[cut]) for name, cut in cuts.items()}
-    workspace.dataset.mkdir(parents=True)
-    description = dataset.write(workspace.dataset, "digits", tuple("0123456789"), splits, ())
-    workspace.validated.write_text(json.dumps({"dataset_digest": description.digest}))
-    return workspace
 
 
 def only_run(workspace: Workspace) -> Any:

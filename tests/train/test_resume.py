@@ -1,0 +1,201 @@
+"""A training that was stopped goes on after its last finished epoch, and ends with the same weights, bit for bit."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import params as params_module
+from pipeline import provenance, tracking
+from pipeline.params import TrainParams
+from pipeline.train import checkpoint, stage
+from pipeline.workspace import Workspace
+
+PROJECT = Path(__file__).parents[2]
+EPOCHS = 6
+
+
+def edited(workspace: Workspace, **changes: object) -> TrainParams:
+    """Writes values of `train` into params.yaml."""
+    lines = workspace.params.read_text().splitlines()
+    for name, value in changes.items():
+        lines = [f"  {name}: {value}" if line.startswith(f"  {name}: ") and "batch" not in line else line for line in lines]
+    workspace.params.write_text("\n".join(lines) + "\n")
+    return params_module.load(workspace.params).train
+
+
+@pytest.fixture
+def params(ready: Workspace) -> TrainParams:
+    return edited(ready, epochs=EPOCHS)
+
+
+def start(workspace: Workspace) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "pipeline", "train"]
+    variables = {**os.environ, "PYTHONPATH": str(PROJECT)}
+    return subprocess.Popen(
+        command, cwd=workspace.root, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finish(workspace: Workspace) -> str:
+    process = start(workspace)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    return out
+
+
+def kill_after(workspace: Workspace, epochs: int, delay: float) -> None:
+    """Kills a training that has finished `epochs` epochs, `delay` seconds later."""
+    process = start(workspace)
+    deadline = time.monotonic() + 120
+    while len(list(workspace.checkpoints.glob(f"*/epoch-{epochs:06d}.npz"))) == 0 and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+    time.sleep(delay)
+    process.kill()
+    process.communicate()
+
+
+def runs(workspace: Workspace) -> Any:
+    client = tracking.connect(workspace)
+    return client, client.search_runs([tracking.experiment_id(client, workspace, "digits")])
+
+
+@pytest.mark.slow
+def test_killed_twice_it_ends_with_the_same_weights_in_the_same_run(ready: Workspace, tmp_path: Path) -> None:
+    edited(ready, epochs=EPOCHS)
+    undisturbed = tmp_path / "undisturbed"
+    shutil.copytree(ready.root, undisturbed, ignore=shutil.ignore_patterns("undisturbed"))
+    finish(Workspace(undisturbed, undisturbed))
+    kill_after(ready, 1, 0.0)
+    kill_after(ready, 3, 0.11)
+    said = finish(ready)
+    assert "going on after epoch" in said
+    assert ready.model.read_bytes() == (undisturbed / "models/model.keras").read_bytes()
+    client, found = runs(ready)
+    assert [run.info.status for run in found] == ["FINISHED"]
+    steps = [metric.step for metric in client.get_metric_history(found[0].info.run_id, "train/loss")]
+    assert sorted(steps) == list(range(1, EPOCHS + 1))
+
+
+def test_a_finished_training_that_dvc_forgot_costs_no_epoch(ready: Workspace, params: TrainParams) -> None:
+    stage.run(params, ready)
+    model, record = ready.model.read_bytes(), ready.training.read_bytes()
+    _, (before,) = runs(ready)
+    ready.model.unlink()
+    ready.training.unlink()
+    started = time.monotonic()
+    stage.run(params, ready)
+    assert (ready.model.read_bytes(), ready.training.read_bytes()) == (model, record)
+    assert time.monotonic() - started < 10
+    _, (after,) = runs(ready)
+    assert (after.info.start_time, after.info.end_time) == (before.info.start_time, before.info.end_time)
+    assert after.data.metrics["train/loss"] == before.data.metrics["train/loss"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a zip file", None])
+def test_a_damaged_checkpoint_costs_one_epoch_and_one_line(
+    ready: Workspace, params: TrainParams, damage: bytes | None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stage.run(params, ready)
+    model = ready.model.read_bytes()
+    last = sorted(ready.checkpoints.glob("*/epoch-*.npz"))[-1]
+    content = last.read_bytes()
+    middle = len(content) // 2
+    last.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :] if damage is None else damage)
+    capfd.readouterr()
+    stage.run(params, ready)
+    captured = capfd.readouterr()
+    assert captured.err.count("\n") == 1
+    assert captured.err.startswith(f"warning: {last.name} is damaged (")
+    assert f"going on after epoch {EPOCHS - 1}/{EPOCHS}" in captured.out
+    assert ready.model.read_bytes() == model
+
+
+def test_another_key_prunes_and_only_two_checkpoints_are_kept(ready: Workspace, params: TrainParams) -> None:
+    stage.run(params, ready)
+    (first,) = (path for path in ready.checkpoints.iterdir() if path.is_dir())
+    assert [path.name for path in sorted(first.glob("epoch-*"))] == ["epoch-000005.npz", "epoch-000006.npz"]
+    stage.run(edited(ready, epochs=1), ready)
+    (second,) = (path for path in ready.checkpoints.iterdir() if path.is_dir())
+    assert first != second
+
+
+def test_a_training_that_goes_on_elsewhere_is_not_pruned(tmp_path: Path) -> None:
+    with checkpoint.held(tmp_path, "one") as one, checkpoint.held(tmp_path, "two"):
+        assert one.exists()
+    with checkpoint.held(tmp_path, "two"):
+        assert not one.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "value"), [("epochs", 7), ("batch_size", 65), ("learning_rate", 0.1), ("dropout", 0.1), ("seed", 1)]
+)
+def test_whatever_determines_the_weights_is_in_the_key(params: TrainParams, change: str, value: float) -> None:
+    known = checkpoint.key(params, "data", 2)
+    assert checkpoint.key(params, "data", 2) == known
+    assert checkpoint.key(params.model_copy(update={change: value}), "data", 2) != known
+    assert checkpoint.key(params, "other data", 2) != known
+    assert checkpoint.key(params, "data", 3) != known
+
+
+@pytest.mark.slow
+def test_two_at_once_train_once(ready: Workspace) -> None:
+    edited(ready, epochs=EPOCHS)
+    both = [start(ready), start(ready)]
+    said = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert sum("another process trains the same: waiting for it" in err for _, err in said) == 1
+    _, found = runs(ready)
+    assert len(found) == 1
+
+
+@pytest.mark.slow
+def test_sigterm_ends_the_run_as_killed(ready: Workspace) -> None:
+    edited(ready, epochs=500)
+    process = start(ready)
+    while not list(ready.checkpoints.glob("*/epoch-000002.npz")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert err == ""
+    assert [run.info.status for run in runs(ready)[1]] == ["KILLED"]
+
+
+@pytest.mark.slow
+def test_a_stage_ends_when_its_dvc_is_killed(built_copy: Path, shell: Callable[..., Any]) -> None:
+    import psutil
+
+    params_file = built_copy / "params.yaml"
+    params_file.write_text(params_file.read_text().replace("  epochs: 10 ", "  epochs: 500 "))
+    variables = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    dvc = subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro", "train"], cwd=built_copy, env=variables, stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 120
+    while not list(built_copy.glob(".checkpoints/*/epoch-000002.npz")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    stages = [child for child in psutil.Process(dvc.pid).children(recursive=True) if "pipeline" in child.cmdline()]
+    assert len(stages) >= 1
+    dvc.kill()
+    dvc.wait()
+    _, alive = psutil.wait_procs(stages, timeout=30)
+    assert alive == []
+    assert json.loads(shell("dvc", "status", "--json", cwd=built_copy).stdout)["train"]
+
+
+def test_a_record_and_a_plan_read_back(ready: Workspace, params: TrainParams) -> None:
+    stage.run(params, ready)
+    (plan,) = ready.checkpoints.glob("*/plan.json")
+    record = provenance.read_training(ready.training)
+    assert provenance.read_plan(plan).training_id == record.training_id
