@@ -15,6 +15,7 @@ from pipeline.train import machine
 from pipeline.workspace import Workspace
 
 PROJECT = Path(__file__).parents[1]
+PARAMS = Path(__file__).parent / "params.yaml"  # tests must pass whatever the user tries out in params.yaml
 Shell = Callable[..., subprocess.CompletedProcess[str]]
 # What a person's shell may hold that would change what a test sees.
 _FOREIGN = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "DATASET_MIRROR", "DVC_ROOT", "DVC_STAGE")
@@ -41,7 +42,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def _tensorflow_threads(request: pytest.FixtureRequest) -> None:
     """TensorFlow takes a thread count only before its first use, whichever test that is."""
     if any(item.path.parent.name in ("train", "evaluate") for item in request.session.items):
-        machine.prepare(params.load(PROJECT / "params.yaml").train)
+        machine.prepare(params.load(PARAMS).train)
 
 
 @pytest.fixture(scope="session")
@@ -56,8 +57,8 @@ def fashion_mirror() -> Path:
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     """An empty checkout: params.yaml and dvc.yaml, no outputs."""
-    for name in ("params.yaml", "dvc.yaml"):
-        shutil.copy(PROJECT / name, tmp_path)
+    shutil.copy(PROJECT / "dvc.yaml", tmp_path)
+    shutil.copy(PARAMS, tmp_path)
     return Workspace(tmp_path, tmp_path)
 
 
@@ -99,6 +100,8 @@ def new_clone(shell: Shell) -> Callable[[Path], Path]:
             if (PROJECT / name).exists():  # else deleted, and not committed yet
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(PROJECT / name, folder / name)
+        shutil.copy(PARAMS, folder)
+        (folder / "dvc.lock").unlink(missing_ok=True)  # of what the user ran
         shell("git", "init", "-q", "-b", "main", cwd=folder)
         shell("git", "add", "-A", cwd=folder)
         someone = ("-c", "user.name=somebody", "-c", "user.email=somebody@localhost")

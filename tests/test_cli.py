@@ -51,7 +51,7 @@ def test_outside_a_checkout_it_says_so_in_one_line(shell: Shell, tmp_path: Path)
 
 def test_a_slip_in_params_stops_a_stage_in_one_line(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "dvc.yaml").touch()
-    text = (PROJECT / "params.yaml").read_text()
+    text = (PROJECT / "tests/params.yaml").read_text()
     (tmp_path / "params.yaml").write_text(text.replace("max_calibration_error", "max_kalibration_error"))
     done = shell("python", "-m", "pipeline", "ingest", cwd=tmp_path, check=False, PYTHONPATH=str(PROJECT))
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
@@ -60,7 +60,7 @@ def test_a_slip_in_params_stops_a_stage_in_one_line(shell: Shell, tmp_path: Path
 
 def test_run_refuses_an_unknown_data_set_and_leaves_params_alone(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "dvc.yaml").touch()
-    before = (PROJECT / "params.yaml").read_text()
+    before = (PROJECT / "tests/params.yaml").read_text()
     (tmp_path / "params.yaml").write_text(before)
     command = ("python", "-m", "pipeline", "run", "--dataset", "imagenet")
     done = shell(*command, cwd=tmp_path, check=False, PYTHONPATH=str(PROJECT))

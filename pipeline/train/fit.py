@@ -7,7 +7,7 @@ Our own loop over `train_on_batch` rather than Keras' `fit`: it can begin at any
 import csv
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,14 +98,15 @@ def _run_epoch(model: Any, data: Dataset, params: TrainParams, epoch: int) -> Ro
 
 
 def _train(model: Any, split: Split, params: TrainParams, epoch: int) -> tuple[float, float]:
-    """Mean loss and accuracy over one pass in an order that (seed, epoch) determines."""
+    """Mean loss and accuracy per picture over one pass, in an order that (seed, epoch) determines."""
     order = np.random.default_rng((params.seed, epoch)).permutation(len(split))
-    model.reset_metrics()
-    logs: Mapping[str, Any] = {}
+    loss = accuracy = 0.0
     for first in range(0, len(order), params.batch_size):
         batch = order[first : first + params.batch_size]
-        logs = model.train_on_batch(split.images[batch], split.labels[batch], return_dict=True)  # running means
-    return float(logs["loss"]), float(logs["accuracy"])
+        logs = model.train_on_batch(split.images[batch], split.labels[batch], return_dict=True)  # of this batch alone
+        loss += float(logs["loss"]) * len(batch)
+        accuracy += float(logs["accuracy"]) * len(batch)
+    return loss / len(order), accuracy / len(order)
 
 
 def _say(rows: Sequence[Row], epochs: int, pictures: int) -> None:

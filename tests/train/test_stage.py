@@ -7,9 +7,10 @@ import re
 import zipfile
 from typing import Any
 
+import numpy as np
 import pytest
 
-from pipeline import provenance, tracking
+from pipeline import dataset, provenance, tracking
 from pipeline.errors import MissingInputError, TrainingError
 from pipeline.params import TrainParams
 from pipeline.train import stage
@@ -49,6 +50,25 @@ def test_history_has_a_row_per_epoch(ready: Workspace) -> None:
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert float(rows[1]["train/loss"]) < float(rows[0]["train/loss"])
     assert float(rows[0]["train/images_per_second"]) > 0
+
+
+def test_the_loss_in_the_history_is_the_mean_over_all_pictures(ready: Workspace) -> None:
+    import keras
+
+    standing = {
+        "learning_rate": 1e-12,
+        "dropout": 0.0,
+        "epochs": 1,
+        "batch_size": 64,
+    }  # 300 pictures: the last batch is smaller
+    stage.run(PARAMS.model_copy(update=standing), ready)
+    with ready.history.open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    train = dataset.read(ready.dataset).train
+    answers = np.asarray(keras.saving.load_model(ready.model, compile=False)(np.array(train.images)))
+    given = answers[np.arange(300), train.labels]
+    assert float(row["train/loss"]) == pytest.approx(-np.log(given).mean(), rel=1e-4)
+    assert float(row["train/accuracy"]) == pytest.approx((answers.argmax(axis=1) == train.labels).mean(), abs=1e-6)
 
 
 def test_equal_trainings_are_equal_files(ready: Workspace) -> None:

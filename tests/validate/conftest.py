@@ -18,7 +18,7 @@ CLASSES = tuple(str(digit) for digit in range(10))
 @pytest.fixture(scope="session")
 def limits() -> ValidateParams:
     """The limits that the repository ships."""
-    return params.load(Path(__file__).parents[2] / "params.yaml").validate
+    return params.load(Path(__file__).parents[1] / "params.yaml").validate
 
 
 @pytest.fixture(scope="session")

@@ -131,8 +131,8 @@ def test_the_command_is_quiet_and_writes_only_into_the_checkout(
     ingested: Ingested, splits: Splits, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     workspace = ingested(splits)
-    for name in ("dvc.yaml", "params.yaml"):
-        (workspace.root / name).write_bytes((ROOT / name).read_bytes())
+    for source in (ROOT / "dvc.yaml", ROOT / "tests/params.yaml"):
+        (workspace.root / source.name).write_bytes(source.read_bytes())
     outside = tmp_path_factory.mktemp("outside")
     environment = {**os.environ, "HOME": str(outside), "TMPDIR": str(outside), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "pipeline", "validate"]
