@@ -34,7 +34,7 @@ setup: $(READY)
 # uv's own wheel is in the lock too: pip installs that one by its hash, then uv installs all, also by hash.
 $(READY): $(LOCK) setup/dvc
 	@$(PYTHON) setup/check_python.py
-	@echo "setting up .venv (once; about a minute and 3.3 GB)"
+	@echo "setting up .venv (once; about a minute and 3.1 GB)"
 	@$(PYTHON) -m venv --clear .venv
 	@sed -n '/^uv==/,/^ *# /p' $(LOCK) > .venv/uv.lock
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r .venv/uv.lock
