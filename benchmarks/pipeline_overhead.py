@@ -1,6 +1,6 @@
 """Times the pipeline around the fit: every stage as its own process, as `dvc repro` runs it.
 
-    .venv/bin/python benchmarks/pipeline_overhead.py [RUNS]
+    .venv/bin/python -m benchmarks.pipeline_overhead [RUNS]
 
 Works on the data set that params.yaml names, in scratch clones, with one epoch. Prints median, least and most seconds of RUNS
 runs (3): of the whole `dvc repro` with the fit taken out, and of each stage alone. RESULTS.md keeps what was measured.

@@ -1,6 +1,6 @@
 """Compares the pipeline's own training loop with Keras' `fit`, one epoch each in turn, on the data in data/dataset.
 
-    .venv/bin/python benchmarks/training_loop.py [PICTURES] [ROUNDS]
+    .venv/bin/python -m benchmarks.training_loop [PICTURES] [ROUNDS]
 
 Prints seconds per epoch of both on the first PICTURES (20,000) training pictures, ROUNDS (3) times in turn, and their ratio.
 """
@@ -25,7 +25,7 @@ def main(pictures: int, rounds: int) -> None:
     from pipeline.train import machine
 
     workspace = Workspace.find()
-    settings = params.load(workspace.params).train.model_copy(update={"epochs": 1})
+    settings = one_epoch(params.load(workspace.params).train)
     machine.prepare(settings)
     whole = dataset.read(workspace.need(workspace.dataset, "ingest"))
     data = replace(whole, train=Split(*(part[:pictures] for part in vars(whole.train).values())))
@@ -35,6 +35,13 @@ def main(pictures: int, rounds: int) -> None:
         keras_fit.append(timed(keras, data, settings))
         print(f"own loop {loop[-1]:.2f} s · keras fit {keras_fit[-1]:.2f} s · ratio {loop[-1] / keras_fit[-1]:.3f}", flush=True)
     print(f"median ratio {statistics.median(a / b for a, b in zip(loop, keras_fit, strict=True)):.3f}")
+
+
+def one_epoch(settings: TrainParams) -> TrainParams:
+    """The notebook's recipe, one epoch long."""
+    notebook = settings.recipes.notebook.model_copy(update={"epochs": 1})
+    recipes = settings.recipes.model_copy(update={"notebook": notebook})
+    return settings.model_copy(update={"architecture": "notebook", "recipes": recipes})
 
 
 def timed(way: Any, data: Dataset, settings: TrainParams) -> float:
@@ -57,12 +64,14 @@ def own(model: Any, data: Dataset, settings: TrainParams) -> None:
 
 def keras(model: Any, data: Dataset, settings: TrainParams) -> None:
     """Keras' `fit` on the same arrays."""
+    from keras.losses import SparseCategoricalCrossentropy
     from keras.optimizers import Adam
 
-    model.compile(optimizer=Adam(settings.learning_rate), loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    loss = SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer=Adam(settings.recipe.learning_rate), loss=loss, metrics=["accuracy"])
     held_out = (data.validation.images, data.validation.labels)
     train = data.train
-    batch = settings.batch_size
+    batch = settings.recipe.batch_size
     model.fit(train.images, train.labels, batch_size=batch, validation_data=held_out, validation_batch_size=500, verbose=0)
 
 

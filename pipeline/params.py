@@ -57,16 +57,57 @@ class ValidateParams(Section):
         return self
 
 
+class Recipe(Section):
+    """How one architecture is trained: everything beside the network itself that shapes its weights."""
+
+    epochs: Count
+    batch_size: Count
+    optimizer: Literal["sgd", "adam", "adamw"]
+    learning_rate: Annotated[float, Field(gt=0)]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: Share
+    schedule: Literal["constant", "triangular", "cosine"]
+    warmup: Annotated[float, Field(ge=0, lt=1)]
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    flip: Literal["none", "random", "alternating"]
+    shift: Annotated[int, Field(ge=0)]
+    erase: Annotated[float, Field(ge=0, lt=1)]
+    ema: Annotated[float, Field(ge=0, lt=1)]
+    flip_averaging: bool
+    precision: Literal["float32", "bfloat16"]
+
+
+class Recipes(Section):
+    """A recipe for each architecture."""
+
+    notebook: Recipe
+    sprint: Recipe
+    compact: Recipe
+    default: Recipe
+    record: Recipe
+
+
 class TrainParams(Section):
     """How the model is trained."""
 
-    architecture: Literal["notebook"]
-    epochs: Count
-    batch_size: Count
-    learning_rate: Annotated[float, Field(gt=0)]
-    dropout: Annotated[float, Field(ge=0, lt=1)]
+    architecture: Literal["notebook", "sprint", "compact", "default", "record"]
+    mirror: bool
+    warm_start: str
     seed: Seed
     threads: Annotated[int, Field(ge=0)]
+    recipes: Recipes
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of the chosen architecture; mirrored pictures are left out of it where `mirror` forbids them."""
+        chosen: Recipe = getattr(self.recipes, self.architecture)
+        return chosen if self.mirror else chosen.model_copy(update={"flip": "none", "flip_averaging": False})
+
+    @property
+    def settings(self) -> dict[str, str | int | float | bool]:
+        """What this training uses, key → value; the other architectures' recipes are left out."""
+        return self.model_dump(exclude={"recipes"}) | self.recipe.model_dump()
 
 
 class EvaluateParams(Section):
@@ -152,7 +193,9 @@ def _say(problem: Any) -> str:
 
 def _nearest(location: tuple[int | str, ...]) -> str:
     """The key that was probably meant, as a question; else the keys there are."""
-    sections = get_type_hints(Params)
-    known = list(sections) if len(location) == 1 else list(sections[str(location[0])].model_fields)
+    keys: dict[str, Any] = get_type_hints(Params)
+    for part in location[:-1]:
+        keys = {name: field.annotation for name, field in keys[str(part)].model_fields.items()}
+    known = list(keys)
     names = difflib.get_close_matches(str(location[-1]), known, n=1)
     return f" (did you mean {names[0]}?)" if names else f" (known: {', '.join(known)})"

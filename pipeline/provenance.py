@@ -48,6 +48,7 @@ class TrainingPlan:
     parameters: int  # trainable weights
     params: Mapping[str, Mapping[str, Value]]  # section → key → value, of every stage up to train
     threads: int  # CPU threads that really run
+    warm_start: Mapping[str, str]  # model_name, version, training_id, weights_digest of where it began; empty if anew
     started_ms: int  # Unix time
     git: GitState
     environment: Mapping[str, str]
@@ -108,15 +109,15 @@ def _read(kind: type[_Plan], path: Path) -> _Plan:
 
 
 def weights_digest(model: Any) -> str:
-    """SHA-256 over path, dtype, shape and bytes of each weight of a `keras.Model`: the identity of a model.
+    """SHA-256 over name, dtype, shape and bytes of each weight of a `keras.Model`, in order: the identity of a model.
 
-    Files are no identity: a `.keras` file carries its date. Nor are Keras' own paths: the model's name leads them until it
-    is saved and loaded.
+    Files are no identity: a `.keras` file carries its date. Nor are Keras' whole paths, which change when a model is saved and
+    loaded: only layer and weight are taken.
     """
     digest = hashlib.sha256()
     for weight in model.weights:
         array = weight.numpy()
-        digest.update(f"{weight.path.removeprefix(f'{model.name}/')} {array.dtype} {array.shape}\n".encode())
+        digest.update(f"{'/'.join(weight.path.split('/')[-2:])} {array.dtype} {array.shape}\n".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
@@ -167,8 +168,9 @@ def _processor() -> str:
 
 
 def params_up_to_train(workspace: Workspace) -> Mapping[str, Mapping[str, Value]]:
-    """The sections of params.yaml that shape a trained model."""
+    """The sections of params.yaml that shape a trained model; of the recipes, the one that was used."""
     from pipeline import params
 
     loaded = params.load(workspace.params)
-    return {name: getattr(loaded, name).model_dump() for name in ("ingest", "validate", "train")}
+    sections = {name: getattr(loaded, name).model_dump() for name in ("ingest", "validate")}
+    return {**sections, "train": loaded.train.settings}

@@ -77,7 +77,12 @@ def test_code_deps_are_those_the_imports_say(graph: Mapping[str, Any], stage: st
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_runs_its_own_room_with_its_own_params(graph: Mapping[str, Any], stage: str) -> None:
     assert graph["stages"][stage]["cmd"] == f"python -m pipeline {stage}"
-    assert graph["stages"][stage]["params"] == [stage]
+    assert {name.split(".")[0] for name in graph["stages"][stage]["params"]} == {stage}
+
+
+def test_train_watches_every_param_but_the_recipes_of_other_architectures(graph: Mapping[str, Any]) -> None:
+    keys = {f"train.{name}" for name in params.TrainParams.model_fields} - {"train.recipes"}
+    assert {*graph["stages"]["train"]["params"]} == keys | {"train.recipes.${train.architecture}"}
 
 
 def test_rooms_never_import_each_other_or_the_commands() -> None:

@@ -23,27 +23,32 @@ def test_the_file_in_use_can_be_read() -> None:
 
 def test_tested_params_are_the_notebooks() -> None:
     train = params.load(TESTED).train
-    assert (train.architecture, train.epochs, train.batch_size, train.dropout) == ("notebook", 10, 64, 0.3)
+    recipe = train.recipe
+    assert (train.architecture, recipe.epochs, recipe.batch_size, recipe.dropout) == ("notebook", 10, 64, 0.3)
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("  epochs: 10 ", "  epoch: 10 ", "unknown key train.epoch (did you mean epochs?)"),
-        ("  epochs: 10 ", "  epochs: ten ", "train.epochs = 'ten': input should be a valid integer"),
-        ("  epochs: 10 ", "  epochs: '10' ", "train.epochs = '10': input should be a valid integer"),
-        ("  epochs: 10 ", "  epochs: true ", "train.epochs = True: input should be a valid integer"),
-        ("  epochs: 10 ", "  epochs: 0 ", "train.epochs = 0: input should be greater than or equal to 1"),
-        ("learning_rate: 0.001", "learning_rate: .inf", "train.learning_rate = inf"),
+        ("  epochs: 10 ", "  epoch: 10 ", "unknown key train.recipes.notebook.epoch (did you mean epochs?)"),
+        ("  epochs: 10 ", "  epochs: ten ", "train.recipes.notebook.epochs = 'ten': input should be a valid integer"),
+        ("  epochs: 10 ", "  epochs: '10' ", "train.recipes.notebook.epochs = '10': input should be a valid integer"),
+        ("  epochs: 10 ", "  epochs: true ", "train.recipes.notebook.epochs = True: input should be a valid integer"),
+        ("  epochs: 10 ", "  epochs: 0 ", "train.recipes.notebook.epochs = 0: input should be greater than or equal to 1"),
+        ("learning_rate: 0.001", "learning_rate: .inf", "train.recipes.notebook.learning_rate = inf"),
         ("min_accuracy: 0.90", "min_accuracy: 1.5", "register.min_accuracy = 1.5: input should be less than or equal to 1"),
         ("min_accuracy: 0.90", "min_accuracy: .nan", "register.min_accuracy = nan"),
         ("dataset: fashion-mnist", "dataset: mnist", "ingest.dataset = 'mnist': input should be 'fashion-mnist' or 'digits'"),
-        ("architecture: notebook", "architecture: vgg", "train.architecture = 'vgg': input should be 'notebook'"),
+        (
+            "architecture: notebook",
+            "architecture: vgg",
+            "train.architecture = 'vgg': input should be 'notebook', 'sprint', 'compact', 'default' or 'record'",
+        ),
         ("pixel_std_min: 50.0", "pixel_std_min: 150.0", "validate: pixel_std_min 150.0 is above pixel_std_max 120.0"),
         ("train:\n", "training:\n", "the section train is missing: restore it with `git checkout params.yaml`"),
         ("train:\n", "train: 3\nother:\n", "train is not a mapping of keys"),
         ("train:\n", "train: [\n", "is not valid YAML at line"),
-        ("  epochs: 10 ", "  epochs: 10\n  epochs: 11 ", 'found duplicate key "epochs"'),
+        ("      epochs: 10 ", "      epochs: 10\n      epochs: 11 ", 'found duplicate key "epochs"'),
     ],
 )
 def test_a_slip_is_one_line_that_names_it(tmp_path: Path, old: str, new: str, message: str) -> None:

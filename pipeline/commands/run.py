@@ -10,6 +10,7 @@ from pathlib import Path
 from pipeline import params
 from pipeline.errors import DownloadError, ParamsError
 from pipeline.ingest import download
+from pipeline.ingest.catalog import CATALOG
 from pipeline.register import evidence
 from pipeline.workspace import Workspace, replacing
 
@@ -20,7 +21,7 @@ def run(dataset: str | None, workspace: Workspace) -> None:
     """Runs the whole pipeline.
 
     Args:
-        dataset: Written into params.yaml as `ingest.dataset` first; None leaves it.
+        dataset: Written into params.yaml first; None leaves what stands there.
         workspace: The checkout.
 
     Raises:
@@ -50,7 +51,8 @@ def _get_data(workspace: Workspace) -> str | None:
         download.fetch(wanted, workspace)
     except DownloadError as error:
         print(
-            f"{error}\n\nGoing on with {EMBEDDED}, which needs no network: ingest.dataset in params.yaml is now {EMBEDDED}.\n"
+            f"{error}\n\nGoing on with {EMBEDDED}, which needs no network: in params.yaml ingest.dataset is now {EMBEDDED}, "
+            "and train.mirror false.\n"
         )
         set_dataset(workspace.params, EMBEDDED)
         return wanted
@@ -59,6 +61,8 @@ def _get_data(workspace: Workspace) -> str | None:
 
 def set_dataset(path: Path, name: str) -> None:
     """Writes `ingest.dataset: name` into params.yaml, keeping its comments, as `dvc exp run -S` does.
+
+    With it goes `train.mirror`, for a mirrored digit is no digit.
 
     Raises:
         ParamsError: the file does not allow it; it is left as it was.
@@ -72,6 +76,8 @@ def set_dataset(path: Path, name: str) -> None:
     if content["ingest"]["dataset"] == name:
         return
     content["ingest"]["dataset"] = name
+    if name in CATALOG:
+        content["train"]["mirror"] = CATALOG[name].mirror
     with replacing(path) as aside:
         with aside.open("w", encoding="utf-8") as file:
             yaml.dump(content, file)

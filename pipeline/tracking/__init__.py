@@ -9,7 +9,19 @@
 
 from pipeline.tracking.live import LiveRun
 from pipeline.tracking.models import logged_model
+from pipeline.tracking.registered import Registered, fetched
 from pipeline.tracking.runs import publish, publish_to, run_for
 from pipeline.tracking.store import connect, experiment_id, tracking_uri
 
-__all__ = ["LiveRun", "connect", "experiment_id", "logged_model", "publish", "publish_to", "run_for", "tracking_uri"]
+__all__ = [
+    "LiveRun",
+    "Registered",
+    "connect",
+    "experiment_id",
+    "fetched",
+    "logged_model",
+    "publish",
+    "publish_to",
+    "run_for",
+    "tracking_uri",
+]

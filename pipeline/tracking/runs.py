@@ -146,6 +146,7 @@ def _tags(plan: TrainingPlan) -> dict[str, str]:
         "mlflow.source.type": "LOCAL",
         "mlflow.source.name": "python -m pipeline train",
     }
+    tags |= {f"warm_start.{name}": value for name, value in plan.warm_start.items()}
     if plan.git.commit:
         tags |= {"git_commit": plan.git.commit, "mlflow.source.git.commit": plan.git.commit}
     if plan.git.branch:

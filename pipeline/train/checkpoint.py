@@ -30,12 +30,15 @@ _ROWS = "rows"
 _CODE = (Path(__file__).parent, Path(__file__).parents[1] / "dataset.py")
 
 
-def key(params: TrainParams, dataset_digest: str, threads: int) -> str:
-    """16 hex digits over all that determines the weights: params, data, threads, this room's code, the libraries."""
+def key(params: TrainParams, dataset_digest: str, threads: int, first_weights: str = "") -> str:
+    """16 hex digits over all that determines the weights: params, data, threads, this room's code, the libraries.
+
+    `first_weights` is the digest of what a warm start begins with: an alias may point elsewhere tomorrow.
+    """
     files = sorted(path for place in _CODE for path in (place.rglob("*.py") if place.is_dir() else [place]))
     code = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
     libraries = [version(name) for name in ("tensorflow", "keras", "numpy")]
-    facts = json.dumps([params.model_dump(), dataset_digest, threads, code, libraries])
+    facts = json.dumps([params.settings, dataset_digest, threads, first_weights, code, libraries])
     return hashlib.sha256(facts.encode()).hexdigest()[:16]
 
 
@@ -77,23 +80,23 @@ def _prune(checkpoints: Path, keep: Path) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def save(folder: Path, model: Any, rows: Sequence[Row]) -> None:
+def save(folder: Path, state: Sequence[Any], rows: Sequence[Row]) -> None:
     """Writes the state after `len(rows)` epochs, whole or not at all.
 
     Args:
         folder: As `held` gives it.
-        model: A compiled `keras.Model` with a built optimizer.
+        state: Every variable of the training (weights, optimizer, average, seeds), always in the same order.
         rows: The history up to here, a row per epoch.
     """
     history = np.frombuffer(json.dumps(list(rows)).encode(), np.uint8)
     with replacing(_path(folder, len(rows))) as aside:
-        np.savez(aside, allow_pickle=False, **{_ROWS: history}, **_values(model))
+        np.savez(aside, allow_pickle=False, **{_ROWS: history}, **_values(state))
     for path in _all(folder)[_KEPT:]:
         path.unlink()
 
 
-def restore(folder: Path, model: Any) -> list[Row]:
-    """Brings `model` to the state of the last good checkpoint in `folder`; leaves it as it is where there is none.
+def restore(folder: Path, state: Sequence[Any]) -> list[Row]:
+    """Brings `state` to that of the last good checkpoint in `folder`; leaves it as it is where there is none.
 
     Returns:
         The history up to there.
@@ -102,31 +105,27 @@ def restore(folder: Path, model: Any) -> list[Row]:
         try:
             with np.load(path, allow_pickle=False) as content:
                 rows: list[Row] = json.loads(content[_ROWS].tobytes())
-                arrays = [_fitting(content[name], known) for name, known in _values(model).items()]
+                arrays = [_fitting(content[name], known) for name, known in _values(state).items()]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             reason = " ".join(str(error).split())[:120]
             print(f"warning: {path.name} is damaged ({reason}): going back to the one before", file=sys.stderr, flush=True)
             path.unlink()
             continue
-        for variable, array in zip(_variables(model), arrays, strict=True):
+        for variable, array in zip(state, arrays, strict=True):
             variable.assign(array)
         return rows
     return []
 
 
-def _values(model: Any) -> dict[str, NDArray[Any]]:
+def _values(state: Sequence[Any]) -> dict[str, NDArray[Any]]:
     """Every variable by its place: paths may repeat, and those of seed generators count what was built before."""
-    return {f"{place:04d}": variable.numpy() for place, variable in enumerate(_variables(model))}
+    return {f"{place:04d}": variable.numpy() for place, variable in enumerate(state)}
 
 
 def _fitting(array: NDArray[Any], known: NDArray[Any]) -> NDArray[Any]:
     if (array.dtype, array.shape) != (known.dtype, known.shape):
         raise ValueError(f"{array.dtype} {array.shape} where the model has {known.dtype} {known.shape}")
     return array
-
-
-def _variables(model: Any) -> list[Any]:
-    return [*model.variables, *model.optimizer.variables]
 
 
 def _path(folder: Path, epoch: int) -> Path:

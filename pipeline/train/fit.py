@@ -1,7 +1,7 @@
 """The training loop: one row of history, one checkpoint and one printed line per epoch.
 
-Our own loop over `train_on_batch` rather than Keras' `fit`: it can begin at any epoch, what it does in an epoch depends on
-(seed, epoch) alone, and batches are gathered from the memory-mapped arrays. benchmarks/RESULTS.md compares their speed.
+Our own loop rather than Keras' `fit`: it can begin at any epoch, what it does in an epoch depends on (seed, epoch) alone, and
+batches are gathered from the memory-mapped arrays. benchmarks/RESULTS.md compares their speed.
 """
 
 import csv
@@ -16,8 +16,10 @@ import numpy as np
 from pipeline.dataset import Dataset, Split
 from pipeline.errors import TrainingError
 from pipeline.params import TrainParams
-from pipeline.train import checkpoint
+from pipeline.train import batches, checkpoint, schedule
+from pipeline.train.average import Average
 from pipeline.train.checkpoint import Row
+from pipeline.train.step import Step
 
 COLUMNS = (
     "epoch",
@@ -26,19 +28,21 @@ COLUMNS = (
     "train/accuracy",
     "validation/loss",
     "validation/accuracy",
+    "train/learning_rate",
     "train/images_per_second",
     "train/seconds",
 )
 _VALIDATION_BATCH = 500  # pictures; changes no result, only time
+_UNREAD = 50  # steps between two looks at the loss: each look waits for the GPU
 
 
 def fit(model: Any, data: Dataset, params: TrainParams, checkpoints: Path, on_epoch: Callable[[Row], None]) -> list[Row]:
-    """Trains `model` in place with the notebook's settings, Adam and cross-entropy, from the last checkpoint on.
+    """Trains `model` in place by its recipe, from the last checkpoint on; it ends with the averaged weights.
 
     Args:
-        model: A `keras.Model` from uint8 pictures to softmax probabilities.
+        model: A `keras.Model` from uint8 pictures to logits.
         data: Trained on its train split, watched on its validation split; the test split is not read.
-        params: Epochs, batch size, learning rate, seed.
+        params: The recipe and the seed.
         checkpoints: This training's own folder.
         on_epoch: Called with each row of the history; those of a checkpoint first.
 
@@ -48,25 +52,26 @@ def fit(model: Any, data: Dataset, params: TrainParams, checkpoints: Path, on_ep
     Raises:
         TrainingError: the batch is larger than the data, or the loss is no longer a number.
     """
-    import keras
-
-    if params.batch_size > len(data.train):
+    recipe = params.recipe
+    if recipe.batch_size > len(data.train):
         raise TrainingError(
-            f"train.batch_size {params.batch_size:,} exceeds the training split of {len(data.train):,} pictures: lower it"
+            f"train.recipes.{params.architecture}.batch_size {recipe.batch_size:,} exceeds the training split of "
+            f"{len(data.train):,} pictures: lower it"
         )
-    optimizer = keras.optimizers.Adam(params.learning_rate)
-    model.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-    optimizer.build(model.trainable_variables)
-    rows = checkpoint.restore(checkpoints, model)
+    average = Average(model, recipe.ema)
+    step = Step(model, recipe, average)
+    state = [*model.variables, *step.optimizer.variables, *average.variables]
+    rows = checkpoint.restore(checkpoints, state)
     if rows:
-        print(f"going on after epoch {len(rows)}/{params.epochs}", flush=True)
+        print(f"going on after epoch {len(rows)}/{recipe.epochs}", flush=True)
     for row in rows:
         on_epoch(row)
-    for epoch in range(len(rows), params.epochs):
-        rows.append(_run_epoch(model, data, params, epoch))
-        checkpoint.save(checkpoints, model, rows)  # before it is logged: an epoch that is lost must not show in MLflow
+    for epoch in range(len(rows), recipe.epochs):
+        rows.append(_run_epoch(step, average, data, params, epoch))
+        checkpoint.save(checkpoints, state, rows)  # before it is logged: an epoch that is lost must not show in MLflow
         on_epoch(rows[-1])
-        _say(rows, params.epochs, len(data.train))
+        _say(rows, recipe.epochs, len(data.train))
+    average.apply()
     return rows
 
 
@@ -78,35 +83,59 @@ def write_history(path: Path, rows: Sequence[Row]) -> None:
         writer.writerows(rows)
 
 
-def _run_epoch(model: Any, data: Dataset, params: TrainParams, epoch: int) -> Row:
+def _run_epoch(step: Step, average: Average, data: Dataset, params: TrainParams, epoch: int) -> Row:
     """Trains one epoch (`epoch` counts from 0) and validates.
 
     Raises:
         TrainingError: the loss is no longer a number.
     """
     start = time.perf_counter()
-    loss, accuracy = _train(model, data.train, params, epoch)
-    if not math.isfinite(loss):
-        raise TrainingError(f"training diverged: the loss is {loss} after epoch {epoch + 1}: lower train.learning_rate")
-    watched = model.evaluate(
-        data.validation.images, data.validation.labels, batch_size=_VALIDATION_BATCH, verbose=0, return_dict=True
-    )
+    trained = _train(step, data.train, params, epoch)
+    with average.in_place():
+        watched = _validate(step, data.validation)
     seconds = time.perf_counter() - start
-    figures = [repr(float(figure)) for figure in (loss, accuracy, watched["loss"], watched["accuracy"])]
+    rate = float(step.optimizer.learning_rate.numpy())
+    figures = [repr(float(figure)) for figure in (*trained, *watched, rate)]
     speed = [f"{len(data.train) / seconds:.1f}", f"{seconds:.3f}"]
     return dict(zip(COLUMNS, [str(epoch + 1), str(time.time_ns() // 1_000_000), *figures, *speed], strict=True))
 
 
-def _train(model: Any, split: Split, params: TrainParams, epoch: int) -> tuple[float, float]:
-    """Mean loss and accuracy per picture over one pass, in an order that (seed, epoch) determines."""
-    order = np.random.default_rng((params.seed, epoch)).permutation(len(split))
-    loss = accuracy = 0.0
-    for first in range(0, len(order), params.batch_size):
-        batch = order[first : first + params.batch_size]
-        logs = model.train_on_batch(split.images[batch], split.labels[batch], return_dict=True)  # of this batch alone
-        loss += float(logs["loss"]) * len(batch)
-        accuracy += float(logs["accuracy"]) * len(batch)
-    return loss / len(order), accuracy / len(order)
+def _train(step: Step, split: Split, params: TrainParams, epoch: int) -> tuple[float, float]:
+    """Mean loss and accuracy per picture over one pass.
+
+    Raises:
+        TrainingError: the loss is no longer a number.
+    """
+    recipe = params.recipe
+    steps = batches.count(split, recipe)
+    sums = np.zeros(2)
+    unread = []
+    for number, (images, labels) in enumerate(batches.epoch_of(split, recipe, params.seed, epoch)):
+        unread.append(step.train(images, labels, schedule.rate(recipe, epoch * steps + number, recipe.epochs * steps)))
+        if len(unread) == _UNREAD or number + 1 == steps:
+            sums += np.sum(unread, axis=0, dtype=np.float64)
+            unread.clear()
+            _check(sums[0], params.architecture, epoch, number)
+    loss, accuracy = sums / (steps * recipe.batch_size)
+    return loss, accuracy
+
+
+def _check(loss: float, architecture: str, epoch: int, number: int) -> None:
+    if not math.isfinite(loss):
+        raise TrainingError(
+            f"training diverged: the loss is {loss} in epoch {epoch + 1}, by step {number + 1}: "
+            f"lower train.recipes.{architecture}.learning_rate"
+        )
+
+
+def _validate(step: Step, split: Split) -> tuple[float, float]:
+    """Mean cross-entropy and accuracy, without flip averaging."""
+    sums = np.zeros(2)
+    for first in range(0, len(split), _VALIDATION_BATCH):
+        rows = slice(first, first + _VALIDATION_BATCH)
+        sums += step.validate(split.images[rows], split.labels[rows]).numpy()
+    loss, accuracy = sums / len(split)
+    return loss, accuracy
 
 
 def _say(rows: Sequence[Row], epochs: int, pictures: int) -> None:

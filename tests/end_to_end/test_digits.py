@@ -12,6 +12,7 @@ from pipeline import provenance, tracking
 from pipeline.workspace import Workspace
 
 pytestmark = pytest.mark.slow
+EPOCHS = "train.recipes.notebook.epochs"
 NO_NETWORK = {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"}
 Shell = Callable[..., Any]
 
@@ -78,7 +79,7 @@ def test_nothing_is_written_into_the_home_folder(built: Path) -> None:
 
 def test_a_second_repro_and_a_comment_run_nothing(built_copy: Path, shell: Shell) -> None:
     assert ran(shell("dvc", "repro", cwd=built_copy).stdout) == []
-    edit(built_copy / "params.yaml", "  epochs: 10", "  # not so many\n  epochs: 10")
+    edit(built_copy / "params.yaml", "  epochs: 10", "  # not so many\n      epochs: 10")
     assert ran(shell("dvc", "repro", cwd=built_copy).stdout) == []
 
 
@@ -154,7 +155,7 @@ def test_outputs_pulled_into_a_second_clone_are_enough(built_copy: Path, tmp_pat
 
 def test_experiments_run_twice_without_a_git_identity_and_compare(built_copy: Path, shell: Shell) -> None:
     for epochs in ("1", "2"):
-        shell("dvc", "exp", "run", "-n", f"epochs-{epochs}", "-S", f"train.epochs={epochs}", cwd=built_copy)
+        shell("dvc", "exp", "run", "-n", f"epochs-{epochs}", "-S", f"{EPOCHS}={epochs}", cwd=built_copy)
     shown = json.loads(shell("dvc", "exp", "show", "--json", cwd=built_copy).stdout)
     assert {entry["name"] for entry in shown[1]["experiments"]} == {"epochs-1", "epochs-2"}
     changes = json.loads(shell("dvc", "metrics", "diff", "--json", "epochs-1", "epochs-2", cwd=built_copy).stdout)
@@ -165,7 +166,7 @@ def test_experiments_run_twice_without_a_git_identity_and_compare(built_copy: Pa
 
 
 def test_a_temporary_experiment_shows_in_the_projects_own_store(built_copy: Path, shell: Shell) -> None:
-    shell("dvc", "exp", "run", "--temp", "-S", "train.epochs=1", cwd=built_copy)
+    shell("dvc", "exp", "run", "--temp", "-S", f"{EPOCHS}=1", cwd=built_copy)
     _, runs = client_and_runs(built_copy)
     assert [run.data.params["train.epochs"] for run in runs] == ["1"]
 
@@ -219,7 +220,8 @@ def test_mlflow_run_runs_the_pipeline_without_confusing_the_runs(built_copy: Pat
     assert len(runs) == 1
     assert runs[0].info.status == "FINISHED"
     assert runs[0].data.params["train.epochs"] == "1"
-    shell("mlflow", "run", ".", "--env-manager", "local", "-e", "experiment", "-P", "epochs=2", cwd=built_copy)
+    changes = ("-P", "architecture=notebook", "-P", f"change={EPOCHS}=2")
+    shell("mlflow", "run", ".", "--env-manager", "local", "-e", "experiment", *changes, cwd=built_copy)
     _, runs = client_and_runs(built_copy)
     assert sorted(run.data.params["train.epochs"] for run in runs) == ["1", "2"]
 

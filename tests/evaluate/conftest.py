@@ -103,6 +103,7 @@ def _record(description: dataset.Description) -> TrainingRecord:
         parameters=650,
         params={"train": {"epochs": 5}},
         threads=2,
+        warm_start={},
         started_ms=1,
         git=GitState("c0ffee", "main", True, "", ()),
         environment={},

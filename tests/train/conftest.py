@@ -7,8 +7,16 @@ import pytest
 from sklearn.datasets import load_digits
 
 from pipeline import dataset
+from pipeline import params as params_module
 from pipeline.dataset import SplitName
+from pipeline.params import TrainParams
 from pipeline.workspace import Workspace
+
+
+@pytest.fixture
+def params(workspace: Workspace) -> TrainParams:
+    """What the tests run with: the notebook, no mirroring."""
+    return params_module.load(workspace.params).train
 
 
 @pytest.fixture

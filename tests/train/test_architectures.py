@@ -1,16 +1,9 @@
 import numpy as np
 import pytest
 
-from pipeline import params as params_module
 from pipeline.errors import TrainingError
 from pipeline.params import TrainParams
 from pipeline.train import architectures
-from pipeline.workspace import Workspace
-
-
-@pytest.fixture
-def params(workspace: Workspace) -> TrainParams:
-    return params_module.load(workspace.params).train
 
 
 def test_the_notebooks_network_has_its_parameters(params: TrainParams) -> None:
@@ -18,7 +11,7 @@ def test_the_notebooks_network_has_its_parameters(params: TrainParams) -> None:
 
 
 def test_it_takes_bytes_and_gives_probabilities(params: TrainParams) -> None:
-    model = architectures.build(params, (28, 28, 3), 4)
+    model = architectures.classifier(architectures.build(params, (28, 28, 3), 4), flip_averaging=False)
     images = np.full((2, 28, 28, 3), 255, np.uint8)
     answers = np.asarray(model(images))
     assert answers.shape == (2, 4)

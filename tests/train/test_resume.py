@@ -18,16 +18,17 @@ from pipeline import provenance, tracking
 from pipeline.params import TrainParams
 from pipeline.train import checkpoint, stage
 from pipeline.workspace import Workspace
+from tests.train.recipes import changed
 
 PROJECT = Path(__file__).parents[2]
 EPOCHS = 6
 
 
 def edited(workspace: Workspace, **changes: object) -> TrainParams:
-    """Writes values of `train` into params.yaml."""
+    """Writes values of the notebook's recipe into params.yaml."""
     lines = workspace.params.read_text().splitlines()
     for name, value in changes.items():
-        lines = [f"  {name}: {value}" if line.startswith(f"  {name}: ") and "batch" not in line else line for line in lines]
+        lines = [f"      {name}: {value}" if line.startswith(f"      {name}: ") else line for line in lines]
     workspace.params.write_text("\n".join(lines) + "\n")
     return params_module.load(workspace.params).train
 
@@ -137,14 +138,18 @@ def test_a_training_that_goes_on_elsewhere_is_not_pruned(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("change", "value"), [("epochs", 7), ("batch_size", 65), ("learning_rate", 0.1), ("dropout", 0.1), ("seed", 1)]
+    ("change", "value"), [("epochs", 7), ("batch_size", 65), ("learning_rate", 0.1), ("dropout", 0.1), ("ema", 0.5)]
 )
 def test_whatever_determines_the_weights_is_in_the_key(params: TrainParams, change: str, value: float) -> None:
     known = checkpoint.key(params, "data", 2)
     assert checkpoint.key(params, "data", 2) == known
-    assert checkpoint.key(params.model_copy(update={change: value}), "data", 2) != known
+    assert checkpoint.key(changed(params, **{change: value}), "data", 2) != known
     assert checkpoint.key(params, "other data", 2) != known
     assert checkpoint.key(params, "data", 3) != known
+    assert checkpoint.key(params, "data", 2, "other first weights") != known
+    assert checkpoint.key(params.model_copy(update={"seed": 7}), "data", 2) != known
+    other_recipe = params.recipes.model_copy(update={"record": params.recipes.sprint.model_copy(update={"epochs": 77})})
+    assert checkpoint.key(params.model_copy(update={"recipes": other_recipe}), "data", 2) == known
 
 
 @pytest.mark.slow
@@ -177,7 +182,7 @@ def test_a_stage_ends_when_its_dvc_is_killed(built_copy: Path, shell: Callable[.
     import psutil
 
     params_file = built_copy / "params.yaml"
-    params_file.write_text(params_file.read_text().replace("  epochs: 10 ", "  epochs: 500 "))
+    params_file.write_text(params_file.read_text().replace("      epochs: 10 ", "      epochs: 500 "))
     variables = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     dvc = subprocess.Popen(
         [sys.executable, "-m", "dvc", "repro", "train"], cwd=built_copy, env=variables, stdout=subprocess.DEVNULL

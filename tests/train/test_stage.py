@@ -5,18 +5,24 @@ import json
 import os
 import re
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from pipeline import dataset, provenance, tracking
+from pipeline import dataset, params, provenance, tracking
 from pipeline.errors import MissingInputError, TrainingError
-from pipeline.params import TrainParams
 from pipeline.train import stage
 from pipeline.workspace import Workspace
+from tests.train.recipes import changed
 
-PARAMS = TrainParams(architecture="notebook", epochs=2, batch_size=50, learning_rate=0.002, dropout=0.3, seed=1, threads=0)
+PARAMS = changed(
+    params.load(Path(__file__).parents[1] / "params.yaml").train.model_copy(update={"seed": 1}),
+    epochs=2,
+    batch_size=50,
+    learning_rate=0.002,
+)
 
 
 def only_run(workspace: Workspace) -> Any:
@@ -61,7 +67,7 @@ def test_the_loss_in_the_history_is_the_mean_over_all_pictures(ready: Workspace)
         "epochs": 1,
         "batch_size": 64,
     }  # 300 pictures: the last batch is smaller
-    stage.run(PARAMS.model_copy(update=standing), ready)
+    stage.run(changed(PARAMS, **standing), ready)
     with ready.history.open(newline="") as file:
         (row,) = csv.DictReader(file)
     train = dataset.read(ready.dataset).train
@@ -137,14 +143,16 @@ def test_without_a_server_it_warns_once_and_trains(
 
 
 def test_a_batch_larger_than_the_data_is_one_line_and_a_failed_run(ready: Workspace) -> None:
-    with pytest.raises(TrainingError, match=r"train\.batch_size 301 exceeds the training split of 300 pictures"):
-        stage.run(PARAMS.model_copy(update={"batch_size": 301}), ready)
+    with pytest.raises(
+        TrainingError, match=r"train\.recipes\.notebook\.batch_size 301 exceeds the training split of 300 pictures"
+    ):
+        stage.run(changed(PARAMS, batch_size=301), ready)
     assert not ready.model.exists()
 
 
 def test_divergence_stops_and_ends_the_run_as_failed(ready: Workspace) -> None:
     with pytest.raises(TrainingError, match=r"training diverged: the loss is (nan|inf) after epoch \d+: lower"):
-        stage.run(PARAMS.model_copy(update={"learning_rate": 1e30, "epochs": 5}), ready)
+        stage.run(changed(PARAMS, learning_rate=1e30, epochs=5), ready)
     assert only_run(ready).info.status == "FAILED"
     assert not ready.training.exists()
 

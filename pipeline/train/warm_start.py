@@ -1,0 +1,73 @@
+"""Weights to begin with, from a version in the registry."""
+
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from pipeline import environment, provenance, tracking
+from pipeline.dataset import Description
+from pipeline.errors import TrainingError
+from pipeline.tracking import Registered
+from pipeline.workspace import Workspace
+
+Lineage = Mapping[str, str]
+
+
+def take(model: Any, wanted: str, data: Description, workspace: Workspace) -> Lineage:
+    """Gives `model` the weights of the registered version `wanted`, a number or an alias.
+
+    Args:
+        model: The untrained network, as `architectures.build` gives it.
+        wanted: `train.warm_start`.
+        data: What it will be trained on.
+        workspace: Whose registry is asked.
+
+    Returns:
+        Where they are from: `model_name`, `version`, `training_id`, `weights_digest`.
+
+    Raises:
+        RegistryError: there is no such version, or its files cannot be had.
+        TrainingError: it was made for other pictures, classes or weights.
+    """
+    with tracking.fetched(tracking.connect(workspace), f"{data.name}-classifier", wanted) as version:
+        _check_data(version, data)
+        _copy(version, model)
+    record = version.record
+    return {
+        "model_name": version.model_name,
+        "version": version.version,
+        "training_id": record.training_id,
+        "weights_digest": record.weights_digest,
+    }
+
+
+def _check_data(version: Registered, data: Description) -> None:
+    record = version.record
+    if record.image_shape != data.image_shape:
+        _refuse(version, f"takes pictures of {_by(record.image_shape)}, {data.name} has {_by(data.image_shape)}")
+    if record.class_names != data.class_names:
+        other = sorted({*record.class_names} ^ {*data.class_names})
+        _refuse(version, f"knows other classes ({', '.join(other[:5])})" if other else "has its classes in another order")
+
+
+def _copy(version: Registered, model: Any) -> None:
+    environment.load_tensorflow()
+    import keras
+
+    classifier = keras.saving.load_model(version.model, compile=False, safe_mode=True)
+    if provenance.weights_digest(classifier) != version.record.weights_digest:
+        _refuse(version, "has a model file that is not the one that was registered")
+    given = {name: layer for layer in classifier.layers for name in [layer.name] if name == model.name}
+    weights = given[model.name].get_weights() if given else []
+    if [weight.shape for weight in weights] != [weight.shape for weight in model.get_weights()]:
+        _refuse(version, f"is of architecture {version.record.architecture}, whose weights do not fit {model.name}")
+    model.set_weights(weights)
+
+
+def _refuse(version: Registered, why: str) -> NoReturn:
+    raise TrainingError(
+        f'train.warm_start: {version.model_name} version {version.version} {why}: choose another version, or "" to begin anew'
+    )
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape))

@@ -1,0 +1,108 @@
+"""A training that begins with the weights of a registered version."""
+
+import json
+import shutil
+
+import pytest
+
+from pipeline import dataset, provenance, tracking
+from pipeline.dataset import Split
+from pipeline.errors import RegistryError, TrainingError
+from pipeline.params import TrainParams
+from pipeline.train import stage
+from pipeline.workspace import Workspace
+from tests.train.recipes import changed
+
+
+@pytest.fixture
+def registered(ready: Workspace, params: TrainParams) -> Workspace:
+    """One training, registered as digits-classifier version 1, staging."""
+    stage.run(changed(params, epochs=2), ready)
+    client = tracking.connect(ready)
+    run_id = tracking.run_for(client, ready)
+    model = tracking.logged_model(client, client.get_run(run_id).info.experiment_id, run_id)
+    assert model is not None
+    client.create_registered_model("digits-classifier")
+    client.create_model_version("digits-classifier", f"models:/{model.model_id}", run_id, model_id=model.model_id)
+    client.set_registered_model_alias("digits-classifier", "staging", "1")
+    return ready
+
+
+def warm(params: TrainParams, wanted: str = "1", **recipe: object) -> TrainParams:
+    return changed(params.model_copy(update={"warm_start": wanted}), **{"epochs": 1, **recipe})
+
+
+@pytest.mark.parametrize("wanted", ["1", "staging"])
+def test_it_begins_where_the_version_ended_and_says_so(registered: Workspace, params: TrainParams, wanted: str) -> None:
+    parent = provenance.read_training(registered.training)
+    stage.run(warm(params, wanted, learning_rate=1e-12), registered)
+    child = provenance.read_training(registered.training)
+    assert child.warm_start == {
+        "model_name": "digits-classifier",
+        "version": "1",
+        "training_id": parent.training_id,
+        "weights_digest": parent.weights_digest,
+    }
+    assert first_accuracy(registered) > 0.3  # two epochs have learned something; an untrained network has a tenth
+    client = tracking.connect(registered)
+    run = client.get_run(tracking.run_for(client, registered))
+    assert run.data.tags["warm_start.training_id"] == parent.training_id
+    assert run.data.params["train.warm_start"] == ""  # params.yaml was not changed here
+
+
+def first_accuracy(workspace: Workspace) -> float:
+    header, row = workspace.history.read_text().splitlines()[:2]
+    return float(dict(zip(header.split(","), row.split(","), strict=True))["train/accuracy"])
+
+
+@pytest.mark.parametrize("wanted", ["7", "champion"])
+def test_an_unknown_version_names_those_there_are(registered: Workspace, params: TrainParams, wanted: str) -> None:
+    with pytest.raises(RegistryError, match=rf"digits-classifier has no version or alias '{wanted}' \(it has 1\)"):
+        stage.run(warm(params, wanted), registered)
+
+
+def test_another_picture_size_is_refused(registered: Workspace, params: TrainParams) -> None:
+    rewrite(registered, size=14)
+    with pytest.raises(TrainingError, match=r"version 1 takes pictures of 16×16×1, digits has 14×14×1: choose another"):
+        stage.run(warm(params), registered)
+
+
+def test_other_classes_are_refused(registered: Workspace, params: TrainParams) -> None:
+    rewrite(registered, classes=("zero", *"123456789"))
+    with pytest.raises(TrainingError, match=r"version 1 knows other classes \(0, zero\): choose another"):
+        stage.run(warm(params), registered)
+
+
+def test_the_same_classes_in_another_order_are_refused(registered: Workspace, params: TrainParams) -> None:
+    rewrite(registered, classes=tuple("1023456789"))
+    with pytest.raises(TrainingError, match="version 1 has its classes in another order"):
+        stage.run(warm(params), registered)
+
+
+def test_another_architecture_is_refused(registered: Workspace, params: TrainParams) -> None:
+    other = params.model_copy(update={"architecture": "sprint", "warm_start": "1"})
+    with pytest.raises(TrainingError, match="version 1 is of architecture notebook, whose weights do not fit sprint"):
+        stage.run(changed(other, epochs=1), registered)
+
+
+def test_an_exchanged_model_file_is_refused(registered: Workspace, params: TrainParams) -> None:
+    (stored,) = registered.artifacts.rglob("models/*/artifacts/data/model.keras")
+    stage.run(changed(params, epochs=1), registered)
+    stored.write_bytes(registered.model.read_bytes())
+    with pytest.raises(TrainingError, match="version 1 has a model file that is not the one that was registered"):
+        stage.run(warm(params), registered)
+
+
+def rewrite(workspace: Workspace, size: int = 16, classes: tuple[str, ...] = tuple("0123456789")) -> None:
+    """The same pictures, cut to `size` pixels, under other class names."""
+    data = dataset.read(workspace.dataset)
+    names: tuple[dataset.SplitName, ...] = ("train", "validation", "test")
+    splits = {name: _cut(getattr(data, name), size) for name in names}
+    shutil.rmtree(workspace.dataset)
+    workspace.dataset.mkdir()
+    description = dataset.write(workspace.dataset, "digits", classes, splits, ())
+    workspace.validated.write_text(json.dumps({"dataset_digest": description.digest}))
+
+
+def _cut(split: Split, size: int) -> Split:
+    return Split(split.images[:, :size, :size].copy(), split.labels[:].copy(), split.source_index[:].copy())
