@@ -62,7 +62,7 @@ class Recipe(Section):
 
     epochs: Count
     batch_size: Count
-    optimizer: Literal["sgd", "adam", "adamw"]
+    optimizer: Literal["sgd", "adam"]
     learning_rate: Annotated[float, Field(gt=0)]
     momentum: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: Share

@@ -88,8 +88,6 @@ def _optimizer(recipe: Recipe) -> Any:
         case "sgd":
             made = optimizers.SGD(recipe.learning_rate, recipe.momentum, nesterov=recipe.momentum > 0, weight_decay=decay)
         case "adam":
-            return optimizers.Adam(recipe.learning_rate, weight_decay=decay)
-        case "adamw":
-            made = optimizers.AdamW(recipe.learning_rate, weight_decay=decay or 0.0)
+            made = optimizers.Adam(recipe.learning_rate, weight_decay=decay)
     made.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return made

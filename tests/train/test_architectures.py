@@ -18,6 +18,29 @@ def test_it_takes_bytes_and_gives_probabilities(params: TrainParams) -> None:
     assert answers.sum(axis=1) == pytest.approx([1, 1])
 
 
+@pytest.mark.parametrize(
+    ("architecture", "trained"), [("sprint", 34_058), ("compact", 93_322), ("default", 118_282), ("record", 8_948_922)]
+)
+def test_each_has_the_parameters_that_it_says(params: TrainParams, architecture: str, trained: int) -> None:
+    model = architectures.build(params.model_copy(update={"architecture": architecture}), (28, 28, 1), 10)
+    assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == trained
+
+
+def test_compact_stays_below_its_limit_frozen_weights_included(params: TrainParams) -> None:
+    chosen = params.model_copy(update={"architecture": "compact"})
+    assert architectures.build(chosen, (28, 28, 1), 10).count_params() < 100_000
+
+
+@pytest.mark.parametrize("architecture", ["notebook", "sprint", "compact", "default", "record"])
+def test_colour_and_the_least_size_are_taken(params: TrainParams, architecture: str) -> None:
+    chosen = params.model_copy(update={"architecture": architecture})
+    with pytest.raises(TrainingError, match=r"takes pictures of (\d+)×\1 pixels at least") as error:
+        architectures.build(chosen, (1, 1, 3), 3)
+    least = int(str(error.value).split("pictures of ")[1].split("×")[0])
+    logits = architectures.build(chosen, (least, least + 5, 3), 3)(np.zeros((2, least, least + 5, 3), np.uint8))
+    assert (tuple(logits.shape), str(logits.dtype)) == ((2, 3), "<dtype: 'float32'>")
+
+
 def test_its_own_preprocessing_is_inside(params: TrainParams) -> None:
     rescaling = architectures.build(params, (28, 28, 1), 10).get_layer("rescaling")
     assert np.asarray(rescaling(np.array([0, 255], np.uint8))).tolist() == [0.0, 1.0]

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline import dataset, params, provenance, tracking
 from pipeline.errors import MissingInputError, TrainingError
-from pipeline.train import stage
+from pipeline.train import machine, stage
 from pipeline.workspace import Workspace
 from tests.train.recipes import changed
 
@@ -65,8 +65,8 @@ def test_the_loss_in_the_history_is_the_mean_over_all_pictures(ready: Workspace)
         "learning_rate": 1e-12,
         "dropout": 0.0,
         "epochs": 1,
-        "batch_size": 64,
-    }  # 300 pictures: the last batch is smaller
+        "batch_size": 75,  # of 300 pictures
+    }
     stage.run(changed(PARAMS, **standing), ready)
     with ready.history.open(newline="") as file:
         (row,) = csv.DictReader(file)
@@ -151,7 +151,7 @@ def test_a_batch_larger_than_the_data_is_one_line_and_a_failed_run(ready: Worksp
 
 
 def test_divergence_stops_and_ends_the_run_as_failed(ready: Workspace) -> None:
-    with pytest.raises(TrainingError, match=r"training diverged: the loss is (nan|inf) after epoch \d+: lower"):
+    with pytest.raises(TrainingError, match=r"training diverged: the loss is (nan|inf) in epoch 1, by step \d+: lower"):
         stage.run(changed(PARAMS, learning_rate=1e30, epochs=5), ready)
     assert only_run(ready).info.status == "FAILED"
     assert not ready.training.exists()
@@ -188,4 +188,67 @@ def test_the_uncommitted_change_is_on_the_run(ready: Workspace, shell: Any) -> N
     assert run.data.tags["git_dirty"] == "true"
     folder = run.info.artifact_uri.removeprefix("file://")
     with open(os.path.join(folder, "provenance/changes.diff")) as diff:  # noqa: PTH118, PTH123
-        assert "+  epochs: 11" in diff.read()
+        assert "+      epochs: 11" in diff.read()
+
+
+def last_row(workspace: Workspace) -> dict[str, str]:
+    with workspace.history.open(newline="") as file:
+        return list(csv.DictReader(file))[-1]
+
+
+@pytest.mark.parametrize("architecture", ["notebook", "sprint", "compact", "default"])
+def test_the_file_alone_gives_the_accuracy_that_was_reported(ready: Workspace, architecture: str) -> None:
+    import keras
+
+    chosen = PARAMS.model_copy(update={"architecture": architecture})
+    stage.run(changed(chosen, epochs=2, batch_size=50, ema=0.9, flip_averaging=False), ready)
+    model = keras.saving.load_model(ready.model, compile=False)
+    held_out = dataset.read(ready.dataset).validation
+    answers = np.asarray(model(np.array(held_out.images)))
+    accuracy = (answers.argmax(axis=1) == held_out.labels).mean()
+    loss = -np.log(answers[np.arange(len(held_out)), held_out.labels]).mean()
+    assert accuracy == pytest.approx(float(last_row(ready)["validation/accuracy"]), abs=1e-6)
+    assert loss == pytest.approx(float(last_row(ready)["validation/loss"]), rel=1e-3)
+
+
+def test_flip_averaging_is_inside_the_file(ready: Workspace) -> None:
+    import keras
+
+    recipe = changed(PARAMS.model_copy(update={"architecture": "sprint", "mirror": True}), epochs=1, batch_size=50)
+    images = np.array(dataset.read(ready.dataset).validation.images)
+    stage.run(recipe, ready)
+    averaged = np.asarray(keras.saving.load_model(ready.model, compile=False)(images))
+    assert averaged == pytest.approx(
+        np.asarray(keras.saving.load_model(ready.model, compile=False)(images[:, :, ::-1])), abs=1e-5
+    )
+    stage.run(changed(recipe, flip_averaging=False), ready)
+    alone = keras.saving.load_model(ready.model, compile=False)
+    product = np.sqrt(np.asarray(alone(images)) * np.asarray(alone(images[:, :, ::-1])))
+    assert averaged == pytest.approx(product / product.sum(axis=1, keepdims=True), abs=1e-4)
+
+
+def test_bfloat16_trains_and_the_file_is_float32(ready: Workspace, capfd: pytest.CaptureFixture[str]) -> None:
+    import keras
+
+    stage.run(
+        changed(PARAMS.model_copy(update={"architecture": "sprint"}), epochs=1, batch_size=50, precision="bfloat16"), ready
+    )
+    model = keras.saving.load_model(ready.model, compile=False)
+    assert {str(weight.dtype) for weight in model.weights} == {"float32"}
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+    assert keras.config.dtype_policy().name == "float32"
+    warned = capfd.readouterr().err
+    assert warned == "" or re.match(
+        r"warning: train\.recipes\.sprint\.precision bfloat16: a convolution takes \d+\.\d times", warned
+    )
+
+
+@pytest.mark.parametrize(("bfloat16", "lines"), [(3.0, 1), (0.5, 0)])
+def test_emulated_precision_is_said_with_its_factor(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], bfloat16: float, lines: int
+) -> None:
+    monkeypatch.setattr(machine, "_seconds", {"float32": 1.0, "bfloat16": bfloat16}.__getitem__)
+    machine.warn_if_emulated(changed(PARAMS, precision="bfloat16"))
+    said = capfd.readouterr().err
+    assert said.count("\n") == lines
+    assert ("takes 3.0 times as long here as in float32 (it is emulated): set float32" in said) == bool(lines)
