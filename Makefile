@@ -1,5 +1,5 @@
 # make run   set up, get the data, run the pipeline        make ui     the MLflow UI on this machine
-# make test  set up, run every check                       make bench  time the pipeline
+# make test  set up, run every check                       make bench  notebook against sprint, side by side
 #
 # Everything is set up inside .venv from this machine's python3 (3.11, 3.12 or 3.13); another one: make run PYTHON=python3.12
 # A GPU: make run EXTRA=gpu
@@ -27,7 +27,8 @@ ui: setup
 	@.venv/bin/python -m pipeline ui
 
 bench: setup
-	@.venv/bin/python benchmarks/pipeline_overhead.py
+	@.venv/bin/dvc repro --quiet ingest
+	@.venv/bin/python -m benchmarks.architectures
 
 setup: $(READY)
 

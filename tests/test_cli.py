@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from pipeline import params
+
 PROJECT = Path(__file__).parents[1]
 STAGES = ("ingest", "validate", "train", "evaluate", "register")
 COMMANDS = ("run", "versions", "ui", *STAGES)
@@ -78,6 +80,16 @@ def test_documents_speak_of_commands_and_files_that_exist(document: Path) -> Non
     assert set(re.findall(r"`make (\w+)", text)) <= targets
     assert all((document.parent / link).exists() for link in re.findall(r"\]\(([\w/.]+\.md)\)", text))
     assert all((PROJECT / path).exists() for path in re.findall(r"pipeline/[\w/]+(?:\.py|/)", text))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_documented_params_exist(document: Path) -> None:
+    content = params.read_yaml(PROJECT / "params.yaml")
+    for key in re.findall(r"(?:-S |change=|default: )(\w+(?:\.\w+)+)=", document.read_text(encoding="utf-8")):
+        value = content
+        for part in key.split("."):
+            value = value[part]
+        assert not isinstance(value, dict)
 
 
 def test_every_command_is_documented() -> None:

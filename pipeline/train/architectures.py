@@ -123,6 +123,7 @@ def _default(recipe: Recipe, seed: int, shape: Shape, classes: int) -> Any:
     images, x = _whitened(shape, 18, size=3)
     x = _unit(x, 32)
     x = _unit(x, 64, stride=2)
+    x = _unit(x, 64)
     x = _unit(x, 128, stride=2)
     return _output("default", images, layers.Flatten(name="flatten")(x), recipe, seed, classes)
 
