@@ -4,7 +4,7 @@
 
 Without names: notebook:1 sprint:5, what `make bench` runs (about 8 minutes on 2 cores). It trains on data/dataset; seconds are
 those of `fit`: compiling, validation and checkpoints included. The test set is read once per training, after it. --save adds
-a JSON line per training to FILE, from which benchmarks/curves.py draws.
+a JSON line per training to FILE, its curve in it.
 """
 
 import argparse

@@ -48,7 +48,7 @@ def profile(settings: TrainParams, data: Dataset) -> None:
     work = 2 * size * sum(multiply_adds(layer) * passes(model, layer) for layer in model.layers)
     print(f"\n{settings.architecture}, batch {size}\n\n| layer | output | ms | of the step |\n|---|---|---|---|")
     x = images
-    for layer in model.layers:
+    for layer in filter(lambda layer: layer.name != "images", model.layers):  # the input itself
         x = inputs_of(layer, x, model)
         seconds = least(both_ways(layer, x))
         print(f"| {layer.name} | {'×'.join(map(str, layer.output.shape[1:]))} | {seconds * 1e3:.2f} | {seconds / whole:.0%} |")
