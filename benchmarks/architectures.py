@@ -2,7 +2,7 @@
 
     .venv/bin/python -m benchmarks.architectures [NAME:SEEDS ...] [--save FILE]
 
-Without names: notebook:1 sprint:5, what `make bench` runs (about 8 minutes on 2 cores). It trains on data/dataset; seconds are
+Without names: notebook:1 sprint:5, what `make bench` runs (7 to 11 minutes on 2 cores). It trains on data/dataset; seconds are
 those of `fit`: compiling, validation and checkpoints included. The test set is read once per training, after it. --save adds
 a JSON line per training to FILE, its curve in it.
 """

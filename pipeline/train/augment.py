@@ -1,6 +1,6 @@
 """Changes to training pictures that leave their class as it is; each is a function of the pictures and a generator.
 
-NumPy on bytes, in the thread that gathers the batch: 250 pictures of 28×28 take 2 ms, beside a step of 20 ms and more.
+NumPy on bytes, in the thread that gathers the batch: gathering 250 pictures takes 4 ms, beside a step of 31 ms.
 """
 
 import numpy as np
