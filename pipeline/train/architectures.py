@@ -114,13 +114,14 @@ def _compact(recipe: Recipe, seed: int, shape: Shape, classes: int) -> Any:
 
 
 def _default(recipe: Recipe, seed: int, shape: Shape, classes: int) -> Any:
-    """The most accuracy in the notebook's time: 155,274 trained parameters and 4.9 million multiply-adds at 28×28×1.
+    """The most accuracy in the notebook's time: 154,698 trained parameters and 4.8 million multiply-adds at 28×28×1.
 
-    `sprint`, wider, with a convolution more before each but the last stride.
+    `sprint`, wider, with a convolution more before each but the last stride. 16 filters, not 18, in front: so many fill whole
+    vectors, and a step takes 5 % less.
     """
     from keras import layers
 
-    images, x = _whitened(shape, 18, size=3)
+    images, x = _whitened(shape, 16, size=3)
     x = _unit(x, 32)
     x = _unit(x, 64, stride=2)
     x = _unit(x, 64)
