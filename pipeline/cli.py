@@ -103,6 +103,7 @@ def register() -> None:
 @app.command(rich_help_panel=COMMANDS)
 def run(
     dataset: Annotated[str | None, typer.Option(help="Write this into params.yaml as ingest.dataset first.")] = None,
+    name: Annotated[str | None, typer.Option(help="With --dataset folder, idx or npz: what your data is called.")] = None,
 ) -> None:
     """Get the data, run what changed, say where to look: what `make run` does.
 
@@ -110,7 +111,7 @@ def run(
     """
     from pipeline.commands import run as command
 
-    command.run(dataset, Workspace.find())
+    command.run(dataset, name, Workspace.find())
 
 
 @app.command(rich_help_panel=COMMANDS)

@@ -10,7 +10,7 @@ Arrays are memory-mapped, so a data set larger than memory costs page cache, not
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -85,19 +85,59 @@ def write(
     Returns:
         What was written into dataset.json.
     """
-    digest = hashlib.sha256(json.dumps([name, *class_names]).encode())
     for split_name in SPLITS:
-        (folder / split_name).mkdir(parents=True)
-        for part, dtype in _DTYPES.items():
-            array = np.ascontiguousarray(getattr(splits[split_name], part), dtype=dtype)
-            np.save(folder / split_name / f"{part}.npy", array, allow_pickle=False)
-            digest.update(f"{split_name}/{part}{array.shape}".encode())
-            digest.update(array.data)
-    height, width, channels = splits["train"].images.shape[1:]
-    counts = {split_name: len(splits[split_name]) for split_name in SPLITS}
+        split = splits[split_name]
+        write_split(folder / split_name, [split.images], split.images.shape, split.labels, split.source_index)
+    return seal(folder, name, class_names, sources)
+
+
+def write_split(
+    folder: Path,
+    images: Iterable[NDArray[np.uint8]],
+    shape: tuple[int, ...],
+    labels: NDArray[np.int32],
+    source_index: NDArray[np.int32],
+) -> None:
+    """Writes the arrays of one split.
+
+    Written, not memory-mapped: on a full disk a write is an error, a memory-map a crash (SIGBUS).
+
+    Args:
+        folder: Is made.
+        images: uint8 `(any, height, width, channels)`, one part after the other, so that memory holds but one.
+        shape: Of all parts together, `(n, height, width, channels)`.
+        labels: `(n,)`.
+        source_index: `(n,)`.
+    """
+    folder.mkdir(parents=True)
+    with (folder / "images.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for part in images:
+            file.write(np.ascontiguousarray(part, dtype=np.uint8).data)
+    for part_name, array in {"labels": labels, "source_index": source_index}.items():
+        np.save(folder / f"{part_name}.npy", np.ascontiguousarray(array, dtype=_DTYPES[part_name]), allow_pickle=False)
+
+
+def seal(folder: Path, name: str, class_names: tuple[str, ...], sources: tuple[SourceFile, ...]) -> Description:
+    """Writes dataset.json beside the splits in `folder`, and returns what it says."""
+    digest = hashlib.sha256(json.dumps([name, *class_names]).encode())
+    parts = [f"{split}/{part}" for split in SPLITS for part in _DTYPES]
+    shapes = {part: _add_to(digest, folder / f"{part}.npy", part) for part in parts}
+    height, width, channels = shapes["train/images"][1:]
+    counts = {split: shapes[f"{split}/labels"][0] for split in SPLITS}
     description = Description(name, (height, width, channels), class_names, counts, sources, digest.hexdigest())
     (folder / "dataset.json").write_text(json.dumps(asdict(description), indent=2) + "\n", encoding="utf-8")
     return description
+
+
+def _add_to(digest: "hashlib._Hash", path: Path, name: str) -> tuple[int, ...]:
+    """Adds name, shape and values of an array on disk to `digest`, a block at a time; returns the shape."""
+    with path.open("rb") as file:
+        np.lib.format.read_magic(file)
+        shape, _, _ = np.lib.format.read_array_header_1_0(file)
+        digest.update(f"{name}{shape}".encode())
+        hashlib.file_digest(file, lambda: digest)
+    return shape
 
 
 def describe(folder: Path) -> Description:

@@ -26,14 +26,57 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
 
+KNOWN = ("fashion-mnist", "digits")  # their name, classes and files are fixed
+ClassName = Annotated[str, Field(min_length=1, max_length=200)]
+
+
 class IngestParams(Section):
     """Which data, in which size, split how."""
 
-    dataset: Literal["fashion-mnist", "digits"]
+    dataset: Literal["fashion-mnist", "digits", "idx", "npz", "folder"]
+    source: Annotated[str, Field(min_length=1)]
+    name: Annotated[str, Field(pattern="^([a-z0-9][a-z0-9-]{0,62})?$")]
+    class_names: Annotated[tuple[ClassName, ...], Field(strict=False)]  # YAML knows lists, not tuples
+    channels: Literal[1, 3]
     image_size: Annotated[int, Field(ge=8, le=512)]
+    resize: Literal["stretch", "pad", "crop"]
     validation_fraction: Fraction
     test_fraction: Fraction
     seed: Seed
+
+    @property
+    def dataset_name(self) -> str:
+        """What experiment and model are named after."""
+        return self.name or self.dataset
+
+    @model_validator(mode="after")
+    def own_data_is_named_and_known_data_is_not(self) -> Self:
+        """A model of one's own pictures must never become a version of a known data set's model."""
+        known = self.dataset in KNOWN
+        if known and (self.name or self.class_names):
+            raise ValueError(f"name and class_names are for your own data: leave them empty for {self.dataset}")
+        if not known and not self.name:
+            raise ValueError(f"name is empty: {self.dataset} is your own data; write name: shirts, or `run --name shirts`")
+        if self.name in KNOWN:
+            raise ValueError(f"name = {self.name!r} is that of a known data set: choose another")
+        return self
+
+    @model_validator(mode="after")
+    def class_names_can_be_used(self) -> Self:
+        """A name stands in tables, pictures and file names, once."""
+        for name in self.class_names:
+            if self.class_names.count(name) > 1:
+                raise ValueError(f"class_names holds {name!r} twice")
+            if not name.isprintable() or name != name.strip():
+                raise ValueError(f"class_names holds {name!r}: no control characters, no blanks around it")
+        return self
+
+    @model_validator(mode="after")
+    def source_is_a_path(self) -> Self:
+        """DVC would take a URL for a dependency that needs a plug-in."""
+        if "://" in self.source:
+            raise ValueError(f"source = {self.source!r} is no path: URLs are not read yet, copy the data to data/source")
+        return self
 
 
 class ValidateParams(Section):

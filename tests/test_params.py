@@ -38,7 +38,15 @@ def test_tested_params_are_the_notebooks() -> None:
         ("learning_rate: 0.001", "learning_rate: .inf", "train.recipes.notebook.learning_rate = inf"),
         ("min_accuracy: 0.90", "min_accuracy: 1.5", "register.min_accuracy = 1.5: input should be less than or equal to 1"),
         ("min_accuracy: 0.90", "min_accuracy: .nan", "register.min_accuracy = nan"),
-        ("dataset: fashion-mnist", "dataset: mnist", "ingest.dataset = 'mnist': input should be 'fashion-mnist' or 'digits'"),
+        ("dataset: fashion-mnist", "dataset: mnist", "ingest.dataset = 'mnist': input should be 'fashion-mnist', 'digits', "),
+        ("dataset: fashion-mnist", "dataset: folder", "ingest: name is empty: folder is your own data; write name: shirts"),
+        ('name: ""', "name: shirts", "ingest: name and class_names are for your own data: leave them empty for fashion-mnist"),
+        ("class_names: []", "class_names: [a, b]", "leave them empty for fashion-mnist"),
+        ("class_names: []", "class_names: [1, b]", "ingest.class_names.0 = 1: input should be a valid string"),
+        ('name: ""', "name: My Shirts", "ingest.name = 'My Shirts': string should match pattern"),
+        ("source: data/source", "source: s3://bucket/shirts", "ingest: source = 's3://bucket/shirts' is no path: URLs are not"),
+        ("channels: 1", "channels: 4", "ingest.channels = 4: input should be 1 or 3"),
+        ("resize: stretch", "resize: tile", "ingest.resize = 'tile': input should be 'stretch', 'pad' or 'crop'"),
         (
             "architecture: notebook",
             "architecture: vgg",
@@ -57,6 +65,26 @@ def test_a_slip_is_one_line_that_names_it(tmp_path: Path, old: str, new: str, me
     assert message in str(error.value)
     assert "params.yaml" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("own", "message"),
+    [
+        ({"name": "digits"}, "name = 'digits' is that of a known data set"),
+        ({"class_names": ("cat", "dog", "cat")}, "class_names holds 'cat' twice"),
+        ({"class_names": ("cat ", "dog")}, "class_names holds 'cat ': no control characters, no blanks around it"),
+        ({"class_names": ("cat\n", "dog")}, "class_names holds 'cat\\\\n'"),
+    ],
+)
+def test_own_data_needs_names_that_can_be_used(own: dict[str, object], message: str) -> None:
+    settings = {**params.load(TESTED).ingest.model_dump(), "dataset": "folder", "name": "pets"}
+    assert params.IngestParams.model_validate(settings).dataset_name == "pets"
+    with pytest.raises(ValueError, match=message):
+        params.IngestParams.model_validate({**settings, **own})
+
+
+def test_a_known_data_set_goes_by_its_own_name() -> None:
+    assert params.load(TESTED).ingest.dataset_name == "fashion-mnist"
 
 
 @pytest.mark.parametrize("content", [b"", b"- a\n", b"just text", b"\xff\xfe\x00"])

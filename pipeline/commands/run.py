@@ -17,11 +17,12 @@ from pipeline.workspace import Workspace, replacing
 EMBEDDED = "digits"  # ships inside scikit-learn
 
 
-def run(dataset: str | None, workspace: Workspace) -> None:
+def run(dataset: str | None, name: str | None, workspace: Workspace) -> None:
     """Runs the whole pipeline.
 
     Args:
         dataset: Written into params.yaml first; None leaves what stands there.
+        name: What one's own data is called, written along with `dataset`.
         workspace: The checkout.
 
     Raises:
@@ -29,7 +30,9 @@ def run(dataset: str | None, workspace: Workspace) -> None:
         SystemExit: a stage failed; its own `error:` line says why.
     """
     if dataset is not None:
-        set_dataset(workspace.params, dataset)
+        set_dataset(workspace.params, dataset, name)
+    elif name is not None:
+        raise ParamsError("--name names a data set of your own: give it with --dataset folder, idx or npz")
     missing = _get_data(workspace)
     done = subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=workspace.root, env=child_environment(), check=False)
     if done.returncode != 0:
@@ -47,6 +50,8 @@ def _get_data(workspace: Workspace) -> str | None:
         The name of the data set that could not be had.
     """
     wanted = params.load(workspace.params).ingest.dataset
+    if wanted not in CATALOG:
+        return None  # the user's own lies where it is
     try:
         download.fetch(wanted, workspace)
     except DownloadError as error:
@@ -59,10 +64,16 @@ def _get_data(workspace: Workspace) -> str | None:
     return None
 
 
-def set_dataset(path: Path, name: str) -> None:
-    """Writes `ingest.dataset: name` into params.yaml, keeping its comments, as `dvc exp run -S` does.
+def set_dataset(path: Path, dataset: str, name: str | None = None) -> None:
+    """Writes `ingest.dataset: dataset` into params.yaml, keeping its comments, as `dvc exp run -S` does.
 
-    With it goes `train.mirror`, for a mirrored digit is no digit.
+    With it goes what was true of the other data set only: its name, class names and channels, and `train.mirror`, for a
+    mirrored digit is no digit; one's own pictures are not mirrored until params.yaml says that they may be.
+
+    Args:
+        path: params.yaml.
+        dataset: A known data set, or the kind of one's own.
+        name: What one's own is called; None keeps the name that stands there.
 
     Raises:
         ParamsError: the file does not allow it; it is left as it was.
@@ -73,11 +84,16 @@ def set_dataset(path: Path, name: str) -> None:
     yaml = YAML()  # round trip
     yaml.width = 1000  # long comments stay on their line
     content = yaml.load(path.read_text(encoding="utf-8"))
-    if content["ingest"]["dataset"] == name:
+    ingest, known = content["ingest"], CATALOG.get(dataset)
+    if ingest["dataset"] == dataset and name in (None, ingest["name"]):
         return
-    content["ingest"]["dataset"] = name
-    if name in CATALOG:
-        content["train"]["mirror"] = CATALOG[name].mirror
+    if ingest["dataset"] != dataset:
+        content["train"]["mirror"] = known is not None and known.mirror
+    ingest["dataset"] = dataset
+    if name is not None:
+        ingest["name"] = name
+    elif known:
+        ingest["name"], ingest["class_names"], ingest["channels"] = "", [], 1
     with replacing(path) as aside:
         with aside.open("w", encoding="utf-8") as file:
             yaml.dump(content, file)

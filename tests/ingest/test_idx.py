@@ -17,8 +17,8 @@ def packed(path: Path, content: bytes) -> Path:
 
 def test_pictures_and_labels_are_read_byte_for_byte(tmp_path: Path) -> None:
     images, labels = packed(tmp_path / "images.gz", IMAGES), packed(tmp_path / "labels.gz", LABELS)
-    pictures, numbers = idx.read_pictures(images, labels, classes=2)
-    assert (pictures.shape, pictures.dtype.name, numbers.dtype.name) == ((2, 2, 3, 1), "uint8", "int32")
+    pictures, numbers = idx.read_pictures(images, labels, tmp_path)
+    assert (pictures.shape, pictures.dtype.name, numbers.dtype.name) == ((2, 2, 3, 1), "uint8", "uint8")
     assert pictures[..., 0].tolist() == [[[0, 1, 2], [3, 4, 5]], [[250, 251, 252], [253, 254, 255]]]
     assert numbers.tolist() == [1, 0]
 
@@ -51,23 +51,40 @@ BAD = {
 def test_file_that_is_not_exactly_idx_is_named_with_its_defect(tmp_path: Path, content: bytes, problem: str) -> None:
     (tmp_path / "images.gz").write_bytes(content)
     with pytest.raises(SourceError, match=rf"images\.gz {problem}") as raised:
-        idx.read(tmp_path / "images.gz", dimensions=3)
+        idx.read(tmp_path / "images.gz", 3, tmp_path)
     assert "\n" not in str(raised.value)
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"images\.gz cannot be read \(No such file or directory\)"):
-        idx.read(tmp_path / "images.gz", dimensions=3)
+        idx.read(tmp_path / "images.gz", 3, tmp_path)
+
+
+def test_labels_of_other_pictures_are_refused(tmp_path: Path) -> None:
+    images, wrong = packed(tmp_path / "images.gz", IMAGES), packed(tmp_path / "labels.gz", b"\0\0\x08\1\0\0\0\3\1\0\0")
+    with pytest.raises(SourceError, match=r"images\.gz holds 2 pictures, but .*labels\.gz 3 labels"):
+        idx.read_pictures(images, wrong, tmp_path)
+
+
+def test_a_plain_file_is_read_where_it_lies(tmp_path: Path) -> None:
+    (tmp_path / "images").write_bytes(IMAGES)
+    assert idx.read(tmp_path / "images", 3, tmp_path / "not there").ravel().tolist() == [*range(6), *range(250, 256)]
 
 
 @pytest.mark.parametrize(
-    ("labels", "problem"),
+    "names",
     [
-        ("00000801 00000003 010000", r"images\.gz holds 2 pictures, but .*labels\.gz 3 labels"),
-        ("00000801 00000002 0109", r"labels\.gz: label 9 in row 1; the 2 classes are 0 … 1"),
+        ["train-images-idx3-ubyte", "train-labels-idx1-ubyte.gz", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"],
+        ["train-images.idx3-ubyte", "train-labels.idx1-ubyte", "t10k-images.idx3-ubyte", "t10k-labels.idx1-ubyte"],
+        [
+            f"emnist-letters-{part}-idx{n}-ubyte.gz"
+            for s in ("train", "test")
+            for part, n in ((f"{s}-images", 3), (f"{s}-labels", 1))
+        ],
+        ["kmnist_train-images-idx3-ubyte", "train-labels-idx1-ubyte", "test-images-idx3-ubyte", "test-labels-idx1-ubyte"],
     ],
 )
-def test_labels_that_do_not_fit_the_pictures_are_refused(tmp_path: Path, labels: str, problem: str) -> None:
-    images, wrong = packed(tmp_path / "images.gz", IMAGES), packed(tmp_path / "labels.gz", bytes.fromhex(labels))
-    with pytest.raises(SourceError, match=problem):
-        idx.read_pictures(images, wrong, classes=2)
+def test_the_four_files_are_found_under_their_usual_names(tmp_path: Path, names: list[str]) -> None:
+    for name in (*names, "README.md", "train-images-idx3-ubyte.zip"):
+        (tmp_path / name).touch()
+    assert [path.name for path in idx.find(tmp_path)] == names

@@ -1,9 +1,9 @@
 import gzip
 import hashlib
+import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,12 +15,13 @@ from pipeline.dataset import SPLITS, SourceFile
 from pipeline.errors import SourceError
 from pipeline.ingest import catalog, samples, stage
 from pipeline.ingest.catalog import IdxFiles
-from pipeline.params import IngestParams
+from pipeline.params import KNOWN, IngestParams
 from pipeline.workspace import Workspace
 
 
 def wanted(**changed: object) -> IngestParams:
-    settings = {"dataset": "digits", "image_size": 28, "validation_fraction": 0.1, "test_fraction": 0.2, "seed": 42}
+    settings: dict[str, object] = {"dataset": "digits", "source": "data/source", "name": "", "class_names": [], "channels": 1}
+    settings |= {"image_size": 28, "resize": "stretch", "validation_fraction": 0.1, "test_fraction": 0.2, "seed": 42}
     return IngestParams.model_validate({**settings, **changed})
 
 
@@ -55,7 +56,7 @@ def everything_in(workspace: Workspace) -> dict[str, bytes]:
 
 
 def test_catalog_holds_what_params_allow() -> None:
-    assert set(catalog.CATALOG) == set(get_args(IngestParams.model_fields["dataset"].annotation))
+    assert tuple(catalog.CATALOG) == KNOWN
 
 
 def test_unknown_data_set_is_answered_with_the_known_ones() -> None:
@@ -72,10 +73,13 @@ def test_digits_are_split_per_class_and_resized(workspace: Workspace, capsys: py
     assert data.description.image_shape == (28, 28, 1)
     assert data.description.class_names == ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
     assert [(source.name, source.bytes) for source in data.description.sources] == [("scikit-learn digits.csv.gz", 57523)]
-    first, second = capsys.readouterr().out.splitlines()
+    first, second, third = capsys.readouterr().out.splitlines()
     digest = data.description.digest[:8]
     assert first == f"digits: 1,295 train · 143 validation · 359 test pictures, 28×28×1, 10 classes, digest {digest}…"
-    assert second == "from scikit-learn digits.csv.gz into data/dataset/; reports/samples.png shows some"
+    assert re.sub(r"[\d,]+ images", "N images", second) == (
+        "from scikit-learn digits.csv.gz into data/dataset/, N images/s; reports/samples.png shows some"
+    )
+    assert third == "no test set in the source: 20 % of each class were cut off for one"
 
 
 def test_digits_in_their_own_size_are_only_brightened(workspace: Workspace) -> None:
