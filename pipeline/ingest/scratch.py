@@ -43,13 +43,20 @@ def unpacked(stream: Stream, limit: int, folder: Path) -> Iterator[Unpacked]:
     Raises:
         FullError: they cannot be written.
     """
-    with tempfile.TemporaryFile(dir=folder) as file:
+    # Unbuffered: what a full disk leaves in a buffer would fail once more when the file is closed.
+    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
         size = 0
         while block := stream.read(min(_BLOCK, limit - size)):
             try:
-                file.write(block)
-                file.flush()
+                _write(file, block)
             except OSError as error:
-                raise FullError(error.errno, error.strerror, str(folder)) from None
+                raise FullError(error.errno, error.strerror) from None
             size += len(block)
         yield Unpacked(file, size)
+
+
+def _write(file: Any, block: bytes) -> None:
+    """All of `block`: an unbuffered write may stop short."""
+    rest = memoryview(block)
+    while rest:
+        rest = rest[file.write(rest) :]

@@ -49,8 +49,8 @@ def _explained(workspace: Workspace) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        path = Path(error.filename) if error.filename else workspace.dataset
-        reason = f"{workspace.shown(path)} cannot be written ({error.strerror or error})"
+        place = Path(error.filename).parent if error.filename else workspace.dataset
+        reason = f"{workspace.shown(place)} cannot be written ({error.strerror or error})"
         raise SourceError(f"{reason}: make room or set the rights") from None
 
 

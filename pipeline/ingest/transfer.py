@@ -134,6 +134,8 @@ def _reason(error: Exception) -> str:
         return f"HTTP status {status}"
     if refused := getattr(getattr(error, "os_error", None), "strerror", None):
         return f"cannot connect ({refused})"
+    if isinstance(error, TimeoutError):
+        return f"silent for {_READ_TIMEOUT} seconds"
     return " ".join(str(error).split()) or type(error).__name__
 
 

@@ -21,7 +21,7 @@ class Server:
 
     def __init__(self) -> None:
         self.content, self.asked = CONTENT, list[str | None]()
-        self.knows_ranges, self.broken_transfers, self.headers = True, 0, dict[str, str]()
+        self.knows_ranges, self.broken_transfers, self.silent, self.headers = True, 0, False, dict[str, str]()
         owner = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -45,6 +45,8 @@ class Server:
         for header, value in {"Content-Length": str(len(body)), **self.headers}.items():
             request.send_header(header, value)
         request.end_headers()
+        if self.silent:
+            return time.sleep(1)
         if self.broken_transfers:
             self.broken_transfers -= 1
             request.wfile.write(body[: len(body) // 2])
@@ -113,6 +115,13 @@ def test_transfer_that_keeps_breaking_ends_and_keeps_what_came(part: Path, serve
     assert len(server.asked) <= transfer.ATTEMPTS
     assert CONTENT.startswith(part.read_bytes())
     assert part.stat().st_size > 0
+
+
+def test_silent_server_is_given_up_with_the_time_waited(part: Path, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.silent = True
+    monkeypatch.setattr(transfer, "_READ_TIMEOUT", 0.2)
+    with pytest.raises(transfer.UnavailableError, match=r"^silent for 0\.2 seconds$"):
+        transfer.fill(part, FILE, server.url)
 
 
 def test_endless_file_is_cut_one_byte_after_its_end(part: Path, server: Server) -> None:
