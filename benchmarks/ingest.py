@@ -1,0 +1,106 @@
+"""What more data costs in ingest: anonymous memory (RssAnon) at its highest and images/s, with 60,000 pictures and 20 times as many.
+
+    .venv/bin/python -m benchmarks.ingest [TIMES] [FOLDER]
+
+FOLDER holds the four files of a set such as Fashion-MNIST (data/downloads). Its training files are repeated TIMES (20) into
+plain IDX files, every copy of a picture with another pixel changed, so that none is equal; each size is ingested in a process
+of its own, as `ingest.dataset: idx`. RssAnon leaves out the page cache, which the system takes back when it needs it.
+"""
+
+import gzip
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import environment, params
+from pipeline.ingest import idx
+from pipeline.workspace import Workspace
+
+INTERVAL = 0.01  # seconds between two looks at the memory
+
+
+def main(times: int, folder: Path) -> None:
+    """Measures both sizes and prints them with their ratio."""
+    figures = []
+    with tempfile.TemporaryDirectory(dir=Workspace.find().root / "data") as scratch:
+        for repeated in (1, times):
+            project = Path(scratch) / str(repeated)
+            repeat(folder, project / "data/source", repeated)
+            (project / "dvc.yaml").touch()
+            count, memory, seconds = measured_apart(project)
+            print(f"{count:>9,} training pictures  RssAnon {memory:.1f} MB  {count / seconds:,.0f} images/s", flush=True)
+            figures.append(memory)
+    print(f"RssAnon {figures[1] / figures[0]:.3f} times")
+
+
+def repeat(folder: Path, source: Path, times: int) -> None:
+    """Writes the training files `times` times over, the test files once, as plain IDX."""
+    source.mkdir(parents=True)
+    for path in idx.find(folder):
+        with gzip.open(path) as packed:
+            content = packed.read()
+        (source / path.stem).write_bytes(content)
+    for path in (source / "train-images-idx3-ubyte", source / "train-labels-idx1-ubyte"):
+        content = path.read_bytes()
+        sizes = content[3] * 4
+        shape = np.frombuffer(content[4 : 4 + sizes], ">u4").copy()
+        array = np.frombuffer(content[4 + sizes :], np.uint8).reshape(shape)
+        shape[0] *= times
+        with path.open("wb") as file:
+            file.write(content[:4] + shape.tobytes())
+            for number in range(times):
+                file.write((changed(array, number) if array.ndim == 3 else array).tobytes())
+
+
+def changed(array: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
+    """`array`, uint8 `(n, height, width)`, with `number` added to the first pixel."""
+    copy = array.copy()
+    copy[:, 0, 0] += np.uint8(number)
+    return copy
+
+
+def measured_apart(project: Path) -> tuple[int, float, float]:
+    """Pictures, RssAnon in MB at its highest and seconds, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.ingest", "--child", str(project)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    count, memory, seconds = done.stdout.splitlines()[-1].split()
+    return int(count), float(memory), float(seconds)
+
+
+def child(project: Path) -> None:
+    """Ingests and prints the three figures."""
+    environment.prepare()
+    from pipeline import dataset
+    from pipeline.ingest import stage
+
+    settings = params.load(Workspace.find().params).ingest.model_dump()
+    wanted = params.IngestParams.model_validate({**settings, "dataset": "idx", "name": "benchmark", "source": "data/source"})
+    workspace = Workspace(project, project)
+    highest = [0.0]
+    threading.Thread(target=watch, args=(highest,), daemon=True).start()
+    start = time.perf_counter()
+    stage.run(wanted, workspace)
+    seconds = time.perf_counter() - start
+    counts = dataset.describe(workspace.dataset).counts
+    print(counts["train"] + counts["validation"], highest[0], seconds)
+
+
+def watch(highest: list[float]) -> None:
+    """Keeps the highest RssAnon of this process, in MB."""
+    while True:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        highest[0] = max(highest[0], next(int(line.split()[1]) / 1000 for line in lines if line.startswith("RssAnon")))
+        time.sleep(INTERVAL)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--child"]:
+        child(Path(sys.argv[2]))
+    else:
+        main(int(sys.argv[1]) if len(sys.argv) > 1 else 20, Path(sys.argv[2]) if len(sys.argv) > 2 else Path("data/downloads"))

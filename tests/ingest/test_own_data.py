@@ -1,0 +1,229 @@
+"""What people have: folders, IDX and .npz files, grey and colour, as they come."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline import dataset
+from pipeline.dataset import SPLITS, Split
+from pipeline.ingest import decode, folder, stage
+from pipeline.ingest.form import Form
+from pipeline.ingest.pictures import Files
+from pipeline.params import IngestParams
+from pipeline.workspace import Workspace
+
+DICE = np.random.default_rng(0)
+PICTURES = DICE.integers(256, size=(60, 8, 8), dtype=np.uint8)
+NUMBERS = np.tile(np.arange(3, dtype=np.uint8), 20)
+
+
+def wanted(dataset: str, **changed: object) -> IngestParams:
+    settings: dict[str, object] = {
+        "dataset": dataset,
+        "source": "data/source",
+        "name": "pets",
+        "class_names": [],
+        "channels": 1,
+    }
+    settings |= {"image_size": 8, "resize": "stretch", "validation_fraction": 0.1, "test_fraction": 0.2, "seed": 42}
+    return IngestParams.model_validate({**settings, **changed})
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    (tmp_path / "data/source").mkdir(parents=True)
+    return Workspace(tmp_path, tmp_path)
+
+
+@pytest.fixture
+def source(workspace: Workspace) -> Path:
+    return workspace.root / "data/source"
+
+
+def put_idx(source: Path, first: int = 0) -> None:
+    for split in ("train", "t10k"):
+        for kind, array in (("images-idx3", PICTURES), ("labels-idx1", NUMBERS + np.uint8(first))):
+            header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+            packed = gzip.compress(header + array.tobytes()) if split == "train" else header + array.tobytes()
+            (source / f"{split}-{kind}-ubyte{'.gz' if split == 'train' else ''}").write_bytes(packed)
+
+
+def put_folder(source: Path, pictures: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] = PICTURES) -> None:
+    for number, picture in enumerate(pictures):
+        path = source / ("ant", "bee", "cat")[number % 3] / f"{number:02}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(picture).save(path)
+
+
+def whole(workspace: Workspace) -> dict[str, Split]:
+    return {**dataset.read(workspace.dataset).splits()}
+
+
+def contents(workspace: Workspace) -> dict[str, bytes]:
+    paths = [path for path in workspace.dataset.rglob("*") if path.is_file()]
+    return {str(path.relative_to(workspace.dataset)): path.read_bytes() for path in paths}
+
+
+def where_each_is(workspace: Workspace) -> dict[bytes, str]:
+    return {picture.tobytes(): name for name, split in whole(workspace).items() for picture in split.images}
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_idx_files_plain_and_gzip_keep_their_test_set(workspace: Workspace, source: Path, first: int) -> None:
+    put_idx(source, first)
+    stage.run(wanted("idx"), workspace)
+    data = dataset.read(workspace.dataset)
+    assert data.description.class_names == tuple(str(number + first) for number in range(3))
+    assert np.array_equal(data.test.images[..., 0], PICTURES)
+    assert np.array_equal(data.test.labels, NUMBERS)
+    assert np.array_equal(data.train.images[..., 0], PICTURES[data.train.source_index])
+    assert np.array_equal(data.validation.labels, NUMBERS[data.validation.source_index])
+    assert len(data.train) + len(data.validation) == 60
+
+
+@pytest.mark.parametrize("column", [False, True])
+@pytest.mark.parametrize("pictures", [PICTURES, PICTURES[..., None], np.asfortranarray(PICTURES)], ids=["3", "4", "fortran"])
+def test_npz_is_read_as_keras_data_sets_come(workspace: Workspace, source: Path, pictures: object, column: bool) -> None:
+    numbers = NUMBERS.astype(">i8").reshape((-1, 1) if column else -1)
+    np.savez_compressed(source / "a.npz", x_train=pictures, y_train=numbers, x_test=PICTURES, y_test=NUMBERS)  # type: ignore[arg-type]
+    (source / "classes.txt").write_text("ant\nbee\ncat\n")
+    for place in ("data/source", "data/source/a.npz"):
+        stage.run(wanted("npz", source=place, class_names=[] if place == "data/source" else ["ant", "bee", "cat"]), workspace)
+        data = dataset.read(workspace.dataset)
+        assert data.description.class_names == ("ant", "bee", "cat")
+        assert np.array_equal(data.train.images[..., 0], PICTURES[data.train.source_index])
+        assert np.array_equal(data.train.labels, NUMBERS[data.train.source_index])
+
+
+def test_folders_are_classes_in_alphabetical_order_or_in_that_of_classes_txt(workspace: Workspace, source: Path) -> None:
+    put_folder(source)
+    stage.run(wanted("folder"), workspace)
+    assert dataset.describe(workspace.dataset).class_names == ("ant", "bee", "cat")
+    (source / "classes.txt").write_text("cat\nant\nbee\n")
+    stage.run(wanted("folder"), workspace)
+    data = dataset.read(workspace.dataset)
+    assert data.description.class_names == ("cat", "ant", "bee")
+    for split in data.splits().values():
+        for picture, label in zip(split.images[..., 0], split.labels, strict=True):
+            number = int(np.flatnonzero((picture == PICTURES).all(axis=(1, 2)))[0])
+            assert ("ant", "bee", "cat")[number % 3] == data.description.class_names[label]
+
+
+def test_folder_with_a_test_part_keeps_it_whole(workspace: Workspace, source: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for part, pictures in (("train", PICTURES[:48]), ("test", PICTURES[48:])):
+        (source / part).mkdir()
+        put_folder(source / part, pictures)
+    stage.run(wanted("folder"), workspace)
+    data = dataset.read(workspace.dataset)
+    assert [file.name for file in data.description.sources] == ["train", "test"]
+    assert {picture.tobytes() for picture in data.test.images} == {picture.tobytes() for picture in PICTURES[48:]}
+    assert "no test set" not in capsys.readouterr().out
+
+
+def test_same_pictures_give_the_same_bytes_wherever_they_lie(workspace: Workspace, source: Path, tmp_path: Path) -> None:
+    put_folder(source)
+    (source / ".DS_Store").touch()
+    stage.run(wanted("folder"), workspace)
+    first = contents(workspace)
+    (tmp_path / "elsewhere").mkdir()
+    put_folder(tmp_path / "elsewhere")
+    stage.run(wanted("folder", source=str(tmp_path / "elsewhere")), workspace)
+    assert contents(workspace) == first
+
+
+def test_adding_pictures_moves_none_of_those_already_there(workspace: Workspace, source: Path) -> None:
+    put_folder(source)
+    stage.run(wanted("folder"), workspace)
+    before = where_each_is(workspace)
+    more = DICE.integers(256, size=(300, 8, 8), dtype=np.uint8)
+    for number, picture in enumerate(more):
+        Image.fromarray(picture).save(source / ("ant", "bee", "cat")[number % 3] / f"0-{number:03}.png")
+    stage.run(wanted("folder"), workspace)
+    after = where_each_is(workspace)
+    moved = [content for content, name in before.items() if after[content] != name]
+    assert len(after) == 360
+    assert moved == []
+    assert set(after.values()) == set(SPLITS)
+
+
+def test_what_is_no_picture_is_left_out_and_said(
+    workspace: Workspace, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_folder(source)
+    for name in ("README.md", "ant/notes.txt", "ant/x.heic", "bee/y.HEIC", "bee/Thumbs.db", "bee/.hidden.png"):
+        (source / name).touch()
+    stage.run(wanted("folder"), workspace)
+    assert capsys.readouterr().err.endswith("source: left out, because they are no pictures: 2 .heic, 1 .txt\n")
+    assert sum(dataset.describe(workspace.dataset).counts.values()) == 60
+
+
+def test_grey_and_colour_mixed_become_what_params_say(workspace: Workspace, source: Path) -> None:
+    put_folder(source)
+    Image.new("RGB", (8, 8), (10, 200, 30)).save(source / "ant/colour.png")
+    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(source / "ant/print.jpg")
+    for channels in (1, 3):
+        stage.run(wanted("folder", channels=channels), workspace)
+        assert {split.images.shape[1:] for split in whole(workspace).values()} == {(8, 8, channels)}
+
+
+def picture(path: Path, **form: object) -> list[list[int]]:
+    """The grey picture in `path`, 8×8 unless said otherwise."""
+    settings = {"size": 8, "channels": 1, "rule": "stretch", **form}
+    with decode.strict():
+        pixels: list[list[int]] = decode.read(path, Form(**settings))[..., 0].tolist()  # type: ignore[arg-type]
+    return pixels
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_photo_is_turned_as_its_exif_says(tmp_path: Path, orientation: int) -> None:
+    upright = np.repeat(np.repeat(np.arange(16, dtype=np.uint8).reshape(4, 4) * 16, 2, axis=0), 2, axis=1)
+    undo = {3: 2, 6: 1, 8: 3}  # quarter turns that a camera held like this makes
+    stored = {2: upright[:, ::-1], 4: upright[::-1], 5: upright.T, 7: upright[::-1, ::-1].T}.get(
+        orientation, np.rot90(upright, undo.get(orientation, 0))
+    )
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "x.png", exif=exif)
+    assert picture(tmp_path / "x.png") == upright.tolist()
+
+
+def test_rules_for_pictures_that_are_not_square(tmp_path: Path) -> None:
+    wide = np.zeros((8, 16), np.uint8)
+    wide[:, 4:12] = 200
+    Image.fromarray(wide).save(tmp_path / "x.png")
+    assert picture(tmp_path / "x.png", rule="crop") == [[200] * 8] * 8
+    stretched = picture(tmp_path / "x.png", rule="stretch")
+    assert stretched[0] == stretched[7]
+    assert stretched[0][0] == 0 < stretched[0][1] <= 200 == stretched[0][4]
+    padded = picture(tmp_path / "x.png", rule="pad")
+    assert padded[:2] == padded[6:] == [[0] * 8] * 2
+    assert padded[2] == stretched[0]
+
+
+def test_a_line_of_pixels_survives_every_rule(tmp_path: Path) -> None:
+    Image.new("L", (3000, 1), 255).save(tmp_path / "x.png")
+    for rule in ("stretch", "pad", "crop"):
+        assert max(map(max, picture(tmp_path / "x.png", rule=rule))) == 255
+
+
+def test_transparent_parts_become_white(tmp_path: Path) -> None:
+    Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "x.png")
+    Image.new("P", (8, 8), 0).save(tmp_path / "y.gif", transparency=0)
+    assert picture(tmp_path / "x.png") == picture(tmp_path / "y.gif") == [[255] * 8] * 8
+
+
+def test_first_frame_of_an_animation_is_taken(tmp_path: Path) -> None:
+    first, second = Image.new("L", (8, 8), 0), Image.new("L", (8, 8), 255)
+    first.save(tmp_path / "x.gif", save_all=True, append_images=[second])
+    assert picture(tmp_path / "x.gif") == [[0] * 8] * 8
+
+
+def test_a_link_within_the_folder_is_followed(source: Path) -> None:
+    put_folder(source)
+    (source / "ant/again.png").symlink_to(source / "ant/00.png")
+    found = folder.read(source, ())
+    assert isinstance(found.training, Files)
+    assert len(found.training.paths) == 61
