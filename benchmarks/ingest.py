@@ -1,4 +1,4 @@
-"""What more data costs in ingest: anonymous memory (RssAnon) at its highest and images/s, with 60,000 pictures and 20 times as many.
+"""What more data costs in ingest: highest anonymous memory (RssAnon) and images/s, with 60,000 pictures and 20 times as many.
 
     .venv/bin/python -m benchmarks.ingest [TIMES] [FOLDER]
 

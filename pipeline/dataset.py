@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,7 +95,7 @@ def write_split(
     folder: Path,
     images: Iterable[NDArray[np.uint8]],
     shape: tuple[int, ...],
-    labels: NDArray[np.int32],
+    labels: NDArray[np.integer[Any]],
     source_index: NDArray[np.int32],
 ) -> None:
     """Writes the arrays of one split.
@@ -106,7 +106,7 @@ def write_split(
         folder: Is made.
         images: uint8 `(any, height, width, channels)`, one part after the other, so that memory holds but one.
         shape: Of all parts together, `(n, height, width, channels)`.
-        labels: `(n,)`.
+        labels: Any integers `(n,)`, written as int32.
         source_index: `(n,)`.
     """
     folder.mkdir(parents=True)

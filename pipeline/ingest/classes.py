@@ -20,8 +20,8 @@ class Numbering:
     names: tuple[str, ...]
     first: int = 0  # the number of the first class: EMNIST's letters begin with 1
 
-    def labels(self, numbers: NDArray[Any], where: str) -> NDArray[np.int32]:
-        """`numbers`, any integers `(n,)`, as labels, int32 `(n,)`, 0 … classes - 1.
+    def labels(self, numbers: NDArray[Any], where: str) -> NDArray[np.integer[Any]]:
+        """`numbers`, any integers `(n,)`, as labels `(n,)`, 0 … classes - 1, of the smallest type that holds them.
 
         Raises:
             SourceError: one stands for no class; the message names its row.
@@ -31,7 +31,8 @@ class Numbering:
             raise SourceError(
                 f"{where}: label {numbers[row]} in row {row}; the {len(self.names)} classes are {self.first} … {last}"
             )
-        return numbers.astype(np.int32) - np.int32(self.first)
+        labels: NDArray[np.integer[Any]] = np.subtract(numbers, self.first)
+        return labels.astype(np.min_scalar_type(len(self.names)), copy=False)
 
 
 def given(in_params: tuple[str, ...], folder: Path) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ class Arrays:
     """Pictures of one size in one array."""
 
     images: NDArray[np.uint8]  # (n, height, width, 1 or 3), 0-255
-    labels: NDArray[np.int32]  # (n,), 0 … classes - 1
+    labels: NDArray[np.integer[Any]]  # (n,), 0 … classes - 1
 
     def read(self, rows: NDArray[np.int32], form: Form) -> NDArray[np.uint8]:
         """The pictures of `rows`, uint8 `(rows, size, size, channels)`."""
@@ -36,10 +36,10 @@ class Arrays:
             return self.images[rows]
         return np.stack(on_all_cores(lambda row: form.of_array(self.images[row]), rows))
 
-    def keys(self, seed: int) -> NDArray[np.uint64]:
-        """A random number per picture, uint64 `(n,)`, equal for equal pictures."""
-        numbers = (key_of(np.ascontiguousarray(picture), seed) for picture in self.images)
-        return np.fromiter(numbers, np.uint64, len(self.images))
+    def keys(self, rows: NDArray[np.int32], seed: int) -> NDArray[np.uint64]:
+        """A random number per picture, uint64 `(rows,)`, equal for equal pictures."""
+        numbers = (key_of(np.ascontiguousarray(self.images[row]), seed) for row in rows)
+        return np.fromiter(numbers, np.uint64, len(rows))
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Files:
     """Pictures of any size in a file each."""
 
     paths: Sequence[Path]
-    labels: NDArray[np.int32]  # (n,), 0 … classes - 1
+    labels: NDArray[np.integer[Any]]  # (n,), 0 … classes - 1
     digests: Sequence[bytes]  # SHA-256 of each file
 
     def read(self, rows: NDArray[np.int32], form: Form) -> NDArray[np.uint8]:
@@ -58,9 +58,9 @@ class Files:
         """
         return np.stack(on_all_cores(lambda row: decode.read(self.paths[row], form), rows))
 
-    def keys(self, seed: int) -> NDArray[np.uint64]:
-        """A random number per file, uint64 `(n,)`, equal for equal files."""
-        return np.fromiter((key_of(digest, seed) for digest in self.digests), np.uint64, len(self.digests))
+    def keys(self, rows: NDArray[np.int32], seed: int) -> NDArray[np.uint64]:
+        """A random number per file, uint64 `(rows,)`, equal for equal files."""
+        return np.fromiter((key_of(self.digests[row], seed) for row in rows), np.uint64, len(rows))
 
 
 Pictures = Arrays | Files

@@ -9,7 +9,8 @@ rest on PCG64's raw stream, which NumPy promises never to change (https://numpy.
 BLAKE2. So an upgrade does not move pictures between splits.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from pipeline.ingest.sources import Source
 
 Rows = Mapping[SplitName, NDArray[np.int32]]
 _CODE: Mapping[SplitName, int] = {"train": 0, "validation": 1, "test": 2}
+_PART = 2**16  # keys in memory at once
 
 
 def cut(source: Source, validation_fraction: float, test_fraction: float, seed: int) -> Rows:
@@ -30,7 +32,7 @@ def cut(source: Source, validation_fraction: float, test_fraction: float, seed: 
     """
     labels, test_share = source.training.labels, 0.0 if source.test else test_fraction
     if source.grows:
-        rows = dict(by_content(labels, source.training.keys(seed), test_share, validation_fraction))
+        rows = dict(by_content(labels, lambda some: source.training.keys(some, seed), test_share, validation_fraction))
     else:
         rows = dict(stratified(labels, test_share, validation_fraction, seed))
     if source.test:
@@ -39,8 +41,8 @@ def cut(source: Source, validation_fraction: float, test_fraction: float, seed: 
     return rows
 
 
-def stratified(labels: NDArray[np.int32], test_fraction: float, validation_fraction: float, seed: int) -> Rows:
-    """Rows of each split, int32, ascending, from `labels`, int32 `(n,)`; whole pictures per class, exactly.
+def stratified(labels: NDArray[np.integer[Any]], test_fraction: float, validation_fraction: float, seed: int) -> Rows:
+    """Rows of each split, int32, ascending, from `labels`, integers `(n,)`; whole pictures per class, exactly.
 
     Args:
         labels: the class of each row.
@@ -61,7 +63,12 @@ def stratified(labels: NDArray[np.int32], test_fraction: float, validation_fract
     return {name: np.sort(np.concatenate(parts[name])).astype(np.int32) for name in SPLITS}
 
 
-def by_content(labels: NDArray[np.int32], keys: NDArray[np.uint64], test_fraction: float, validation_fraction: float) -> Rows:
+def by_content(
+    labels: NDArray[np.integer[Any]],
+    keys_of: Callable[[NDArray[np.int32]], NDArray[np.uint64]],
+    test_fraction: float,
+    validation_fraction: float,
+) -> Rows:
     """Rows of each split, int32, ascending; who is in which depends on the picture alone, whatever else there is.
 
     The upper half of a picture's key says whether it is a test picture, the lower half whether it is for validation. Equal
@@ -69,26 +76,37 @@ def by_content(labels: NDArray[np.int32], keys: NDArray[np.uint64], test_fractio
     none of its pictures, it gets the one with the lowest key; only that one may move when pictures are added.
 
     Args:
-        labels: the class of each row, int32 `(n,)`.
-        keys: a random number per picture, uint64 `(n,)`.
+        labels: the class of each row, integers `(n,)`.
+        keys_of: rows → a random number per picture, uint64; asked for a part at a time, since all keys would be the largest
+            array there is.
         test_fraction: share of each class that goes to the test split; 0 for none at all.
         validation_fraction: share of what is then left of each class that goes to the validation split.
     """
-    codes = np.zeros(len(labels), np.uint8)
+    every = np.arange(len(labels), dtype=np.int32)
+    codes = np.full(len(labels), _CODE["train"], np.uint8)
+    for start in range(0, len(labels), _PART):
+        part = codes[start : start + _PART]
+        test, validation = _halves(keys_of(every[start : start + _PART]))
+        part[validation < round(validation_fraction * 2**32)] = _CODE["validation"]
+        part[test < round(test_fraction * 2**32)] = _CODE["test"]
     for label in range(int(labels.max()) + 1):
-        rows = np.flatnonzero(labels == label)
-        test = _lowest(keys[rows] >> np.uint64(32), test_fraction)
-        codes[rows[test]] = _CODE["test"]
-        rest = rows[~test]
-        codes[rest[_lowest(keys[rest] & np.uint64(2**32 - 1), validation_fraction)]] = _CODE["validation"]
-    return {name: np.flatnonzero(codes == _CODE[name]).astype(np.int32) for name in SPLITS}
+        rows = every[labels == label]
+        if test_fraction and len(rows) and not np.any(codes[rows] == _CODE["test"]):
+            codes[rows[_lowest(_halves(keys_of(rows))[0])]] = _CODE["test"]
+        rest = rows[codes[rows] != _CODE["test"]]
+        if len(rest) and not np.any(codes[rest] == _CODE["validation"]):
+            codes[rest[_lowest(_halves(keys_of(rest))[1])]] = _CODE["validation"]
+    return {name: every[codes == code] for name, code in _CODE.items()}
 
 
-def _lowest(numbers: NDArray[np.uint64], share: float) -> NDArray[np.bool_]:
-    """Which of `numbers`, 0 … 2³² - 1, lie in the lowest `share` of that range; at least the lowest, unless `share` is 0."""
-    chosen = numbers < np.uint64(round(share * 2**32))
-    if share and len(numbers) and not chosen.any():
-        chosen = numbers == numbers.min()
+def _halves(keys: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Two independent random numbers from each key, 0 … 2³² - 1."""
+    return keys >> np.uint64(32), keys & np.uint64(2**32 - 1)
+
+
+def _lowest(numbers: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Which of `numbers` are the smallest: more than one where pictures are equal."""
+    chosen: NDArray[np.bool_] = numbers == numbers.min()
     return chosen
 
 

@@ -1,14 +1,17 @@
 """What people have: folders, IDX and .npz files, grey and colour, as they come."""
 
 import gzip
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import dataset
-from pipeline.dataset import SPLITS, Split
+from pipeline import dataset, params
+from pipeline.commands.run import set_dataset
+from pipeline.dataset import SPLITS, Split, SplitName
+from pipeline.errors import ParamsError
 from pipeline.ingest import decode, folder, stage
 from pipeline.ingest.form import Form
 from pipeline.ingest.pictures import Files
@@ -38,6 +41,22 @@ def workspace(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path, tmp_path)
 
 
+def test_run_writes_own_data_into_params_and_takes_it_out_again(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    before = (Path(__file__).parents[1] / "params.yaml").read_text(encoding="utf-8")
+    path.write_text(before.replace("mirror: false", "mirror: true"), encoding="utf-8")
+    with pytest.raises(ParamsError, match="name is empty: folder is your own data; write name: shirts, or"):
+        set_dataset(path, "folder")
+    set_dataset(path, "folder", "pets")
+    changed = params.load(path)
+    assert (changed.ingest.dataset, changed.ingest.dataset_name, changed.train.mirror) == ("folder", "pets", False)
+    assert path.read_text(encoding="utf-8").count("#") == before.count("#")
+    with pytest.raises(ParamsError, match="leave them empty for digits"):
+        set_dataset(path, "digits", "pets")
+    set_dataset(path, "digits")
+    assert params.load(path).ingest.dataset_name == "digits"
+
+
 @pytest.fixture
 def source(workspace: Workspace) -> Path:
     return workspace.root / "data/source"
@@ -58,8 +77,8 @@ def put_folder(source: Path, pictures: np.ndarray[tuple[int, ...], np.dtype[np.u
         Image.fromarray(picture).save(path)
 
 
-def whole(workspace: Workspace) -> dict[str, Split]:
-    return {**dataset.read(workspace.dataset).splits()}
+def whole(workspace: Workspace) -> Mapping[SplitName, Split]:
+    return dataset.read(workspace.dataset).splits()
 
 
 def contents(workspace: Workspace) -> dict[str, bytes]:

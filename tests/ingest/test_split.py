@@ -81,7 +81,7 @@ def keys(count: int, seed: int = 0) -> np.ndarray[tuple[int], np.dtype[np.uint64
 
 def test_shares_by_content_are_those_of_a_fair_dice() -> None:
     labels = np.repeat(np.arange(2, dtype=np.int32), 10_000)
-    rows = by_content(labels, keys(20_000), 0.2, 0.1)
+    rows = by_content(labels, keys(20_000).__getitem__, 0.2, 0.1)
     for name, expected in {"test": 2000, "validation": 800, "train": 7200}.items():
         counts = np.bincount(labels[rows[name]])  # type: ignore[index]
         assert np.all(np.abs(counts - expected) < 4 * np.sqrt(expected))
@@ -89,26 +89,29 @@ def test_shares_by_content_are_those_of_a_fair_dice() -> None:
 
 def test_pictures_that_are_added_move_none_of_those_already_there() -> None:
     labels, numbers = np.tile(np.arange(3, dtype=np.int32), 1000), keys(3000)
-    before, after = by_content(labels[:1500], numbers[:1500], 0.2, 0.1), by_content(labels, numbers, 0.2, 0.1)
+    before, after = by_content(labels[:1500], numbers.__getitem__, 0.2, 0.1), by_content(labels, numbers.__getitem__, 0.2, 0.1)
     for name in SPLITS:
         assert [row for row in after[name].tolist() if row < 1500] == before[name].tolist()
 
 
 def test_equal_pictures_never_lie_in_two_splits() -> None:
     labels, numbers = np.zeros(2000, np.int32), np.tile(keys(1000), 2)
-    for part in by_content(labels, numbers, 0.3, 0.3).values():
+    for part in by_content(labels, numbers.__getitem__, 0.3, 0.3).values():
         assert np.array_equal(part[: len(part) // 2] + 1000, part[len(part) // 2 :])
 
 
 def test_smallest_possible_class_gives_one_picture_to_each_split() -> None:
     for seed in range(20):
-        rows = by_content(np.array([0, 0, 0], np.int32), keys(3, seed), 0.01, 0.01)
+        rows = by_content(np.array([0, 0, 0], np.int32), keys(3, seed).__getitem__, 0.01, 0.01)
         assert sorted(len(part) for part in rows.values()) == [1, 1, 1]
+
+
+ROWS = np.arange(2, dtype=np.int32)
 
 
 def test_key_of_a_picture_is_its_content_and_the_seed() -> None:
     images = np.arange(24, dtype=np.uint8).reshape(2, 3, 4, 1)
-    both = Arrays(images, np.zeros(2, np.int32)).keys(42)
-    assert Arrays(images[::-1], np.zeros(2, np.int32)).keys(42).tolist() == both.tolist()[::-1]
-    assert Arrays(images, np.zeros(2, np.int32)).keys(43).tolist() != both.tolist()
+    both = Arrays(images, np.zeros(2, np.int32)).keys(ROWS, 42)
+    assert Arrays(images[::-1], np.zeros(2, np.int32)).keys(ROWS, 42).tolist() == both.tolist()[::-1]
+    assert Arrays(images, np.zeros(2, np.int32)).keys(ROWS, 43).tolist() != both.tolist()
     assert both.tolist() == [4511747558023618403, 2945305785490011828]  # never changes: it would move pictures
