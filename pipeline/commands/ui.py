@@ -25,7 +25,7 @@ def run(port: int, open_browser: bool, workspace: Workspace) -> None:
     Raises:
         TrackingError: the port is taken, or the server does not start.
     """
-    name = params.load(workspace.params).ingest.dataset
+    name = params.load(workspace.params).ingest.dataset_name
     client = tracking.connect(workspace)
     view = _VIEW.format(experiment=tracking.experiment_id(client, workspace, name))
     uri = tracking.tracking_uri(workspace)

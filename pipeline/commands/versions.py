@@ -27,7 +27,7 @@ def run(workspace: Workspace) -> None:
     Raises:
         TrackingError: the registry cannot be used or does not answer.
     """
-    model = f"{params.load(workspace.params).ingest.dataset}-classifier"
+    model = f"{params.load(workspace.params).ingest.dataset_name}-classifier"
     versions = read(tracking.connect(workspace), model)
     if not versions:
         print(f"{model} has no versions yet: `python -m pipeline run` trains and registers one")

@@ -87,6 +87,7 @@ def test_colour_pictures_go_through_the_whole_graph_into_their_own_model(project
     (run,) = client.search_runs([tracking.experiment_id(client, workspace, "shapes")])
     assert run.data.params["ingest.name"] == "shapes"
     assert run.data.metrics["test/accuracy"] > 0.9
+    assert "shapes-classifier" in shell("python", "-m", "pipeline", "versions", cwd=project).stdout
 
 
 def test_pictures_that_come_and_go_and_other_data_sets_never_leave_stale_data(project: Path, shell: Shell) -> None:
