@@ -8,7 +8,7 @@ import difflib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from pipeline.errors import ParamsError
@@ -18,6 +18,37 @@ Share = Annotated[float, Field(ge=0, le=1)]
 GreyLevel = Annotated[float, Field(ge=0, le=255)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+EXPECTATIONS = (
+    "columns-present",
+    "columns-typed",
+    "image-height",
+    "image-width",
+    "image-channels",
+    "image-type",
+    "labels-in-range",
+    "classes-all-present",
+    "enough-images-per-class",
+    "classes-balanced",
+    "no-blank-images",
+    "darkest-pixel-in-range",
+    "brightest-pixel-in-range",
+    "pixel-range-used",
+    "pixel-mean-in-limits",
+    "pixel-spread-in-limits",
+    "no-almost-blank-images",
+    "no-inverted-images",
+    "no-lost-regions",
+    "images-unique",
+    "no-image-in-two-splits",
+    "no-near-copy-in-two-splits",
+    "no-near-copy-in-one-split",
+    "copies-agree-on-class",
+    "features-do-not-drift",
+    "class-shares-do-not-drift",
+    "labels-plausible",
+)
+"""What `validate.warn` can name, in the order of the suite (a test holds the two equal)."""
 
 
 class Section(BaseModel):
@@ -89,6 +120,24 @@ class ValidateParams(Section):
     pixel_mean_max: GreyLevel
     pixel_std_min: GreyLevel
     pixel_std_max: GreyLevel
+    max_feature_drift: Annotated[float, Field(ge=0)]
+    max_class_drift: Annotated[float, Field(ge=0)]
+    min_contrast_ratio: Share
+    min_likeness: Annotated[float, Field(ge=-1, le=1)]
+    max_band_excess: Share
+    near_copy_difference: Annotated[float, Field(ge=0, le=0.01)]  # the search for pairs is made for these
+    warn: list[str]
+
+    @field_validator("warn")
+    @classmethod
+    def warnings_are_expectations(cls, warn: list[str]) -> list[str]:
+        """A slip in a name would make a warning stop."""
+        for name in warn:
+            if name not in EXPECTATIONS:
+                near = difflib.get_close_matches(name, EXPECTATIONS, n=1)
+                meant = f"did you mean {near[0]}?" if near else f"known: {', '.join(EXPECTATIONS)}"
+                raise ValueError(f"{name!r} is no expectation ({meant})")
+        return warn
 
     @model_validator(mode="after")
     def limits_are_in_order(self) -> Self:

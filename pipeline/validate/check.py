@@ -1,8 +1,8 @@
 """Runs the expectations with Great Expectations and says in plain values what each of them found."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline import environment
 from pipeline.dataset import Description
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 KEPT_FAULTS = 24
 """How many rows at fault an outcome keeps; how many there are is its `fault_count`."""
+_SAID = {"also_in": "also in ", "suggested": "perhaps "}
+_NAMES: Mapping[TableName, str] = {"classes": "class counts", "pairs": "pairs of copies", "drifts": "comparisons"}
 
 
 @dataclass(frozen=True)
@@ -28,16 +30,31 @@ class Fault:
     row: int | None = None  # in the split's arrays
     source_index: int | None = None
     class_name: str | None = None
+    other_split: str | None = None  # this and the next: the other picture of a pair
+    other_row: int | None = None
+    other_source_index: int | None = None
+    other_class_name: str | None = None
+    label_probability: float | None = None
 
     def __str__(self) -> str:
-        return f"{self.name}: {said(self.value)}"
+        return f"{self.name}{' and ' * bool(self.other_name)}{self.other_name}: {said(self.value)}"
 
     @property
     def name(self) -> str:
         """Which row, for a person: `train row 5 (source 812, Shirt)`."""
         if self.row is None:
             return " ".join(part for part in (self.column, self.split, self.class_name) if part)
-        return f"{self.split} row {self.row} (source {self.source_index}, {self.class_name or 'no class'})"
+        return _place(self.split, self.row, self.source_index, self.class_name)
+
+    @property
+    def other_name(self) -> str:
+        """The other picture of a pair, in the same words; empty where there is none."""
+        if self.other_row is None:
+            return ""
+        return _place(self.other_split, self.other_row, self.other_source_index, self.other_class_name)
+
+
+_PLACES = tuple(field.name for field in fields(Fault) if field.name not in ("value", "label_probability"))
 
 
 @dataclass(frozen=True)
@@ -45,6 +62,7 @@ class Outcome:
     """What one expectation found."""
 
     id: str
+    severity: suite.Severity
     description: str
     passed: bool
     observed: str
@@ -56,19 +74,30 @@ class Outcome:
     faults: tuple[Fault, ...]  # the first KEPT_FAULTS
 
     @property
+    def verdict(self) -> Literal["passed", "warned", "failed"]:
+        """What follows from it: only `failed` ends the pipeline."""
+        if self.passed:
+            return "passed"
+        return "failed" if self.severity == "stop" else "warned"
+
+    @property
     def fault_share(self) -> str:
         """How much is at fault: `3 of 70,000 pictures at fault`."""
         return _share(self.fault_count, self.checked)
 
 
-def check(features: "pd.DataFrame", description: Description, params: ValidateParams) -> tuple[Outcome, ...]:
-    """Every expectation's outcome on the frame `features`, in the order of the suite."""
+def check(
+    features: "pd.DataFrame", pairs: "pd.DataFrame", description: Description, params: ValidateParams
+) -> tuple[Outcome, ...]:
+    """Every expectation's outcome on the frames `features` and `pairs`, in the order of the suite."""
     with environment.loading():
         import great_expectations  # noqa: F401  # here, because nearly all its time is spent while it loads
     rules = suite.rules(description, params)
-    frames = tables.build(features, description.class_names)
+    frames = tables.build(features, pairs, description.class_names)
     results = {name: _results(name, frame, rules) for name, frame in frames.items()}
-    return tuple(_outcome(rule, results[rule.table][rule.id], frames[rule.table]) for rule in rules)
+    return tuple(
+        _outcome(rule, suite.severity(rule.id, params), results[rule.table][rule.id], frames[rule.table]) for rule in rules
+    )
 
 
 def _results(name: TableName, frame: "pd.DataFrame", rules: Sequence[Rule]) -> Mapping[str, Any]:
@@ -89,13 +118,14 @@ def _results(name: TableName, frame: "pd.DataFrame", rules: Sequence[Rule]) -> M
     return {result.expectation_config.meta["id"]: result for result in validation.results}
 
 
-def _outcome(rule: Rule, result: Any, frame: "pd.DataFrame") -> Outcome:
+def _outcome(rule: Rule, severity: suite.Severity, result: Any, frame: "pd.DataFrame") -> Outcome:
     rows = frame.loc[result.result.get("unexpected_index_list") or []]
-    if rule.column in ("digest", "also_in"):
-        rows = rows.sort_values("digest", kind="stable")  # copies lie beside each other
-    lowest, highest = _extremes(rule.column, frame)
+    if rule.order:
+        rows = rows.sort_values(rule.order, kind="stable")
+    lowest, highest = _extremes(rule, frame)
     return Outcome(
         id=rule.id,
+        severity=severity,
         description=rule.description,
         passed=bool(result.success),
         observed=_trouble(result) or _observed(rule, frame, lowest, highest, len(rows)),
@@ -115,8 +145,10 @@ def _records(rows: "pd.DataFrame") -> list[dict[str, Any]]:
 
 
 def _fault(row: Mapping[str, Any], column: str) -> Fault:
-    keys = {key: row[key] for key in ("column", "split", "row", "source_index", "class_name") if key in row}
-    return Fault(value=f"also in {row[column]}" if column == "also_in" else row[column], **keys)
+    keys = {key: row[key] for key in _PLACES if key in row}
+    if column == "suggested":
+        keys["label_probability"] = row["label_probability"]
+    return Fault(value=f"{_SAID.get(column, '')}{row[column]}" if column in _SAID else row[column], **keys)
 
 
 def _trouble(result: Any) -> str:
@@ -127,8 +159,9 @@ def _trouble(result: Any) -> str:
     return f"not checked: {' '.join(str(messages[0]).split())}" if messages else ""
 
 
-def _extremes(column: str, frame: "pd.DataFrame") -> tuple[float | None, float | None]:
-    if column not in frame or frame[column].dtype.kind not in "iuf" or frame[column].isna().all():
+def _extremes(rule: Rule, frame: "pd.DataFrame") -> tuple[float | None, float | None]:
+    column = rule.column
+    if rule.table == "pairs" or column not in frame or frame[column].dtype.kind not in "iuf" or frame[column].isna().all():
         return None, None
     return frame[column].min().item(), frame[column].max().item()
 
@@ -142,11 +175,15 @@ def _observed(rule: Rule, frame: "pd.DataFrame", lowest: float | None, highest: 
 
 
 def _size(rule: Rule, frame: "pd.DataFrame") -> str:
-    return f"{len(frame):,} {'class counts' if rule.table == 'classes' else rule.table}"
+    return f"{len(frame):,} {_NAMES.get(rule.table, rule.table)}"
 
 
 def _share(count: int, of: str) -> str:
     return f"{count:,} of {of} at fault" if count else "none at fault"
+
+
+def _place(split: str | None, row: int, source_index: int | None, class_name: str | None) -> str:
+    return f"{split} row {row} (source {source_index}, {class_name or 'no class'})"
 
 
 def said(value: str | float | None) -> str:

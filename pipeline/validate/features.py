@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.dataset import Dataset, Split, SplitName
+from pipeline.validate import outliers, suspects
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +34,11 @@ COLUMNS = {
     "fill": "float64",  # share of pixels above FILL_LEVEL
     "digest": "str",  # of the pixels
     "also_in": "str",  # other splits with a picture of the same pixels; missing where there is none
+    "contrast_ratio": "float64",  # this and the next two: see outliers.columns
+    "likeness": "float64",
+    "band_excess": "float64",
+    "label_probability": "float64",  # this and the next: see suspects.columns
+    "suggested": "str",
 }
 """Column → pandas type of the frame that `table` returns."""
 
@@ -52,7 +58,7 @@ def table(data: Dataset) -> "pd.DataFrame":
     frames = [_of_split(name, split, data.description.class_names) for name, split in data.splits().items()]
     frame = pd.concat(frames, ignore_index=True)
     frame["also_in"] = _other_splits(frame)
-    return frame.astype(COLUMNS)
+    return frame.assign(**outliers.columns(data, frame), **suspects.columns(data, frame)).astype(COLUMNS)
 
 
 def _of_split(name: SplitName, split: Split, class_names: tuple[str, ...]) -> "pd.DataFrame":
@@ -64,7 +70,7 @@ def _of_split(name: SplitName, split: Split, class_names: tuple[str, ...]) -> "p
     frame = pd.DataFrame({"row": np.arange(count), "source_index": split.source_index, "label": split.labels})
     frame = frame.assign(split=name, height=height, width=width, channels=channels, dtype=str(split.images.dtype))
     frame["class_name"] = names[np.where(known, split.labels, len(class_names))]
-    return frame.assign(**_of_pixels(split.images))[[column for column in COLUMNS if column != "also_in"]]
+    return frame.assign(**_of_pixels(split.images))
 
 
 def _of_pixels(images: NDArray[np.uint8]) -> dict[str, NDArray[np.generic]]:

@@ -22,7 +22,8 @@ _SIDE = 96  # pixels on the page
 def as_json(outcomes: Sequence[Outcome], data: Dataset) -> str:
     """The content of validation.json; equal outcomes give equal bytes."""
     content = {
-        "verdict": _verdict(all(outcome.passed for outcome in outcomes)),
+        "verdict": "failed" if _of(outcomes, "failed") else "passed",
+        "warnings": len(_of(outcomes, "warned")),
         "dataset": data.description.name,
         "dataset_digest": data.description.digest,
         "pictures": sum(data.description.counts.values()),
@@ -32,26 +33,40 @@ def as_json(outcomes: Sequence[Outcome], data: Dataset) -> str:
 
 
 def as_html(outcomes: Sequence[Outcome], data: Dataset) -> str:
-    """The content of validation.html: the verdict, what failed with the pictures at fault, all the others."""
-    failed = [outcome for outcome in outcomes if not outcome.passed]
+    """The content of validation.html: the verdict, what failed and what warned with the pictures at fault, all the others."""
+    broken = [*_of(outcomes, "failed"), *_of(outcomes, "warned")]
     return page.render(
         Path(__file__).with_name("report.html.j2"),
         description=data.description,
         pictures=sum(data.description.counts.values()),
-        failed=[(outcome, [_shown(fault, data) for fault in outcome.faults[:SHOWN_ROWS]]) for outcome in failed],
-        passed=[outcome for outcome in outcomes if outcome.passed],
+        total=len(outcomes),
+        failed=len(_of(outcomes, "failed")),
+        broken=[(outcome, [_shown(fault, data) for fault in outcome.faults[:SHOWN_ROWS]]) for outcome in broken],
+        passed=_of(outcomes, "passed"),
     )
 
 
 def error_line(outcomes: Sequence[Outcome], report: str) -> str:
     """One line for those that failed: which, the observed value, the first rows at fault, where to look, the way out."""
-    failed = [outcome for outcome in outcomes if not outcome.passed]
+    failed = _of(outcomes, "failed")
     details = "; ".join(_detail(outcome) for outcome in failed[:3])
     more = f"; and {', '.join(outcome.id for outcome in failed[3:])}" if failed[3:] else ""
     return (
         f"the data failed {len(failed)} of {len(outcomes)} expectations: {details}{more}: "
-        f"see {report}, then mend the data, or the limits under `validate` in params.yaml"
+        f"see {report}, then mend the data, or the limits or `warn` under `validate` in params.yaml"
     )
+
+
+def summary(outcomes: Sequence[Outcome], pictures: int) -> str:
+    """For stdout, where nothing failed: that all passed, or a line for each warning."""
+    warned = _of(outcomes, "warned")
+    found = f"{len(outcomes) - len(warned)} passed, {len(warned)} warned" if warned else "all passed"
+    warnings = [f"warning: {_detail(outcome)}" for outcome in warned]
+    return "\n".join([f"{len(outcomes)} expectations on {pictures:,} pictures: {found}", *warnings])
+
+
+def _of(outcomes: Sequence[Outcome], verdict: str) -> list[Outcome]:
+    return [outcome for outcome in outcomes if outcome.verdict == verdict]
 
 
 def _detail(outcome: Outcome) -> str:
@@ -67,20 +82,25 @@ def _entry(outcome: Outcome) -> dict[str, Any]:
     entry = asdict(outcome)
     del entry["passed"]
     faults = [{key: value for key, value in fault.items() if value is not None} for fault in entry.pop("faults")]
-    return {"id": entry.pop("id"), "verdict": _verdict(outcome.passed), **entry, "first_faults": faults}
-
-
-def _verdict(passed: bool) -> str:
-    return "passed" if passed else "failed"
+    return {"id": entry.pop("id"), "verdict": outcome.verdict, **entry, "first_faults": faults}
 
 
 def _shown(fault: Fault, data: Dataset) -> dict[str, str]:
     """What the page shows of a row: its name, the value, and the picture where the row is one."""
-    picture = ""
-    if fault.split is not None and fault.row is not None:
-        split: Split = getattr(data, fault.split)
-        picture = page.embedded_bytes(_png(split.images[fault.row]), ".png")
-    return {"name": fault.name, "value": said(fault.value), "picture": picture}
+    picture, other = _picture(fault.split, fault.row, data), _picture(fault.other_split, fault.other_row, data)
+    value = said(fault.value)
+    if fault.other_name:
+        value = f"difference {value}"
+    if fault.label_probability is not None:
+        value = f"{value} than {fault.class_name} ({fault.label_probability:.1%})"
+    return {"name": fault.name, "value": value, "picture": picture, "other": other, "other_name": fault.other_name}
+
+
+def _picture(name: str | None, row: int | None, data: Dataset) -> str:
+    if name is None or row is None:
+        return ""
+    split: Split = getattr(data, name)
+    return page.embedded_bytes(_png(split.images[row]), ".png")
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:

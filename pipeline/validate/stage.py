@@ -6,7 +6,7 @@ from pathlib import Path
 from pipeline import dataset
 from pipeline.errors import ValidationFailedError
 from pipeline.params import ValidateParams
-from pipeline.validate import features, report
+from pipeline.validate import features, near, report
 from pipeline.validate.check import check
 from pipeline.workspace import Workspace, replacing
 
@@ -17,22 +17,23 @@ def run(params: ValidateParams, workspace: Workspace) -> None:
     Raises:
         MissingInputError: ingest has not run.
         DatasetError: the data set on disk is not what ingest writes.
-        ValidationFailedError: the data broke an expectation; then `workspace.validated` does not exist.
+        ValidationFailedError: the data broke an expectation that stops; then `workspace.validated` does not exist.
     """
     workspace.validated.unlink(missing_ok=True)  # it vouches for data; an older one must not vouch for this
     data = dataset.read(workspace.need(workspace.dataset, "ingest"))
     frame = features.table(data)
-    outcomes = check(frame, data.description, params)
+    pairs = near.pairs(data, params.near_copy_difference)
+    outcomes = check(frame, pairs, data.description, params)
 
     with replacing(workspace.features) as path:
         frame.to_parquet(path, index=False)
     _write(workspace.validation_json, report.as_json(outcomes, data))
     _write(workspace.validation_html, report.as_html(outcomes, data))
     shown = workspace.shown(workspace.validation_html)
-    if not all(outcome.passed for outcome in outcomes):
+    if any(outcome.verdict == "failed" for outcome in outcomes):
         raise ValidationFailedError(report.error_line(outcomes, shown))
     _write(workspace.validated, json.dumps({"dataset_digest": data.description.digest}) + "\n")
-    print(f"{len(outcomes)} expectations on {len(frame):,} pictures: all passed\nreport: {shown}")
+    print(f"{report.summary(outcomes, len(frame))}\nreport: {shown}")
 
 
 def _write(path: Path, content: str) -> None:

@@ -5,12 +5,13 @@ expectation answers one question, so that one defect fails one of them: a class 
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pipeline.dataset import Description
 from pipeline.params import ValidateParams
 from pipeline.validate.tables import TableName
 
+Severity = Literal["stop", "warn"]
 MIN_PIXEL_SPAN = 128  # grey levels, half of what 8 bits hold: pictures scaled to 0-1 or 0-16 stay far below
 
 
@@ -24,11 +25,27 @@ class Rule:
     table: TableName
     column: str  # where the observed value stands
     expectation: Any  # of Great Expectations
+    order: str = ""  # the rows at fault are told by this column, the lowest first; else in their own order
 
 
 def rules(description: Description, params: ValidateParams) -> tuple[Rule, ...]:
     """Every expectation, in the order a reader wants them."""
-    return (*_schema(), *_shape(description), *_labels(description, params), *_pixels(params), *_copies())
+    return (
+        *_schema(),
+        *_shape(description),
+        *_labels(description, params),
+        *_pixels(params),
+        *_outliers(params),
+        *_copies(),
+        *_near_copies(params),
+        *_drift(params),
+        _suspects(),
+    )
+
+
+def severity(slug: str, params: ValidateParams) -> Severity:
+    """Whether a broken expectation ends the pipeline. A suspected label never does: the pictures know no better than we."""
+    return "warn" if slug in params.warn or slug == "labels-plausible" else "stop"
 
 
 def _schema() -> tuple[Rule, ...]:
@@ -87,21 +104,69 @@ def _copies() -> tuple[Rule, ...]:
     unique = gxe.ExpectCompoundColumnsToBeUnique(column_list=["split", "digest"], meta={"id": "images-unique"})
     apart = gxe.ExpectColumnValuesToBeNull(column="also_in", meta={"id": "no-image-in-two-splits"})
     return (
-        _rule(unique, "no picture is twice in one split, pixel for pixel", "no copies", "pictures", "digest"),
-        _rule(apart, "no picture is in two splits, pixel for pixel", "no copies", "pictures", "also_in"),
+        _rule(unique, "no picture is twice in one split, pixel for pixel", "no copies", "pictures", "digest", "digest"),
+        _rule(apart, "no picture is in two splits, pixel for pixel", "no copies", "pictures", "also_in", "digest"),
     )
 
 
-def _between(slug: str, description: str, table: TableName, column: str, low: float | None, high: float | None) -> Rule:
+def _outliers(params: ValidateParams) -> tuple[Rule, ...]:
+    ratio, least, most = params.min_contrast_ratio, params.min_likeness, params.max_band_excess
+    contrast = "contrast of every picture / the median of its class: no picture is almost blank"
+    likeness = "correlation of every picture with the mean of its class: no picture is inverted"
+    band = "share of every picture in one stretch of one level, beyond the median of its class: no part is lost"
+    return (
+        _between("no-almost-blank-images", contrast, "pictures", "contrast_ratio", ratio, None, "contrast_ratio"),
+        _between("no-inverted-images", likeness, "pictures", "likeness", least, None, "likeness"),
+        _between("no-lost-regions", band, "pictures", "band_excess", None, most),
+    )
+
+
+def _near_copies(params: ValidateParams) -> tuple[Rule, ...]:
+    leak = "no picture is in two splits but for a shift by a pixel, brightness, contrast or compression"
+    repeat = "no picture is twice in one split but for a shift by a pixel, brightness, contrast or compression"
+    conflict = "copies and near copies have one class"
+    limit = f"difference > {params.near_copy_difference:g}"
+    return (
+        _none("no-near-copy-in-two-splits", leak, limit, "pairs", "leak", "difference"),
+        _none("no-near-copy-in-one-split", repeat, limit, "pairs", "repeat", "difference"),
+        _none("copies-agree-on-class", conflict, "one class", "pairs", "conflict", "difference"),
+    )
+
+
+def _drift(params: ValidateParams) -> tuple[Rule, ...]:
+    pixels = "PSI beyond chance of brightness, contrast and fill, test and validation against train"
+    classes = "PSI beyond chance of the class shares, test and validation against train"
+    return (
+        _between("features-do-not-drift", pixels, "drifts", "feature_drift", None, params.max_feature_drift),
+        _between("class-shares-do-not-drift", classes, "drifts", "class_drift", None, params.max_class_drift),
+    )
+
+
+def _suspects() -> Rule:
+    wording = "no label is contradicted by a model that did not see it (confident learning)"
+    return _none("labels-plausible", wording, "none suspected", "pictures", "suggested", "label_probability")
+
+
+def _between(
+    slug: str, description: str, table: TableName, column: str, low: float | None, high: float | None, order: str = ""
+) -> Rule:
     """`column` of every row of `table` lies in low … high, both included; a missing value passes."""
     import great_expectations.expectations as gxe
 
     expectation = gxe.ExpectColumnValuesToBeBetween(column=column, min_value=low, max_value=high, meta={"id": slug})
-    return _rule(expectation, description, _limit(low, high), table, column)
+    return _rule(expectation, description, _limit(low, high), table, column, order)
 
 
-def _rule(expectation: Any, description: str, limit: str, table: TableName, column: str) -> Rule:
-    return Rule(expectation.meta["id"], description, limit, table, column, expectation)
+def _none(slug: str, description: str, limit: str, table: TableName, column: str, order: str) -> Rule:
+    """`column` is missing in every row of `table`: it holds what is wrong where something is."""
+    import great_expectations.expectations as gxe
+
+    expectation = gxe.ExpectColumnValuesToBeNull(column=column, meta={"id": slug})
+    return _rule(expectation, description, limit, table, column, order)
+
+
+def _rule(expectation: Any, description: str, limit: str, table: TableName, column: str, order: str = "") -> Rule:
+    return Rule(expectation.meta["id"], description, limit, table, column, expectation, order)
 
 
 def _limit(low: float | None, high: float | None) -> str:

@@ -1,4 +1,4 @@
-"""The frames that expectations look at: the pictures themselves, and what sums them up by column, class and split."""
+"""The frames that expectations look at: the pictures, their pairs, and what sums them up by column, class, split and drift."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from pipeline.dataset import SPLITS
+from pipeline.validate import drift
 from pipeline.validate.features import COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TableName = Literal["columns", "pictures", "classes", "splits"]
+TableName = Literal["columns", "pictures", "classes", "splits", "pairs", "drifts"]
 
 
-def build(features: "pd.DataFrame", class_names: tuple[str, ...]) -> "Mapping[TableName, pd.DataFrame]":
+def build(features: "pd.DataFrame", pairs: "pd.DataFrame", class_names: tuple[str, ...]) -> "Mapping[TableName, pd.DataFrame]":
     """The tables over `features`; a column that it lacks leaves the figures made of it missing.
 
     Returns:
@@ -22,10 +23,19 @@ def build(features: "pd.DataFrame", class_names: tuple[str, ...]) -> "Mapping[Ta
         pictures  `features` itself
         classes   one row per split and class: split, class_name, images, images_if_any (missing where there are none)
         splits    one row per split: split, images, class_imbalance, pixel_mean, pixel_std, pixel_span (grey levels)
+        pairs     `pairs` with the difference once more in the one column that applies to it: leak, repeat or conflict
+        drifts    one row per figure and pair of splits: see drift.drifts
     """
     complete = features.reindex(columns=list(COLUMNS))
     classes = _classes(complete, class_names)
-    return {"columns": _columns(features), "pictures": features, "classes": classes, "splits": _splits(complete, classes)}
+    return {
+        "columns": _columns(features),
+        "pictures": features,
+        "classes": classes,
+        "splits": _splits(complete, classes),
+        "pairs": _pairs(pairs, complete),
+        "drifts": drift.drifts(complete, class_names),
+    }
 
 
 def _columns(features: "pd.DataFrame") -> "pd.DataFrame":
@@ -56,3 +66,20 @@ def _splits(features: "pd.DataFrame", classes: "pd.DataFrame") -> "pd.DataFrame"
     frame["pixel_span"] = groups["pixel_max"].max() - groups["pixel_min"].min()
     frame["class_imbalance"] = present.max() / present.min()
     return frame.drop(columns="square").reindex(list(SPLITS)).rename_axis("split").reset_index()
+
+
+def _pairs(pairs: "pd.DataFrame", features: "pd.DataFrame") -> "pd.DataFrame":
+    """Pairs with two classes are conflicts, the others leaks or repeats; exact copies of one class have their own checks."""
+    import pandas as pd
+
+    digests = features.set_index(["split", "row"])["digest"]
+    one, other = (pd.MultiIndex.from_frame(pairs[[f"{side}split", f"{side}row"]]) for side in ("", "other_"))
+    exact = digests.reindex(one).to_numpy() == digests.reindex(other).to_numpy()
+    conflict = pairs["class_name"] != pairs["other_class_name"]
+    across = pairs["split"] != pairs["other_split"]
+    difference = pairs["difference"]
+    return pairs.assign(
+        leak=difference.where(across & ~conflict & ~exact),
+        repeat=difference.where(~across & ~conflict & ~exact),
+        conflict=difference.where(conflict),
+    )

@@ -12,6 +12,7 @@ from pipeline.params import ValidateParams
 from pipeline.workspace import Workspace
 
 Splits = dict[SplitName, Split]
+ODD = (5, 1553)  # a 5 like a 9, and an 8 like a 1: labels-plausible rightly doubts both
 CLASSES = tuple(str(digit) for digit in range(10))
 
 
@@ -23,12 +24,13 @@ def limits() -> ValidateParams:
 
 @pytest.fixture(scope="session")
 def good_splits() -> Mapping[SplitName, Split]:
-    """The 1,797 digits, 8 × 8: of every class three fifths in train and one each in validation and test."""
+    """The digits less two odd ones, 8 × 8: of every class three fifths in train and one each in validation and test."""
     digits = load_digits()
     images = (digits.images * 255 / 16).round().astype(np.uint8)[..., None]
     rank = np.array([np.sum(digits.target[:index] == label) for index, label in enumerate(digits.target)])
-    rows = {"train": rank % 5 >= 2, "validation": rank % 5 == 0, "test": rank % 5 == 1}
     index = np.arange(len(rank), dtype=np.int32)
+    plain = ~np.isin(index, ODD)
+    rows = {"train": plain & (rank % 5 >= 2), "validation": plain & (rank % 5 == 0), "test": plain & (rank % 5 == 1)}
     return {name: Split(images[rows[name]], digits.target[rows[name]].astype(np.int32), index[rows[name]]) for name in SPLITS}
 
 

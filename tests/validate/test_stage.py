@@ -30,9 +30,9 @@ def test_good_data_is_vouched_for_by_its_digest_alone(
     stage.run(limits, workspace)
     digest = dataset.describe(workspace.dataset).digest
     assert json.loads(workspace.validated.read_text()) == {"dataset_digest": digest}
-    assert capfd.readouterr() == ("18 expectations on 1,797 pictures: all passed\nreport: reports/validation.html\n", "")
-    assert len(pd.read_parquet(workspace.features)) == 1797
-    assert "✓ Passed: all 18 expectations" in workspace.validation_html.read_text()
+    assert capfd.readouterr() == ("27 expectations on 1,795 pictures: all passed\nreport: reports/validation.html\n", "")
+    assert len(pd.read_parquet(workspace.features)) == 1795
+    assert "✓ Passed: all 27 expectations" in workspace.validation_html.read_text()
 
 
 def test_digits_at_28_pixels_pass_the_shipped_limits(ingested: Ingested, splits: Splits, limits: ValidateParams) -> None:
@@ -61,8 +61,8 @@ def test_bad_data_stops_the_pipeline_with_one_line(ingested: Ingested, splits: S
         stage.run(limits, workspace)
     source, label = splits["test"].source_index[7], splits["test"].labels[7]
     line = str(error.value)
-    assert line.startswith("the data failed 1 of 18 expectations: no-blank-images (observed 0 – ")
-    assert f"limit ≥ 2; 1 of 1,797 pictures at fault: test row 7 (source {source}, {label}): 0)" in line
+    assert line.startswith("the data failed 1 of 27 expectations: no-blank-images (observed 0 – ")
+    assert f"limit ≥ 2; 1 of 1,795 pictures at fault: test row 7 (source {source}, {label}): 0)" in line
     assert "see reports/validation.html" in line
     assert "params.yaml" in line
     assert "\n" not in line
@@ -75,7 +75,7 @@ def test_bad_data_is_reported_with_its_pictures(ingested: Ingested, splits: Spli
         stage.run(limits, workspace)
     page = workspace.validation_html.read_text()
     pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
-    assert "✗ Failed: 1 of 18 expectations" in page
+    assert "✗ Failed: 1 of 27 expectations" in page
     assert len(pictures) == 2
     assert pictures[0] == pictures[1]  # a copy looks like what it copies
     assert not re.search(r'(src|href)="(?!data:)', page)
@@ -97,7 +97,7 @@ def test_bad_data_is_not_vouched_for_by_an_older_file(ingested: Ingested, splits
 def test_many_failures_are_all_named_in_one_line(ingested: Ingested, splits: Splits, limits: ValidateParams) -> None:
     for split in splits.values():
         split.images[:] //= 255  # as if scaled to 0-1
-    with pytest.raises(ValidationFailedError, match="failed 6 of 18") as error:
+    with pytest.raises(ValidationFailedError, match="failed 6 of 27") as error:
         stage.run(limits, ingested(splits))
     for name in ("no-blank-images", "pixel-range-used", "pixel-mean-in-limits", "images-unique"):
         assert name in str(error.value)
