@@ -53,6 +53,11 @@ def test_tested_params_are_the_notebooks() -> None:
             "train.architecture = 'vgg': input should be 'notebook', 'sprint', 'compact', 'default' or 'record'",
         ),
         ("pixel_std_min: 50.0", "pixel_std_min: 150.0", "validate: pixel_std_min 150.0 is above pixel_std_max 120.0"),
+        (
+            "    - no-lost-regions",
+            "    - no-lost-region",
+            "validate.warn: 'no-lost-region' is no expectation (did you mean no-lost-regions?)",
+        ),
         ("train:\n", "training:\n", "the section train is missing: restore it with `git checkout params.yaml`"),
         ("train:\n", "train: 3\nother:\n", "train is not a mapping of keys"),
         ("train:\n", "train: [\n", "is not valid YAML at line"),

@@ -92,7 +92,7 @@ def _shown(fault: Fault, data: Dataset) -> dict[str, str]:
     if fault.other_name:
         value = f"difference {value}"
     if fault.label_probability is not None:
-        value = f"{value} than {fault.class_name} ({fault.label_probability:.1%})"
+        value = f"labelled {fault.class_name}, {value}"
     return {"name": fault.name, "value": value, "picture": picture, "other": other, "other_name": fault.other_name}
 
 
