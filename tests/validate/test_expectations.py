@@ -1,156 +1,19 @@
 """Each expectation finds its defect, and finds it alone."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 import pytest
-from numpy.typing import NDArray
 
-from pipeline.dataset import Dataset, Description, Split, SplitName
+from pipeline.dataset import Dataset, Description, SplitName
 from pipeline.params import EXPECTATIONS, ValidateParams
 from pipeline.validate import features, near, suite
 from pipeline.validate.check import Outcome, check
+from tests.validate.defects import IN_THE_DATA, IN_THE_TABLE, Splits, blank_picture, copy_across_splits
 
-Splits = dict[SplitName, Split]
 Tables = tuple[pd.DataFrame, pd.DataFrame]  # features and pairs
 Outcomes = Callable[[Tables], Mapping[str, Outcome]]
 Table = Callable[[Splits], Tables]
-
-
-def keep(split: Split, rows: NDArray[np.bool_]) -> Split:
-    return Split(split.images[rows], split.labels[rows], split.source_index[rows])
-
-
-def first_of_class(split: Split, count: int) -> NDArray[np.bool_]:
-    """Marks the first `count` pictures of every class."""
-    ranks = np.array([np.sum(split.labels[:row] == label) for row, label in enumerate(split.labels)])
-    return ranks < count
-
-
-def label_that_is_no_class(splits: Splits) -> None:
-    splits["train"].labels[3] = 10
-
-
-def class_absent_from_validation(splits: Splits) -> None:
-    splits["validation"] = keep(splits["validation"], splits["validation"].labels != 3)
-
-
-def five_pictures_per_class(splits: Splits) -> None:
-    splits["validation"] = keep(splits["validation"], first_of_class(splits["validation"], 5))
-
-
-def half_a_class_lost(splits: Splits) -> None:
-    train = splits["train"]
-    splits["train"] = keep(train, (train.labels != 3) | first_of_class(train, 50))
-
-
-def blank_picture(splits: Splits) -> None:
-    splits["test"].images[7] = 200
-
-
-def half_range(splits: Splits) -> None:
-    for name, split in splits.items():
-        splits[name] = replace(split, images=np.minimum(split.images * 0.6, 127).astype(np.uint8))
-
-
-def inverted(splits: Splits) -> None:
-    for name, split in splits.items():  # in one split alone it would also be drift, and unlike its class
-        splits[name] = replace(split, images=255 - split.images)
-
-
-def flat(splits: Splits) -> None:
-    for name, split in splits.items():
-        splits[name] = replace(split, images=(split.images * 0.51).astype(np.uint8) + np.uint8(20))
-
-
-def copy_within_train(splits: Splits) -> None:
-    splits["train"].images[25] = splits["train"].images[2]
-
-
-def copy_across_splits(splits: Splits) -> None:
-    splits["test"].images[5] = splits["train"].images[5]
-
-
-def almost_blank_picture(splits: Splits) -> None:
-    splits["test"].images[7] //= 10
-
-
-def inverted_picture(splits: Splits) -> None:
-    splits["validation"].images[20] = 255 - splits["validation"].images[20]
-
-
-def half_lost(splits: Splits) -> None:
-    splits["train"].images[11, 4:] = 128
-
-
-def moved(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """One pixel to the right, and slightly darker."""
-    darker: NDArray[np.uint8] = (np.roll(image, 1, axis=1) * np.array([0] + [0.95] * 7)[None, :, None]).astype(np.uint8)
-    return darker
-
-
-def moved_copy_across_splits(splits: Splits) -> None:
-    splits["test"].images[0] = moved(splits["train"].images[0])
-
-
-def moved_copy_within_test(splits: Splits) -> None:
-    splits["test"].images[14] = moved(splits["test"].images[3])
-
-
-def moved_copy_of_another_class(splits: Splits) -> None:
-    splits["train"].images[1] = moved(splits["train"].images[0])
-
-
-def brighter_test(splits: Splits) -> None:
-    splits["test"] = replace(
-        splits["test"], images=np.minimum(splits["test"].images.astype(int) * 5 // 4, 255).astype(np.uint8)
-    )
-
-
-def other_shares_in_test(splits: Splits) -> None:
-    train, test = splits["train"], splits["test"]
-    splits["train"] = keep(train, (train.labels < 5) | first_of_class(train, 73))
-    splits["test"] = keep(test, (test.labels >= 5) | first_of_class(test, 25))
-
-
-def wrong_label(splits: Splits) -> None:
-    splits["train"].labels[0] = (splits["train"].labels[0] + 3) % 10
-
-
-IN_THE_DATA: Mapping[str, Callable[[Splits], None]] = {
-    "labels-in-range": label_that_is_no_class,
-    "classes-all-present": class_absent_from_validation,
-    "enough-images-per-class": five_pictures_per_class,
-    "classes-balanced": half_a_class_lost,
-    "no-blank-images": blank_picture,
-    "pixel-range-used": half_range,
-    "pixel-mean-in-limits": inverted,
-    "pixel-spread-in-limits": flat,
-    "images-unique": copy_within_train,
-    "no-image-in-two-splits": copy_across_splits,
-    "no-almost-blank-images": almost_blank_picture,
-    "no-inverted-images": inverted_picture,
-    "no-lost-regions": half_lost,
-    "no-near-copy-in-two-splits": moved_copy_across_splits,
-    "no-near-copy-in-one-split": moved_copy_within_test,
-    "copies-agree-on-class": moved_copy_of_another_class,
-    "features-do-not-drift": brighter_test,
-    "class-shares-do-not-drift": other_shares_in_test,
-    "labels-plausible": wrong_label,
-}
-# What dataset.read already refuses on disk, planted where a change in the code that makes the table would put it.
-IN_THE_TABLE: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
-    "columns-present": lambda frame: frame.drop(columns="fill"),
-    "columns-typed": lambda frame: frame.astype({"fill": "float32"}),
-    "image-height": lambda frame: frame.assign(height=frame["height"].where(frame["row"] != 5, 7)),
-    "image-width": lambda frame: frame.assign(width=frame["width"].where(frame["row"] != 5, 9)),
-    "image-channels": lambda frame: frame.assign(channels=frame["channels"].where(frame["row"] != 5, 3)),
-    "image-type": lambda frame: frame.assign(dtype=frame["dtype"].where(frame["row"] != 5, "float32")),
-    "darkest-pixel-in-range": lambda frame: frame.assign(pixel_min=frame["pixel_min"].where(frame["row"] != 5, -1)),
-    "brightest-pixel-in-range": lambda frame: frame.assign(pixel_max=frame["pixel_max"].where(frame["row"] != 5, 256)),
-}
 
 
 @pytest.fixture
