@@ -172,5 +172,10 @@ def params_up_to_train(workspace: Workspace) -> Mapping[str, Mapping[str, Value]
     from pipeline import params
 
     loaded = params.load(workspace.params)
-    sections = {name: getattr(loaded, name).model_dump() for name in ("ingest", "validate")}
+    sections = {name: _flat(getattr(loaded, name).model_dump()) for name in ("ingest", "validate")}
     return {**sections, "train": loaded.train.settings}
+
+
+def _flat(section: Mapping[str, Any]) -> Mapping[str, Value]:
+    """Lists as one text: MLflow shows texts, and a list read back from JSON would not equal the tuple that was written."""
+    return {key: ", ".join(value) if isinstance(value, list | tuple) else value for key, value in section.items()}
