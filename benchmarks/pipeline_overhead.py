@@ -66,7 +66,13 @@ def scratch(folder: Path) -> Path:
             shutil.copy(source, target)
     params = folder / "params.yaml"
     text = params.read_text()
-    for key, value in (("epochs", "1"), ("min_accuracy", "0.0"), ("min_class_recall", "0.0"), ("max_calibration_error", "1.0")):
+    for key, value in (
+        ("epochs", "1"),
+        ("min_accuracy", "0.0"),
+        ("min_class_recall", "0.0"),
+        ("max_calibration_error", "1.0"),
+        ("min_slice_accuracy", "0.0"),
+    ):
         text = re.sub(rf"^( +{key}:) \S+", rf"\1 {value}", text, flags=re.MULTILINE)
     params.write_text(text)
     subprocess.run(["git", "init", "-q"], cwd=folder, check=True)

@@ -203,11 +203,16 @@ class TrainParams(Section):
         return self.model_dump(exclude={"recipes"}) | self.recipe.model_dump()
 
 
+SliceFeature = Literal["pixel_mean", "contrast", "fill", "contrast_ratio", "likeness", "band_excess", "label_probability"]
+
+
 class EvaluateParams(Section):
     """How the model is judged."""
 
     batch_size: Count
     calibration_bins: Annotated[int, Field(ge=2, le=1000)]
+    slices: list[SliceFeature]
+    slice_bins: Annotated[int, Field(ge=2, le=100)]
     grid_pictures: Annotated[int, Field(ge=1, le=400)]
 
 
@@ -217,6 +222,7 @@ class RegisterParams(Section):
     min_accuracy: Share
     min_class_recall: Share
     max_calibration_error: Share
+    min_slice_accuracy: Share
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))

@@ -88,8 +88,16 @@ class Workspace:
         return self.root / "reports" / "metrics.json"
 
     @property
+    def intervals(self) -> Path:
+        return self.root / "reports" / "intervals.csv"
+
+    @property
     def per_class(self) -> Path:
         return self.root / "reports" / "per_class.csv"
+
+    @property
+    def slices(self) -> Path:
+        return self.root / "reports" / "slices.csv"
 
     @property
     def confusion_csv(self) -> Path:

@@ -1,13 +1,16 @@
 """One evaluation: a model's answers on the test split, scored, with where model and data come from."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.dataset import Dataset
+from pipeline.evaluate.intervals import Interval
 from pipeline.evaluate.metrics import Scores
 from pipeline.evaluate.predict import Answers
+from pipeline.evaluate.slices import Slice
 from pipeline.provenance import TrainingRecord
 
 
@@ -19,6 +22,8 @@ class Evaluation:
     training: TrainingRecord
     answers: Answers
     scores: Scores
+    intervals: Mapping[str, Interval]  # by the name of the score, as in metrics.json
+    slices: Sequence[Slice]  # lowest accuracy first
 
     @property
     def class_names(self) -> tuple[str, ...]:

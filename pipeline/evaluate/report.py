@@ -60,7 +60,7 @@ def _figures(evaluation: Evaluation) -> dict[str, str]:
         "Accuracy": percent(scores.accuracy, 2),
         "Macro F1": decimal(scores.macro_f1, 4),
         "Log loss": decimal(scores.log_loss, 4),
-        "Calibration error": decimal(scores.calibration_error, 4),
+        "Calibration error": decimal(scores.calibration.error, 4),
         "Weakest recall": percent(float(scores.per_class.recall[scores.weakest])),
         "Images / s": f"{evaluation.answers.images_per_second:,.0f}",
     }
@@ -68,7 +68,8 @@ def _figures(evaluation: Evaluation) -> dict[str, str]:
 
 def _classes(evaluation: Evaluation) -> list[_ClassRow]:
     scores = evaluation.scores
-    columns = (array.tolist() for array in vars(scores.per_class).values())
+    per_class = scores.per_class
+    columns = (array.tolist() for array in (per_class.precision, per_class.recall, per_class.f1, per_class.support))
     return [
         _ClassRow(name, percent(precision), percent(recall), decimal(f1), f"{support:,}", label == scores.weakest)
         for label, (name, precision, recall, f1, support) in enumerate(zip(evaluation.class_names, *columns, strict=True))

@@ -3,7 +3,7 @@
 from pipeline import dataset, provenance, tracking
 from pipeline.dataset import Description
 from pipeline.errors import EvaluationError
-from pipeline.evaluate import curves, figures, metrics, predict, report, summary, tables
+from pipeline.evaluate import curves, figures, intervals, metrics, predict, report, slices, summary, tables
 from pipeline.evaluate.evaluation import Evaluation
 from pipeline.params import EvaluateParams
 from pipeline.provenance import TrainingRecord
@@ -27,6 +27,8 @@ def run(params: EvaluateParams, workspace: Workspace) -> None:
         workspace.curves_png,
         workspace.metrics,
         workspace.per_class,
+        workspace.intervals,
+        workspace.slices,
         workspace.confusion_csv,
         workspace.confusion_normalized_csv,
         workspace.predictions,
@@ -47,10 +49,18 @@ def evaluate(params: EvaluateParams, workspace: Workspace) -> Evaluation:
     _check_belongs(training, data.description)
     history = curves.read(workspace.need(workspace.history, "train"))
     tables.check_names(data.description.class_names)
+    features = slices.read(workspace.need(workspace.features, "validate"), params.slices, data.test.labels)
     model = predict.load(path, data.description)
     answers = predict.predict(model, data.test.images, params.batch_size)
     scores = metrics.score(data.test.labels, answers.probabilities, params.calibration_bins)
-    evaluation = Evaluation(data, training, answers, scores)
+    evaluation = Evaluation(
+        data,
+        training,
+        answers,
+        scores,
+        intervals.bootstrap(data.test.labels, answers.probabilities, scores.calibration),
+        slices.cut(features, answers.probabilities.argmax(axis=1) == data.test.labels, params.slice_bins),
+    )
     tables.write(evaluation, workspace)
     _draw(evaluation, params.grid_pictures, workspace)
     with replacing(workspace.curves_png) as aside:

@@ -25,7 +25,7 @@ def show(evaluation: Evaluation, workspace: Workspace) -> None:
     console.print(_table(evaluation, console.width))
     console.print(
         f"accuracy {percent(scores.accuracy, 2)} · macro F1 {decimal(scores.macro_f1)} · log loss {decimal(scores.log_loss)} · "
-        f"calibration error {decimal(scores.calibration_error)} · {len(evaluation.labels):,} test pictures · "
+        f"calibration error {decimal(scores.calibration.error)} · {len(evaluation.labels):,} test pictures · "
         f"{evaluation.answers.images_per_second:,.0f} images/s"
     )
     weakest = scores.weakest

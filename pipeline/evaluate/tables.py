@@ -16,11 +16,13 @@ import numpy as np
 from pipeline.errors import EvaluationError
 from pipeline.evaluate import metrics
 from pipeline.evaluate.evaluation import Evaluation
+from pipeline.evaluate.intervals import wilson
 from pipeline.workspace import Workspace, replacing
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_MACHINE = ("test_pictures", "images_per_second")  # of metrics.json, but no scores of the model
 _PREDICTION_COLUMNS = ("source_index", "label", "predicted")
 
 
@@ -45,6 +47,8 @@ def write(evaluation: Evaluation, workspace: Workspace) -> None:
     _write_csv(_square(confusion, names), workspace.confusion_csv)
     _write_csv(_square(metrics.normalized(confusion), names), workspace.confusion_normalized_csv)
     _write_csv(_per_class(evaluation), workspace.per_class)
+    _write_csv(_intervals(evaluation), workspace.intervals)
+    _write_csv(_slices(evaluation), workspace.slices)
     _write_csv(_pairs(evaluation), workspace.confusion_pairs)
     with replacing(workspace.predictions) as aside:
         _predictions(evaluation).to_parquet(aside, engine="pyarrow", compression="zstd", index=False)
@@ -57,9 +61,12 @@ def headline(evaluation: Evaluation) -> dict[str, float]:
     scores = evaluation.scores
     return {
         "accuracy": scores.accuracy,
-        "log_loss": scores.log_loss,
+        "top2_accuracy": scores.top2_accuracy,
         "macro_f1": scores.macro_f1,
-        "calibration_error": scores.calibration_error,
+        "weighted_f1": scores.weighted_f1,
+        "log_loss": scores.log_loss,
+        "brier": scores.brier,
+        "calibration_error": scores.calibration.error,
         "weakest_class_recall": float(scores.per_class.recall[scores.weakest]),
         "test_pictures": len(evaluation.labels),
         "images_per_second": round(evaluation.answers.images_per_second),
@@ -68,9 +75,8 @@ def headline(evaluation: Evaluation) -> dict[str, float]:
 
 def tracked(evaluation: Evaluation) -> dict[str, float]:
     """The metrics for MLflow, `test/…`, which makes chart sections of `a/b` names; all but the machine's speed."""
-    figures = headline(evaluation)
-    names = ("accuracy", "log_loss", "macro_f1", "calibration_error", "weakest_class_recall")
-    return {f"test/{name}": figures[name] for name in names} | dict(_tracked_per_class(evaluation))
+    figures = {f"test/{name}": value for name, value in headline(evaluation).items() if name not in _MACHINE}
+    return figures | dict(_tracked_per_class(evaluation))
 
 
 def _tracked_per_class(evaluation: Evaluation) -> Iterator[tuple[str, float]]:
@@ -104,7 +110,44 @@ def _square(matrix: metrics.Counts | metrics.Floats, names: tuple[str, ...]) -> 
 def _per_class(evaluation: Evaluation) -> "pd.DataFrame":
     import pandas as pd
 
-    return pd.DataFrame({"class": evaluation.class_names, **vars(evaluation.scores.per_class)})
+    scores, confusion = evaluation.scores.per_class, evaluation.scores.confusion
+    right = np.diagonal(confusion)
+    precision_low, precision_high = wilson(right, confusion.sum(axis=0))
+    recall_low, recall_high = wilson(right, scores.support)
+    return pd.DataFrame(
+        {
+            "class": evaluation.class_names,
+            "precision": scores.precision,
+            "precision_low": precision_low,
+            "precision_high": precision_high,
+            "recall": scores.recall,
+            "recall_low": recall_low,
+            "recall_high": recall_high,
+            "f1": scores.f1,
+            "average_precision": scores.average_precision,
+            "support": scores.support,
+        }
+    )
+
+
+def _intervals(evaluation: Evaluation) -> "pd.DataFrame":
+    """Each score of metrics.json that has one, with its 95 % interval."""
+    import pandas as pd
+
+    figures = headline(evaluation)
+    rows = [(name, figures[name], each.low, each.high) for name, each in evaluation.intervals.items()]
+    return pd.DataFrame(rows, columns=["score", "value", "low", "high"])
+
+
+def _slices(evaluation: Evaluation) -> "pd.DataFrame":
+    import pandas as pd
+
+    columns = ["feature", "from", "to", "pictures", "accuracy", "accuracy_low", "accuracy_high"]
+    rows = [
+        (each.feature, each.low, each.high, each.pictures, each.accuracy, each.interval.low, each.interval.high)
+        for each in evaluation.slices
+    ]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _pairs(evaluation: Evaluation) -> "pd.DataFrame":

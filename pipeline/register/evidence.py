@@ -18,6 +18,7 @@ class Evidence:
     training: TrainingRecord
     metrics: Mapping[str, float]  # as in metrics.json
     recalls: Mapping[str, float]  # class name → recall, NaN where the test split has no such picture
+    slices: Mapping[str, float]  # part of the test split → accuracy
 
 
 def read(workspace: Workspace) -> Evidence:
@@ -30,14 +31,20 @@ def read(workspace: Workspace) -> Evidence:
     training = provenance.read_training(workspace.need(workspace.training, "train"))
     metrics_path = workspace.need(workspace.metrics, "evaluate")
     per_class = workspace.need(workspace.per_class, "evaluate")
+    slices_path = workspace.need(workspace.slices, "evaluate")
     try:
         metrics = json.loads(metrics_path.read_text(encoding="utf-8"))
         with per_class.open(encoding="utf-8", newline="") as file:
             recalls = {row["class"]: float(row["recall"] or "nan") for row in csv.DictReader(file)}
+        with slices_path.open(encoding="utf-8", newline="") as file:
+            worst_last = reversed(list(csv.DictReader(file)))  # of equal names the worst counts
+            slices = {_slice_name(row): float(row["accuracy"]) for row in worst_last}
         known = {name: float(metrics[name]) for name in ("accuracy", "calibration_error", "macro_f1", "log_loss")}
     except (ValueError, KeyError, TypeError) as error:
-        raise RegistryError(
-            f"{workspace.shown(metrics_path)} or {workspace.shown(per_class)} is not what evaluate writes ({error!r}): "
-            "run `dvc repro -f evaluate`"
-        ) from None
-    return Evidence(training, known, recalls)
+        files = ", ".join(workspace.shown(path) for path in (metrics_path, per_class, slices_path))
+        raise RegistryError(f"one of {files} is not what evaluate writes ({error!r}): run `dvc repro -f evaluate`") from None
+    return Evidence(training, known, recalls, slices)
+
+
+def _slice_name(row: Mapping[str, str]) -> str:
+    return f"{row['feature']} {float(row['from']):.3g} – {float(row['to']):.3g}"

@@ -29,7 +29,7 @@ def run(params: RegisterParams, workspace: Workspace) -> None:
         TrackingError: the registry cannot be used or does not answer.
     """
     facts = evidence.read(workspace)
-    rules = judge(params, facts.metrics["accuracy"], facts.recalls, facts.metrics["calibration_error"])
+    rules = judge(params, facts.metrics["accuracy"], facts.recalls, facts.metrics["calibration_error"], facts.slices)
     accepted = all(rule.passed for rule in rules)
     with SmokeTest() if accepted else nullcontext() as smoke_test:
         client = tracking.connect(workspace)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pipeline import dataset, provenance
@@ -17,6 +18,7 @@ from pipeline.workspace import Workspace
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight, or 8", "<nine> & 'more'")
 BuildModel = Callable[..., Any]
+PARAMS = EvaluateParams(batch_size=64, calibration_bins=10, slices=["pixel_mean", "likeness"], slice_bins=4, grid_pictures=12)
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,9 @@ def build_model() -> BuildModel:
     return build
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def params() -> EvaluateParams:
-    return EvaluateParams(batch_size=64, calibration_bins=10, grid_pictures=12)
+    return PARAMS
 
 
 @pytest.fixture(scope="session")
@@ -79,6 +81,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory, build_model: BuildModel) -
     model.save(workspace.model)
     provenance.write(workspace.training, _record(description))
     workspace.history.parent.mkdir()
+    _write_features(workspace, splits["test"])
     workspace.history.write_text("train/loss,validation/loss,train/accuracy,validation/accuracy\n1,2,0.5,0.4\n0.5,1,0.7,0.6\n")
     return workspace
 
@@ -88,8 +91,18 @@ def trained(learned: Workspace, tmp_path: Path) -> Trained:
     """A copy of `learned` that a test may change."""
     shutil.copytree(learned.root, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("reports"))
     (tmp_path / "reports").mkdir()
-    shutil.copy(learned.history, tmp_path / "reports")
+    for path in (learned.history, learned.features):
+        shutil.copy(path, tmp_path / "reports")
     return Trained(Workspace(tmp_path, tmp_path))
+
+
+def _write_features(workspace: Workspace, test: Split) -> None:
+    """What validate writes, of the columns that are asked for; likeness is unknown of every tenth picture."""
+    rows = np.arange(len(test), dtype=np.int32)
+    likeness = np.where(rows % 10 == 0, np.nan, np.linspace(-0.2, 1, len(test)))
+    brightness = test.images.mean(axis=(1, 2, 3))
+    columns = {"row": rows, "label": test.labels, "split": "test", "pixel_mean": brightness, "likeness": likeness}
+    pd.DataFrame(columns).to_parquet(workspace.features, index=False)
 
 
 def _record(description: dataset.Description) -> TrainingRecord:

@@ -43,6 +43,11 @@ def test_figures_are_those_worked_out_by_hand() -> None:
     assert scores.log_loss == pytest.approx((2 * np.log(4 / 3) + 2 * np.log(4) + 23 * np.log(2)) / 6)
     # F1: 2·2/(3+3), 2·1/(3+2), 0/(0+1)
     assert scores.macro_f1 == pytest.approx((2 / 3 + 2 / 5 + 0) / 3)
+    # Squares, by hand: (1/4)² + (1/4)² twice; (3/4)² + (1/2)² + (1/4)²; 0; (1/2)² + (3/4)² + (1/4)²; 1 + 1.
+    assert scores.brier == pytest.approx((1 / 8 + 1 / 8 + 7 / 8 + 7 / 8 + 0 + 2) / 6)
+    assert scores.weighted_f1 == pytest.approx((3 * 2 / 3 + 2 * 2 / 5 + 0) / 6)
+    # Of equal probabilities the first class comes first: so class 0 is second of picture 1, and class 2 third of picture 5.
+    assert scores.top2_accuracy == 5 / 6
     assert scores.weakest == 2
 
 
@@ -55,19 +60,19 @@ def test_scores_per_class_are_those_worked_out_by_hand() -> None:
 
 
 def test_calibration_error_is_the_one_worked_out_by_hand() -> None:
-    # Bin (0.25, 0.5]: two answers, none right, gap 0.5. (0.5, 0.75]: two right, gap 0.25. (0.75, 1]: one of two right, gap 0.5.
-    assert metrics.calibration_error(LABELS, PROBABILITIES, bins=4) == pytest.approx((2 * 0.5 + 2 * 0.25 + 2 * 0.5) / 6)
+    # The two of confidence 0.5 are wrong, gap 0.5. The two of 0.75 are right, gap 0.25. One of the two of 1 is right, gap 0.5.
+    assert metrics.score(LABELS, PROBABILITIES, bins=3).calibration.error == pytest.approx((2 * 0.5 + 2 * 0.25 + 2 * 0.5) / 6)
 
 
 def test_calibration_error_cancels_only_within_a_bin() -> None:
     # One bin for all: mean confidence 4.5/6, accuracy 3/6.
-    assert metrics.calibration_error(LABELS, PROBABILITIES[:, :], bins=1) == pytest.approx(1.5 / 6)
+    assert metrics.score(LABELS, PROBABILITIES, bins=1).calibration.error == pytest.approx(1.5 / 6)
 
 
 def test_perfect_confident_answers_have_no_error() -> None:
     labels = np.array([0, 1, 2], np.int32)
     scores = metrics.score(labels, np.eye(3, dtype=np.float32), bins=15)
-    assert (scores.accuracy, scores.log_loss, scores.macro_f1, scores.calibration_error) == (1, 0, 1, 0)
+    assert (scores.accuracy, scores.log_loss, scores.macro_f1, scores.calibration.error, scores.brier) == (1, 0, 1, 0, 0)
     assert metrics.confused_pairs(scores.confusion, 10) == []
 
 
@@ -104,17 +109,23 @@ def test_figures_agree_with_scikit_learn(random_answers: tuple[NDArray[np.int32]
     assert scores.macro_f1 == pytest.approx(reference.f1_score(labels, predicted, average="macro"))
     assert scores.log_loss == pytest.approx(reference.log_loss(labels, probabilities), rel=1e-6)
     assert_array_equal(scores.confusion, reference.confusion_matrix(labels, predicted))
+    assert scores.weighted_f1 == pytest.approx(reference.f1_score(labels, predicted, average="weighted"))
+    assert scores.top2_accuracy == pytest.approx(reference.top_k_accuracy_score(labels, probabilities, k=2))
+    assert scores.brier == pytest.approx(reference.brier_score_loss(labels, probabilities, scale_by_half=False), rel=1e-6)
     expected = reference.precision_recall_fscore_support(labels, predicted)
-    for ours, theirs in zip(vars(scores.per_class).values(), expected, strict=True):
+    per_class = scores.per_class
+    for ours, theirs in zip((per_class.precision, per_class.recall, per_class.f1, per_class.support), expected, strict=True):
         assert_allclose(ours, theirs)
+    one_hot = np.eye(6)[labels]
+    assert_allclose(per_class.average_precision, reference.average_precision_score(one_hot, probabilities, average=None))
 
 
-def test_calibration_error_agrees_with_a_loop(random_answers: tuple[NDArray[np.int32], NDArray[np.float32]]) -> None:
-    labels, probabilities = random_answers
-    confidence, right = probabilities.max(axis=1).astype(float), probabilities.argmax(axis=1) == labels
-    expected = 0.0
-    for i in range(15):
-        inside = (confidence > i / 15) & (confidence <= (i + 1) / 15)
-        if inside.any():
-            expected += inside.mean() * abs(right[inside].mean() - confidence[inside].mean())
-    assert metrics.calibration_error(labels, probabilities, 15) == pytest.approx(expected)
+def test_average_precision_treats_equal_probabilities_as_one_threshold() -> None:
+    import sklearn.metrics as reference
+
+    given = np.array([0.9, 0.5, 0.5, 0.5, 0.1, 0.1], np.float32)
+    is_class = np.array([0, 1, 0, 1, 0, 1], np.int32)
+    probabilities = np.stack([1 - given, given], axis=1)
+    ours = metrics.average_precision(is_class, probabilities)
+    assert ours[1] == pytest.approx(reference.average_precision_score(is_class, given))
+    assert np.isnan(metrics.average_precision(np.zeros(6, np.int32), probabilities)[1])

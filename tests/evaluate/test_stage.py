@@ -28,8 +28,8 @@ class Trained(Protocol):
 
 
 @pytest.fixture(scope="module")
-def evaluated(learned: Workspace) -> tuple[Workspace, Evaluation]:
-    return learned, stage.evaluate(EvaluateParams(batch_size=64, calibration_bins=10, grid_pictures=12), learned)
+def evaluated(learned: Workspace, params: EvaluateParams) -> tuple[Workspace, Evaluation]:
+    return learned, stage.evaluate(params, learned)
 
 
 def read_csv(path: Path, **options: Any) -> pd.DataFrame:
@@ -44,12 +44,15 @@ def test_every_output_of_dvc_yaml_is_written_and_nothing_else(evaluated: tuple[W
         "confusion_matrix.png",
         "confusion_matrix_normalized.csv",
         "confusion_pairs.csv",
+        "features.parquet",  # of validate
         "history.csv",  # of train
+        "intervals.csv",
         "metrics.json",
         "per_class.csv",
         "predictions.parquet",
         "predictions.png",
         "report.html",
+        "slices.csv",
         "training_curves.png",
     ]
 
@@ -74,8 +77,11 @@ def test_metrics_are_flat_and_finite(evaluated: tuple[Workspace, Evaluation]) ->
     figures = json.loads(evaluated[0].metrics.read_text())
     assert list(figures) == [
         "accuracy",
-        "log_loss",
+        "top2_accuracy",
         "macro_f1",
+        "weighted_f1",
+        "log_loss",
+        "brier",
         "calibration_error",
         "weakest_class_recall",
         "test_pictures",
@@ -127,7 +133,7 @@ def test_a_class_never_predicted_is_left_empty(trained: Trained, params: Evaluat
     trained.save(build_model(bias=[9.0] + [0.0] * 9))  # says zero whatever it sees
     evaluation = stage.evaluate(params, trained.workspace)
     lines = trained.workspace.per_class.read_text().splitlines()
-    assert lines[2].startswith("one,,0.0,0.0,")
+    assert lines[2].startswith("one,,,,0.0,0.0,0.")
     tracked = tables.tracked(evaluation)
     assert np.isfinite(list(tracked.values())).all()
     assert "test/precision/one" not in tracked
@@ -140,7 +146,7 @@ def test_metric_names_are_those_of_mlflow(evaluated: tuple[Workspace, Evaluation
 
     tracked = tables.tracked(evaluated[1])
     assert {"test/accuracy", "test/recall/eight-or-8", "test/f1/nine-more", "test/precision/zero"} <= set(tracked)
-    assert len(tracked) == 5 + 3 * 10
+    assert len(tracked) == 8 + 3 * 10
     for name in tracked:
         _validate_metric_name(name)
 
@@ -167,7 +173,7 @@ def test_a_model_of_other_data_is_refused_and_nothing_written(trained: Trained, 
     trained.record(dataset_digest="f" * 64)
     with pytest.raises(EvaluationError, match=r"trained on other data \(digits ffffffffffff\).*`dvc repro train`"):
         stage.evaluate(params, trained.workspace)
-    assert [path.name for path in trained.workspace.metrics.parent.iterdir()] == ["history.csv"]
+    assert sorted(path.name for path in trained.workspace.metrics.parent.iterdir()) == ["features.parquet", "history.csv"]
 
 
 def test_answers_that_are_not_numbers_are_refused_and_nothing_written(
@@ -176,11 +182,17 @@ def test_answers_that_are_not_numbers_are_refused_and_nothing_written(
     trained.save(build_model(bias=[np.nan] * 10))
     with pytest.raises(EvaluationError, match=r"test picture 0 \(397 of 397 alike\) is not a number"):
         stage.evaluate(params, trained.workspace)
-    assert [path.name for path in trained.workspace.metrics.parent.iterdir()] == ["history.csv"]
+    assert sorted(path.name for path in trained.workspace.metrics.parent.iterdir()) == ["features.parquet", "history.csv"]
 
 
 @pytest.mark.parametrize(
-    ("missing", "maker"), [("data/dataset", "ingest"), ("models/model.keras", "train"), ("models/training.json", "train")]
+    ("missing", "maker"),
+    [
+        ("data/dataset", "ingest"),
+        ("models/model.keras", "train"),
+        ("models/training.json", "train"),
+        ("reports/features.parquet", "validate"),
+    ],
 )
 def test_a_missing_input_names_the_stage_that_makes_it(
     trained: Trained, params: EvaluateParams, missing: str, maker: str

@@ -1,0 +1,58 @@
+"""Slices: a model that is blind in the dark is found, whatever else it is good at."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.errors import EvaluationError
+from pipeline.evaluate import slices
+
+LABELS = np.array([1, 0, 1], np.int32)
+
+
+def test_a_model_blind_in_the_dark_is_found() -> None:
+    brightness = np.random.default_rng(1).permutation(np.arange(400.0))
+    contrast = np.random.default_rng(2).permutation(np.arange(400.0))
+    worst, *others = slices.cut({"pixel_mean": brightness, "contrast": contrast}, brightness >= 100, bins=4)
+    assert (str(worst), worst.pictures, worst.accuracy) == ("pixel_mean 0 – 99", 100, 0.0)
+    assert worst.interval.high < 0.04
+    assert len(others) == 7
+    assert [each.accuracy for each in others] == sorted(each.accuracy for each in others)
+    assert {each.accuracy for each in others if each.feature == "pixel_mean"} == {1.0}
+
+
+def test_equal_values_share_a_slice_and_unknown_ones_have_none() -> None:
+    values = np.array([0, 0, 0, 0, 5, 6, np.nan, np.nan])
+    right = np.array([1, 1, 1, 0, 0, 0, 0, 0], bool)
+    found = slices.cut({"fill": values}, right, bins=3)
+    assert [(each.low, each.high, each.pictures, each.accuracy) for each in found] == [(5, 6, 2, 0), (0, 0, 4, 0.75)]
+
+
+@pytest.mark.parametrize("values", [np.full(4, 7.0), np.full(4, np.nan), np.array([])])
+def test_a_feature_that_tells_nothing_has_no_slices(values: np.ndarray) -> None:
+    assert slices.cut({"fill": values}, np.ones(len(values), bool), bins=4) == []
+
+
+def features(path: Path, **changes: object) -> Path:
+    columns = {"row": [1, 0, 2, 0], "label": [0, 1, 1, 1], "split": ["test"] * 3 + ["train"], "fill": [1.0, 0, 2, 9]}
+    pd.DataFrame(columns | changes).to_parquet(path / "features.parquet", index=False)
+    return path / "features.parquet"
+
+
+def test_features_come_in_the_order_of_the_test_split(tmp_path: Path) -> None:
+    assert slices.read(features(tmp_path), ["fill"], LABELS)["fill"].tolist() == [0, 1, 2]
+
+
+def test_features_of_another_split_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match="speaks of another test split: run `dvc repro -f validate`"):
+        slices.read(features(tmp_path, label=[1, 1, 1, 1]), ["fill"], LABELS)
+
+
+def test_a_file_that_is_none_of_validates_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match="is not what validate writes"):
+        slices.read(features(tmp_path), ["brightness"], LABELS)
+    (tmp_path / "features.parquet").write_text("row,label\n")
+    with pytest.raises(EvaluationError, match="is not what validate writes"):
+        slices.read(tmp_path / "features.parquet", ["fill"], LABELS)
