@@ -108,6 +108,10 @@ class Workspace:
         return self.root / "reports" / "confusion_matrix_normalized.csv"
 
     @property
+    def calibration_png(self) -> Path:
+        return self.root / "reports" / "calibration.png"
+
+    @property
     def confusion_png(self) -> Path:
         return self.root / "reports" / "confusion_matrix.png"
 
@@ -127,6 +131,10 @@ class Workspace:
     @property
     def predictions_png(self) -> Path:
         return self.root / "reports" / "predictions.png"
+
+    @property
+    def model_card(self) -> Path:
+        return self.root / "reports" / "model_card.md"
 
     @property
     def report(self) -> Path:

@@ -36,6 +36,12 @@ class Evaluation:
         return self.data.test.labels
 
     @property
+    def confidence(self) -> NDArray[np.float32]:
+        """The probability of the most probable class of each test picture, `(n,)`, 0-1."""
+        confidence: NDArray[np.float32] = self.answers.probabilities.max(axis=1)
+        return confidence
+
+    @property
     def predicted(self) -> NDArray[np.int32]:
         """The most probable class of each test picture, `(n,)`."""
         predicted: NDArray[np.int32] = self.answers.probabilities.argmax(axis=1).astype(np.int32)

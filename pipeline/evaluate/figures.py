@@ -7,7 +7,7 @@ Equal inputs give equal files. Figures are made without pyplot, which keeps glob
 import math
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,7 +107,7 @@ def draw_grid(
     labels: NDArray[np.int32],
     probabilities: NDArray[np.float32],
     class_names: tuple[str, ...],
-    path: Path,
+    path: Path | BinaryIO,
 ) -> None:
     """Pictures, uint8 `(n, h, w, c)`, each under its predicted and its true class, PNG; green ✓ right, red ✗ wrong."""
     from matplotlib import rc_context
@@ -169,7 +169,7 @@ def shortened(name: str, most: int = 20) -> str:
     return name if len(name) <= most else name[: most - 1] + "…"
 
 
-def save(figure: "Figure", path: Path) -> None:
+def save(figure: "Figure", path: Path | BinaryIO) -> None:
     """Writes `figure` as PNG, the same bytes for the same figure."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a name in another script is drawn as boxes

@@ -3,10 +3,11 @@
 from pipeline import dataset, provenance, tracking
 from pipeline.dataset import Description
 from pipeline.errors import EvaluationError
-from pipeline.evaluate import curves, figures, intervals, metrics, predict, report, slices, summary, tables
+from pipeline.evaluate import card, curves, figures, intervals, metrics, predict, reliability, report, slices, summary, tables
 from pipeline.evaluate.evaluation import Evaluation
 from pipeline.params import EvaluateParams
 from pipeline.provenance import TrainingRecord
+from pipeline.tracking import Published
 from pipeline.workspace import Workspace, replacing
 
 
@@ -20,11 +21,13 @@ def run(params: EvaluateParams, workspace: Workspace) -> None:
     """
     evaluation = evaluate(params, workspace)
     summary.show(evaluation, workspace)
-    published = [
+    artifacts = [
         workspace.report,
+        workspace.model_card,
         workspace.confusion_png,
         workspace.predictions_png,
         workspace.curves_png,
+        workspace.calibration_png,
         workspace.metrics,
         workspace.per_class,
         workspace.intervals,
@@ -33,7 +36,17 @@ def run(params: EvaluateParams, workspace: Workspace) -> None:
         workspace.confusion_normalized_csv,
         workspace.predictions,
     ]
-    tracking.publish(workspace, tables.tracked(evaluation), published, "evaluation")
+    tracking.publish(
+        workspace,
+        Published(
+            tables.tracked(evaluation),
+            artifacts,
+            "evaluation",
+            description=card.headline(evaluation),
+            tags={"weakest_class": evaluation.class_names[evaluation.scores.weakest]},
+            preview=workspace.predictions_png,
+        ),
+    )
 
 
 def evaluate(params: EvaluateParams, workspace: Workspace) -> Evaluation:
@@ -65,7 +78,8 @@ def evaluate(params: EvaluateParams, workspace: Workspace) -> Evaluation:
     _draw(evaluation, params.grid_pictures, workspace)
     with replacing(workspace.curves_png) as aside:
         curves.draw(history, aside)
-    report.write(evaluation, workspace)
+    card.write(evaluation, workspace)
+    report.write(evaluation, params.grid_pictures, workspace)
     return evaluation
 
 
@@ -82,6 +96,8 @@ def _draw(evaluation: Evaluation, pictures: int, workspace: Workspace) -> None:
     names, probabilities = evaluation.class_names, evaluation.answers.probabilities
     with replacing(workspace.confusion_png) as aside:
         figures.draw_confusion(evaluation.scores.confusion, names, aside)
+    with replacing(workspace.calibration_png) as aside:
+        reliability.draw(evaluation.scores.calibration, evaluation.confidence, aside)
     rows = figures.choose(evaluation.labels, probabilities, pictures)
     test = evaluation.data.test
     with replacing(workspace.predictions_png) as aside:

@@ -1,4 +1,4 @@
-"""What evaluate and train wrote about a model, read for the gate and the model card."""
+"""What evaluate and train wrote about a model, read for the gate."""
 
 import csv
 import json

@@ -12,11 +12,12 @@ import numpy as np
 from pipeline import dataset, tracking
 from pipeline.errors import RegistryError
 from pipeline.params import RegisterParams
-from pipeline.register import card, evidence, registry
+from pipeline.register import evidence, registry
 from pipeline.register.evidence import Evidence
 from pipeline.register.gate import Rule, judge
 from pipeline.register.registry import Candidate
 from pipeline.register.smoke import PICTURES, SmokeTest
+from pipeline.tracking import Published
 from pipeline.workspace import Workspace, replacing
 
 
@@ -37,7 +38,7 @@ def run(params: RegisterParams, workspace: Workspace) -> None:
         version, is_new = _version(client, run_id, facts, rules, smoke_test, workspace) if smoke_test else (None, False)
     _write(facts, rules, version, workspace)
     client.set_tag(run_id, "gate", _verdict(rules))
-    tracking.publish_to(client, run_id, {}, [workspace.registration], "register")
+    tracking.publish_to(client, run_id, Published({}, [workspace.registration], "register"))
     _say(facts, rules, version, is_new)
 
 
@@ -61,7 +62,8 @@ def _version(
     tags = {"gate": _verdict(rules), "training_id": training.training_id}
     if training.git.commit:
         tags["git_commit"] = training.git.commit
-    description = card.write(facts, rules, len(test))
+    card = workspace.need(workspace.model_card, "evaluate").read_text(encoding="utf-8")
+    description = "\n".join([card, "### The gate it passed", "", *(f"- {rule}" for rule in rules)])
     return registry.create_version(client, candidate, model.model_id, run_id, tags, description), True
 
 

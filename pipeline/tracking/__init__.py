@@ -10,11 +10,12 @@
 from pipeline.tracking.live import LiveRun
 from pipeline.tracking.models import logged_model
 from pipeline.tracking.registered import Registered, fetched
-from pipeline.tracking.runs import publish, publish_to, run_for
+from pipeline.tracking.runs import Published, publish, publish_to, run_for
 from pipeline.tracking.store import connect, experiment_id, tracking_uri
 
 __all__ = [
     "LiveRun",
+    "Published",
     "Registered",
     "connect",
     "experiment_id",

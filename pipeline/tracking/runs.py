@@ -5,34 +5,41 @@ import getpass
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pipeline import dataset, provenance
 from pipeline.errors import UnreachableError
 from pipeline.provenance import TrainingPlan, TrainingRecord
-from pipeline.tracking.models import log_model
+from pipeline.tracking.models import log_model, logged_model
 from pipeline.tracking.store import connect, experiment_id
 from pipeline.workspace import Workspace
 
 _BATCH = 500  # metrics per request; MLflow takes 1,000 entities
 
 
-def publish(workspace: Workspace, metrics: Mapping[str, float], artifacts: Sequence[Path], folder: str) -> None:
-    """Adds metrics and files to the run of the training in models/; one warning where the store does not answer.
+@dataclass(frozen=True)
+class Published:
+    """What a stage adds to the run of a training."""
 
-    Args:
-        workspace: Whose models/training.json names the training.
-        metrics: MLflow metric name → value.
-        artifacts: Files, as they lie on disk.
-        folder: Where they lie on the run.
+    metrics: Mapping[str, float]  # MLflow metric name → value, of the model on the data set
+    artifacts: Sequence[Path]  # files, as they lie on disk
+    folder: str  # where they lie on the run
+    description: str = ""  # Markdown, shown on top of the run; "" leaves what stands there
+    tags: Mapping[str, str] = field(default_factory=dict)
+    preview: Path | None = None  # a PNG that the run shows among its charts
+
+
+def publish(workspace: Workspace, published: Published) -> None:
+    """Adds `published` to the run of the training in models/; one warning where the store does not answer.
 
     Raises:
         TrackingError: the URI is malformed, or the experiment was deleted.
     """
     try:
         client = connect(workspace)
-        publish_to(client, run_for(client, workspace), metrics, artifacts, folder)
+        publish_to(client, run_for(client, workspace), published)
     except UnreachableError as error:
         warn(f"{error}. The files are written; `dvc repro -f evaluate` publishes them later")
 
@@ -42,12 +49,34 @@ def warn(message: str) -> None:
     print(f"warning: {message}", file=sys.stderr, flush=True)
 
 
-def publish_to(client: Any, run_id: str, metrics: Mapping[str, float], artifacts: Sequence[Path], folder: str) -> None:
-    """Adds metrics that differ from what the run has, and files, to the run `run_id`."""
-    known = client.get_run(run_id).data.metrics
-    log_metrics(client, run_id, {name: value for name, value in metrics.items() if known.get(name) != value})
-    for path in artifacts:
-        client.log_artifact(run_id, str(path), folder)
+def publish_to(client: Any, run_id: str, published: Published) -> None:
+    """Adds `published` to the run `run_id`; of the metrics those that differ from what the run has."""
+    run = client.get_run(run_id)
+    new = {name: value for name, value in published.metrics.items() if run.data.metrics.get(name) != value}
+    if new:
+        _log_scores(client, run, new)
+    for path in published.artifacts:
+        client.log_artifact(run_id, str(path), published.folder)
+    tags = {**published.tags, **({"mlflow.note.content": published.description} if published.description else {})}
+    for name, value in tags.items():
+        client.set_tag(run_id, name, value)
+    if published.preview and not client.list_artifacts(run_id, "images"):  # each logging would add another
+        _show(client, run_id, published.preview)
+
+
+def _log_scores(client: Any, run: Any, metrics: Mapping[str, float]) -> None:
+    """Metrics that MLflow shows on the run, on its logged model and by data set."""
+    model = logged_model(client, run.info.experiment_id, run.info.run_id)
+    data = run.inputs.dataset_inputs[0].dataset if run.inputs.dataset_inputs else None
+    origin = {"dataset_name": data.name, "dataset_digest": data.digest} if data else {}
+    log_metrics(client, run.info.run_id, metrics, model_id=model.model_id if model else None, **origin)
+
+
+def _show(client: Any, run_id: str, picture: Path) -> None:
+    from PIL import Image
+
+    with Image.open(picture) as image:
+        client.log_image(run_id, image.convert("RGB"), key=picture.stem, step=0)
 
 
 def run_for(client: Any, workspace: Workspace) -> str:
@@ -105,14 +134,16 @@ def finish_run(client: Any, run_id: str, record: TrainingRecord, workspace: Work
     client.set_terminated(run_id, "FINISHED", record.finished_ms)
 
 
-def log_metrics(client: Any, run_id: str, metrics: Mapping[str, float], timestamp_ms: int | None = None) -> None:
-    """Logs values at step 0, at `timestamp_ms` (Unix time) or now."""
+def log_metrics(
+    client: Any, run_id: str, metrics: Mapping[str, float], timestamp_ms: int | None = None, **origin: str | None
+) -> None:
+    """Logs values at step 0, at `timestamp_ms` (Unix time) or now; `origin` is the `Metric`'s model_id and data set."""
     import time
 
     from mlflow.entities import Metric
 
     when = int(time.time() * 1000) if timestamp_ms is None else timestamp_ms
-    _send(client, run_id, [Metric(name, value, when, 0) for name, value in metrics.items()])
+    _send(client, run_id, [Metric(name, value, when, 0, **origin) for name, value in metrics.items()])
 
 
 def log_history(client: Any, run_id: str, history: Path) -> None:

@@ -99,18 +99,23 @@ def _sprint(recipe: Recipe, seed: int, shape: Shape, classes: int) -> Any:
 
 
 def _compact(recipe: Recipe, seed: int, shape: Shape, classes: int) -> Any:
-    """Under 100,000 parameters: 94,378, and 10.0 million multiply-adds at 28×28×1.
+    """Under 100,000 parameters: 97,514, and 10.0 million multiply-adds at 28×28×1.
 
     A residual network (He et al. 2015, https://arxiv.org/abs/1512.03385) that works at half of the resolution, where each
-    weight is used most, and ends in the mean over the picture, which has no weights.
+    weight is used most. It ends in a mean over the picture that learns, channel by channel, which places count (the global
+    depthwise convolution of MobileFaceNets, Chen et al. 2018, https://arxiv.org/abs/1804.07573): where pictures are centred,
+    where something lies tells what it is.
     """
-    from keras import layers
+    from keras import initializers, layers
 
     images, x = _whitened(shape, 32, size=4)
     x = _residual(_residual(x))
     x = _unit(x, 64, stride=2)
     x = _unit(x, 64)
-    return _output("compact", images, layers.GlobalAveragePooling2D(name="mean")(x), recipe, seed, classes)
+    height, width = x.shape[1:3]
+    mean = initializers.Constant(1 / (height * width))
+    x = layers.DepthwiseConv2D((height, width), use_bias=False, depthwise_initializer=mean, name="weighted_mean")(x)
+    return _output("compact", images, layers.Flatten(name="flatten")(x), recipe, seed, classes)
 
 
 def _default(recipe: Recipe, seed: int, shape: Shape, classes: int) -> Any:

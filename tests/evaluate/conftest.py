@@ -1,5 +1,6 @@
 """A small model that learned scikit-learn's digits, in a workspace of its own; and models that do not fit them."""
 
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -82,6 +83,8 @@ def learned(tmp_path_factory: pytest.TempPathFactory, build_model: BuildModel) -
     provenance.write(workspace.training, _record(description))
     workspace.history.parent.mkdir()
     _write_features(workspace, splits["test"])
+    found = {"expectations": [{"id": "no-lost-regions", "verdict": "warned"}, {"id": "labels-in-range", "verdict": "passed"}]}
+    workspace.validation_json.write_text(json.dumps(found))
     workspace.history.write_text("train/loss,validation/loss,train/accuracy,validation/accuracy\n1,2,0.5,0.4\n0.5,1,0.7,0.6\n")
     return workspace
 
@@ -91,7 +94,7 @@ def trained(learned: Workspace, tmp_path: Path) -> Trained:
     """A copy of `learned` that a test may change."""
     shutil.copytree(learned.root, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("reports"))
     (tmp_path / "reports").mkdir()
-    for path in (learned.history, learned.features):
+    for path in (learned.history, learned.features, learned.validation_json):
         shutil.copy(path, tmp_path / "reports")
     return Trained(Workspace(tmp_path, tmp_path))
 

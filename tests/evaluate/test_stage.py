@@ -20,6 +20,9 @@ from pipeline.workspace import Workspace
 NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight, or 8", "<nine> & 'more'"]
 
 
+INPUTS = ["features.parquet", "history.csv", "validation.json"]
+
+
 class Trained(Protocol):
     workspace: Workspace
 
@@ -40,6 +43,7 @@ def read_csv(path: Path, **options: Any) -> pd.DataFrame:
 def test_every_output_of_dvc_yaml_is_written_and_nothing_else(evaluated: tuple[Workspace, Evaluation]) -> None:
     reports = evaluated[0].metrics.parent
     assert sorted(path.name for path in reports.iterdir()) == [
+        "calibration.png",
         "confusion_matrix.csv",
         "confusion_matrix.png",
         "confusion_matrix_normalized.csv",
@@ -48,12 +52,14 @@ def test_every_output_of_dvc_yaml_is_written_and_nothing_else(evaluated: tuple[W
         "history.csv",  # of train
         "intervals.csv",
         "metrics.json",
+        "model_card.md",
         "per_class.csv",
         "predictions.parquet",
         "predictions.png",
         "report.html",
         "slices.csv",
         "training_curves.png",
+        "validation.json",  # of validate
     ]
 
 
@@ -110,9 +116,11 @@ def test_report_holds_all_it_shows_and_escapes_names(evaluated: tuple[Workspace,
     workspace, evaluation = evaluated
     html = workspace.report.read_text(encoding="utf-8")
     sources = re.findall(r'(?:src|href|srcset|action)\s*=\s*"([^"]*)"', html)
-    assert len(sources) == 3
-    assert all(source.startswith("data:image/png;base64,") for source in sources)
-    assert not re.search(r"https?://|<script|@import|url\(", html)
+    pictures = [source for source in sources if not source.startswith("#")]  # the others are the page's own sections
+    assert len(pictures) == 4
+    assert all(source.startswith("data:image/png;base64,") for source in pictures)
+    assert not re.search(r"https?://|<script [^>]*src|@import|url\((?!data:)", html)
+    assert "passed with 1 warning" in html
     assert "&lt;nine&gt; &amp; &#39;more&#39;" in html
     assert "<nine>" not in html
     for fact in (f"{100 * evaluation.scores.accuracy:.2f} %", "6f3c", "c0ffee", "ab" * 32, evaluation.data.description.digest):
@@ -173,7 +181,7 @@ def test_a_model_of_other_data_is_refused_and_nothing_written(trained: Trained, 
     trained.record(dataset_digest="f" * 64)
     with pytest.raises(EvaluationError, match=r"trained on other data \(digits ffffffffffff\).*`dvc repro train`"):
         stage.evaluate(params, trained.workspace)
-    assert sorted(path.name for path in trained.workspace.metrics.parent.iterdir()) == ["features.parquet", "history.csv"]
+    assert sorted(path.name for path in trained.workspace.metrics.parent.iterdir()) == INPUTS
 
 
 def test_answers_that_are_not_numbers_are_refused_and_nothing_written(
@@ -182,7 +190,7 @@ def test_answers_that_are_not_numbers_are_refused_and_nothing_written(
     trained.save(build_model(bias=[np.nan] * 10))
     with pytest.raises(EvaluationError, match=r"test picture 0 \(397 of 397 alike\) is not a number"):
         stage.evaluate(params, trained.workspace)
-    assert sorted(path.name for path in trained.workspace.metrics.parent.iterdir()) == ["features.parquet", "history.csv"]
+    assert sorted(path.name for path in trained.workspace.metrics.parent.iterdir()) == INPUTS
 
 
 @pytest.mark.parametrize(
@@ -209,11 +217,12 @@ def test_run_publishes_files_that_exist_and_prints_where_to_look(
     published: list[Any] = []
     monkeypatch.setattr(tracking, "publish", lambda *arguments: published.append(arguments))
     stage.run(params, trained.workspace)
-    ((workspace, metrics, artifacts, folder),) = published
+    ((workspace, what),) = published
     assert workspace == trained.workspace
-    assert metrics["test/accuracy"] == json.loads(workspace.metrics.read_text())["accuracy"]
-    assert all(path.is_file() for path in artifacts)
-    assert folder == "evaluation"
+    assert what.metrics["test/accuracy"] == json.loads(workspace.metrics.read_text())["accuracy"]
+    assert all(path.is_file() for path in [*what.artifacts, what.preview])
+    assert what.folder == "evaluation"
+    assert what.description.startswith(f"**{100 * what.metrics['test/accuracy']:.2f} % accuracy** (95 % interval")
     assert "look at reports/report.html" in capsys.readouterr().out
 
 

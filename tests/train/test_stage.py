@@ -13,6 +13,7 @@ import pytest
 
 from pipeline import dataset, params, provenance, tracking
 from pipeline.errors import MissingInputError, TrainingError
+from pipeline.tracking import Published
 from pipeline.train import machine, stage
 from pipeline.workspace import Workspace
 from tests.train.recipes import changed
@@ -110,10 +111,10 @@ def test_a_run_made_again_from_the_outputs_equals_the_lost_one(ready: Workspace,
 
 def test_publishing_twice_changes_nothing(ready: Workspace) -> None:
     stage.run(PARAMS, ready)
-    tracking.publish(ready, {"test/accuracy": 0.5}, [ready.history], "evaluation")
+    tracking.publish(ready, Published({"test/accuracy": 0.5}, [ready.history], "evaluation"))
     client, before = tracking.connect(ready), only_run(ready)
     points = client.get_metric_history(before.info.run_id, "train/loss")
-    tracking.publish(ready, {"test/accuracy": 0.5}, [ready.history], "evaluation")
+    tracking.publish(ready, Published({"test/accuracy": 0.5}, [ready.history], "evaluation"))
     after = only_run(ready)
     assert after.to_dictionary() == before.to_dictionary()
     assert len(client.get_metric_history(before.info.run_id, "train/loss")) == len(points) == 2
