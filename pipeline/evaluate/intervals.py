@@ -41,14 +41,14 @@ def bootstrap(labels: NDArray[np.int32], probabilities: NDArray[np.float32], cal
     """Name of a score → its percentile bootstrap interval (Efron 1979), by drawing pictures with replacement.
 
     The calibration error of a resample is too high by what resampling adds to each gap, so its interval is mirrored at the
-    figure (the basic bootstrap) and cut at 0. The bins stay those of all pictures.
+    figure (the basic bootstrap), cut at 0, and stretched to hold the figure. The bins stay those of all pictures.
     """
     resamples = _RESAMPLES if len(labels) <= _MANY else _RESAMPLES_OF_MANY
     generator, resample = np.random.default_rng(_SEED), _Resample(labels, probabilities, calibration)
     drawn = [resample.scores(generator) for _ in range(resamples)]
     ends = {name: np.quantile([scores[name] for scores in drawn], _TAILS).tolist() for name in drawn[0]}
     low, high = ends["calibration_error"]
-    ends["calibration_error"] = [max(2 * calibration.error - high, 0.0), max(2 * calibration.error - low, 0.0)]
+    ends["calibration_error"] = [max(2 * calibration.error - high, 0.0), max(2 * calibration.error - low, calibration.error)]
     return {name: Interval(*values) for name, values in ends.items()}
 
 

@@ -46,6 +46,17 @@ def test_intervals_are_as_wide_as_figures_scatter_over_test_sets() -> None:
         assert got[name].high - got[name].low == pytest.approx(scatter, rel=0.25), name
 
 
+def test_a_calibration_error_that_is_all_chance_lies_in_its_interval() -> None:
+    generator = np.random.default_rng(4)
+    confidence = generator.uniform(0.5, 1, 2000)
+    labels = (generator.uniform(size=2000) > confidence).astype(np.int32)  # as often right as it is sure
+    probabilities = np.stack([confidence, 1 - confidence], axis=1).astype(np.float32)
+    calibration = metrics.score(labels, probabilities, bins=15).calibration
+    got = intervals.bootstrap(labels, probabilities, calibration)["calibration_error"]
+    assert got.low == 0
+    assert 0 < calibration.error <= got.high
+
+
 def test_equal_answers_have_equal_intervals() -> None:
     labels, probabilities = answers(np.random.default_rng(5), 200)
     calibration = metrics.score(labels, probabilities, bins=10).calibration
