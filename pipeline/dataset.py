@@ -23,6 +23,9 @@ from pipeline.errors import DatasetError
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 _DTYPES = {"images": np.uint8, "labels": np.int32, "source_index": np.int32}
+PREDICTION_COLUMNS = ("source_index", "label", "predicted")  # of predictions.parquet, beside one for each class
+CONFUSION_COLUMN = "true"  # of confusion_matrix.csv, beside one for each class
+TAKEN_NAMES = frozenset({*PREDICTION_COLUMNS, CONFUSION_COLUMN})  # no class can be called so
 
 
 @dataclass(frozen=True)

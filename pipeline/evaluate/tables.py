@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.dataset import CONFUSION_COLUMN, PREDICTION_COLUMNS, TAKEN_NAMES
 from pipeline.errors import EvaluationError
 from pipeline.evaluate import metrics
 from pipeline.evaluate.evaluation import Evaluation
@@ -23,20 +24,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MACHINE = ("test_pictures", "images_per_second")  # of metrics.json, but no scores of the model
-_PREDICTION_COLUMNS = ("source_index", "label", "predicted")
 
 
 def check_names(class_names: tuple[str, ...]) -> None:
-    """Makes sure that each class can be a column of predictions.parquet.
+    """Makes sure that each class can be a column of the tables.
 
     Raises:
         EvaluationError: two classes share a name, or one is named like a column that is there anyway.
     """
-    taken = set(_PREDICTION_COLUMNS)
+    taken = set(TAKEN_NAMES)
     for name in class_names:
         if name in taken:
             raise EvaluationError(
-                f"the class name {name!r} is already a column of predictions.parquet: rename the class, then `dvc repro`"
+                f"the class name {name!r} is already a column of the evaluation's tables: rename the class, then `dvc repro`"
             )
         taken.add(name)
 
@@ -104,7 +104,7 @@ def _square(matrix: metrics.Counts | metrics.Floats, names: tuple[str, ...]) -> 
     """Rows true, columns predicted."""
     import pandas as pd
 
-    return pd.DataFrame(matrix, columns=list(names)).set_axis(pd.Index(names, name="true"), axis=0).reset_index()
+    return pd.DataFrame(matrix, columns=list(names)).set_axis(pd.Index(names, name=CONFUSION_COLUMN), axis=0).reset_index()
 
 
 def _per_class(evaluation: Evaluation) -> "pd.DataFrame":
@@ -163,7 +163,7 @@ def _predictions(evaluation: Evaluation) -> "pd.DataFrame":
     import pandas as pd
 
     known = (evaluation.data.test.source_index, evaluation.labels, evaluation.predicted)
-    frame = pd.DataFrame(dict(zip(_PREDICTION_COLUMNS, map(np.asarray, known), strict=True)))
+    frame = pd.DataFrame(dict(zip(PREDICTION_COLUMNS, map(np.asarray, known), strict=True)))
     return frame.join(pd.DataFrame(evaluation.answers.probabilities, columns=list(evaluation.class_names)))
 
 

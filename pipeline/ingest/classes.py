@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.dataset import TAKEN_NAMES
 from pipeline.errors import SourceError
 
 FILE = "classes.txt"
@@ -61,22 +62,24 @@ def numbering(numbers: NDArray[Any], names: tuple[str, ...], where: str) -> Numb
     """The classes behind the training labels `numbers`, any integers `(n,)`; without `names` each is called by its number.
 
     Raises:
-        SourceError: there is only one class, or a number is too large to be a label.
+        SourceError: there is only one class, one is called as none can be, or a number is too large to be a label.
     """
     first = 1 if numbers.min() == 1 else 0
     if not names:
         for row in np.flatnonzero((numbers < 0) | (numbers > _MOST))[:1]:
             raise SourceError(f"{where}: label {numbers[row]} in row {row}; labels are 0 … {_MOST:,}")
         names = tuple(str(number) for number in range(first, int(numbers.max()) + 1))
-    return Numbering(at_least_two(names, where), first)
+    return Numbering(usable(names, where), first)
 
 
-def at_least_two(names: tuple[str, ...], where: str) -> tuple[str, ...]:
+def usable(names: tuple[str, ...], where: str) -> tuple[str, ...]:
     """`names`.
 
     Raises:
-        SourceError: there is but one.
+        SourceError: there is but one, or one that is a column of the evaluation's tables already.
     """
     if len(names) < 2:
         raise SourceError(f"{where} holds one class only, {names[0]!r}: a classifier needs two or more")
+    for name in sorted(TAKEN_NAMES & {*names}):
+        raise SourceError(f"{where} has a class {name!r}, which is a column of the evaluation's tables already: rename it")
     return names

@@ -52,7 +52,7 @@ def read(source: Path, names: tuple[str, ...]) -> Folder:
     if names and sorted(names) != found:
         other = ", ".join(sorted({*names} ^ {*found}))
         raise SourceError(f"{source}: class_names or {classes.FILE} must name its class folders; they differ in {other}")
-    names = classes.at_least_two(names or tuple(found), str(source))
+    names = classes.usable(names or tuple(found), str(source))
     for name in sorted({*classes_of.get(tested or trained, {})} - {*names}):
         raise SourceError(f"{source}/test/{name} is a class without a folder in train: add one, or delete it")
     _tell_what_is_left_out(source)

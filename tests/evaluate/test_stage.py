@@ -171,7 +171,7 @@ def test_slugs_are_unique_and_plain(names: tuple[str, ...], slugs: list[str]) ->
     assert tables.slugs(names) == slugs
 
 
-@pytest.mark.parametrize("names", [("cat", "label"), ("cat", "cat")])
+@pytest.mark.parametrize("names", [("cat", "label"), ("cat", "true"), ("cat", "cat")])
 def test_a_class_name_that_is_a_column_already_is_refused(names: tuple[str, ...]) -> None:
     with pytest.raises(EvaluationError, match=f"the class name '{names[1]}' is already a column"):
         tables.check_names(names)
