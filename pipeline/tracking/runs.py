@@ -17,6 +17,7 @@ from pipeline.tracking.store import connect, experiment_id
 from pipeline.workspace import Workspace
 
 _BATCH = 500  # metrics per request; MLflow takes 1,000 entities
+_LONGEST = 6000  # characters of a param; what is longer MLflow cuts in mid-word, with a warning
 
 
 @dataclass(frozen=True)
@@ -110,11 +111,19 @@ def create_run(client: Any, experiment: str, plan: TrainingPlan, workspace: Work
     run_id = str(run.info.run_id)
     flat = {f"{section}.{key}": value for section, keys in plan.params.items() for key, value in keys.items()}
     flat |= {"threads_used": plan.threads, "parameters": plan.parameters}
-    client.log_batch(run_id, params=[Param(key, str(value)) for key, value in flat.items()])
+    client.log_batch(run_id, params=[Param(key, _cut(str(value))) for key, value in flat.items()])
     client.log_inputs(run_id, [_dataset_input(plan, workspace)])
     for file_name, text in _texts(plan):
         client.log_text(run_id, text, file_name)
     return run_id
+
+
+def _cut(text: str) -> str:
+    """`text` as a param can hold it; where it is cut, its end says where the whole stands."""
+    if len(text) <= _LONGEST:
+        return text
+    end = f" … ({len(text):,} characters, all of them in provenance/training.json)"
+    return text[: _LONGEST - len(end)] + end
 
 
 def finish_run(client: Any, run_id: str, record: TrainingRecord, workspace: Workspace) -> None:
@@ -198,13 +207,15 @@ def _dataset_input(plan: TrainingPlan, workspace: Workspace) -> Any:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     shape = {"images": ["uint8", [-1, *plan.image_shape]], "labels": ["int32", [-1]], "classes": list(plan.class_names)}
+    # As they are: a thousand long Chinese names in \u escapes would be more than the 1,048,575 characters that MLflow takes.
+    schema = json.dumps(shape, ensure_ascii=False)
     profile = dataset.describe(workspace.dataset).counts if (workspace.dataset / "dataset.json").exists() else {}
     entry = Dataset(
         plan.dataset_name,
         plan.dataset_digest[:36],
         "local",
         json.dumps({"uri": workspace.shown(workspace.dataset)}),
-        json.dumps(shape),
+        schema,
         json.dumps(profile),
     )
     return DatasetInput(entry, [InputTag("mlflow.data.context", "training")])
