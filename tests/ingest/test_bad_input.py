@@ -2,174 +2,54 @@
 
 Each case runs the stage as the command line does. Then data/dataset is what it was before, and nothing lies beside it. What
 only a download can meet (dead and refusing hosts, a cut transfer, HTML in place of data, silence, wrong checksums) is in
-test_download.py and test_transfer.py; what the machine does (rights, room, two at once) is below the table.
+test_download.py and test_transfer.py; what the machine does (rights, room, two at once) in test_machine.py.
 """
 
-import ctypes
-import gzip
-import io
 import os
-import resource
 import shutil
 import signal
-import subprocess
 import sys
-import zipfile
-import zlib
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from pipeline import cli, dataset
 from pipeline.workspace import Workspace
+from tests.ingest.damage import (
+    FLOAT,
+    GOOD,
+    HUGE,
+    IMAGES,
+    LABELS,
+    NUMBERS,
+    PICTURES,
+    WHOLE,
+    WITH_NAN,
+    Break,
+    a_file_instead,
+    beside_train,
+    bomb,
+    deep,
+    few,
+    file,
+    flipped,
+    idx_bytes,
+    jpeg,
+    npz,
+    npz_that_promises_more,
+    npz_with_flip,
+    only,
+    outputs,
+    outside,
+    packed,
+    png_of,
+    renamed,
+    set_up,
+    truncated,
+    with_test,
+)
 
-PROJECT = Path(__file__).parents[2]
-Break = Callable[[Path], object]  # what it does to data/source
-IMAGES, LABELS = "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"
-
-
-def idx_bytes(array: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], code: int = 8) -> bytes:
-    return bytes([0, 0, code, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
-
-
-PICTURES = np.random.default_rng(0).integers(256, size=(40, 8, 8), dtype=np.uint8)
-NUMBERS = np.tile(np.arange(2, dtype=np.uint8), 20)
-WHOLE = gzip.compress(idx_bytes(PICTURES), mtime=0)
-
-
-def good_idx(source: Path) -> None:
-    for split in ("train", "t10k"):
-        (source / f"{split}-images-idx3-ubyte.gz").write_bytes(WHOLE)
-        (source / f"{split}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx_bytes(NUMBERS)))
-
-
-def good_npz(source: Path, **changed: object) -> None:
-    arrays = {"x_train": PICTURES, "y_train": NUMBERS, "x_test": PICTURES, "y_test": NUMBERS, **changed}
-    np.savez(source / "pets.npz", **{name: array for name, array in arrays.items() if array is not None})  # type: ignore[arg-type]
-
-
-def good_folder(source: Path) -> None:
-    for label, name in enumerate(("cat", "dog")):
-        (source / name).mkdir(parents=True)
-        for number, picture in enumerate(PICTURES[label::2]):
-            Image.fromarray(picture).save(source / name / f"{number:02}.png")
-
-
-GOOD: Mapping[str, Break] = {"idx": good_idx, "npz": good_npz, "folder": good_folder}
-
-
-def file(name: str, content: bytes) -> Break:
-    return lambda source: (source / name).write_bytes(content)
-
-
-def packed(name: str, content: bytes) -> Break:
-    return file(name, gzip.compress(content))
-
-
-def flipped(content: bytes, place: int) -> bytes:
-    return content[:place] + bytes([content[place] ^ 0x40]) + content[place + 1 :]
-
-
-def png_of(width: int, height: int) -> bytes:
-    """A PNG whose header says so; its pixels are never reached."""
-    header = b"IHDR" + width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 0, 0, 0, 0])
-    chunk = len(header[4:]).to_bytes(4, "big") + header + zlib.crc32(header).to_bytes(4, "big")
-    return b"\x89PNG\r\n\x1a\n" + chunk + (0).to_bytes(4, "big") + b"IDAT" + zlib.crc32(b"IDAT").to_bytes(4, "big")
-
-
-def jpeg() -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(np.tile(PICTURES[0], (20, 20))).save(stream, "JPEG")
-    return stream.getvalue()
-
-
-def deep(path: Path) -> None:
-    Image.fromarray(np.zeros((8, 8), np.uint16)).save(path)
-
-
-def npz(**changed: object) -> Break:
-    return lambda source: good_npz(source, **changed)
-
-
-def truncated(source: Path) -> None:
-    path = source / "pets.npz"
-    path.write_bytes(path.read_bytes()[:-30])
-
-
-def npz_with_flip(source: Path) -> None:
-    path = source / "pets.npz"
-    content = path.read_bytes()
-    path.write_bytes(flipped(content, content.index(PICTURES[3].tobytes())))
-
-
-def npz_that_promises_more(source: Path) -> None:
-    content = io.BytesIO()
-    np.lib.format.write_array_header_1_0(content, {"descr": "|u1", "fortran_order": False, "shape": (10**6, 8, 8)})
-    with zipfile.ZipFile(source / "pets.npz") as old:
-        kept = {name: old.read(name) for name in old.namelist()}
-    with zipfile.ZipFile(source / "pets.npz", "w") as new:
-        for name, member in kept.items():
-            new.writestr(name, content.getvalue() if name == "x_train.npy" else member)
-
-
-def only(name: str) -> Break:
-    def delete_others(source: Path) -> None:
-        for path in source.iterdir():
-            if path.name != name:
-                shutil.rmtree(path)
-
-    return delete_others
-
-
-def a_file_instead(source: Path) -> None:
-    shutil.rmtree(source)
-    source.touch()
-
-
-def few(count: int) -> Break:
-    def delete_the_rest(source: Path) -> None:
-        for path in sorted((source / "dog").iterdir())[count:]:
-            path.unlink()
-
-    return delete_the_rest
-
-
-def outside(name: str) -> Break:
-    def link(source: Path) -> None:
-        (source.parent / "elsewhere").mkdir()
-        Image.fromarray(PICTURES[0]).save(source.parent / "elsewhere" / "x.png")
-        (source / name).symlink_to(source.parent / "elsewhere" / ("x.png" if name.endswith("png") else ""))
-
-    return link
-
-
-def in_train(source: Path) -> None:
-    (source / "train").mkdir()
-    for name in ("cat", "dog"):
-        (source / name).rename(source / "train" / name)
-
-
-def with_test(*names: str) -> Break:
-    def add(source: Path) -> None:
-        in_train(source)
-        for name in names:
-            shutil.copytree(source / "train/cat", source / "test" / name)
-
-    return add
-
-
-def beside_train(source: Path) -> None:
-    in_train(source)
-    (source / "val").mkdir()
-
-
-HUGE = b"\0\0\x08\3" + np.array([2**32 - 1] * 3, ">u4").tobytes()
-BOMB = gzip.compress(idx_bytes(PICTURES) + bytes(50_000_000), 9)
-FLOAT = PICTURES.astype(np.float32) / 255
-WITH_NAN = np.where(PICTURES > 250, np.nan, FLOAT)
 # id: what the good data is, what is done to it, the line after "error: "
 CASES: Mapping[str, tuple[str, Break, str]] = {
     "idx: a file is missing": (
@@ -223,7 +103,7 @@ CASES: Mapping[str, tuple[str, Break, str]] = {
         lambda source: (source / IMAGES).rename(source / IMAGES[:-3]).write_bytes(idx_bytes(PICTURES)[:-1]),
         "= 2,560 bytes and holds only 2,559. Get the file again",
     ),
-    "idx: gzip bomb": ("idx", file(IMAGES, BOMB), "= 2,560 bytes and holds more"),
+    "idx: gzip bomb": ("idx", lambda source: (source / IMAGES).write_bytes(bomb(gigabytes=10)), "= 2,560 bytes and holds more"),
     "idx: header cut": ("idx", packed(IMAGES, idx_bytes(PICTURES)[:9]), f"{IMAGES} ends inside its header, after 9 bytes"),
     "idx: no pictures": ("idx", packed(IMAGES, idx_bytes(PICTURES[:0])), f"{IMAGES} is empty: its header says 0 × 8 × 8"),
     "idx: counts differ": ("idx", packed(LABELS, idx_bytes(NUMBERS[:39])), "holds 40 pictures, but "),
@@ -242,6 +122,11 @@ CASES: Mapping[str, tuple[str, Break, str]] = {
         "idx",
         packed(LABELS, idx_bytes(NUMBERS * 2)),
         "class '1' has no picture in the train split",
+    ),
+    "classes.txt: a name that is taken": (
+        "idx",
+        file("classes.txt", b"cat\nlabel\n"),
+        f"{LABELS} has a class 'label', which is a column of the evaluation's tables already: rename it",
     ),
     "classes.txt: a name twice": ("idx", file("classes.txt", b"cat\ncat\n"), "data/source/classes.txt holds 'cat' twice"),
     "classes.txt: not UTF-8": ("idx", file("classes.txt", b"cat\ndog\xff"), "data/source/classes.txt is not UTF-8 at byte 7"),
@@ -291,6 +176,14 @@ CASES: Mapping[str, tuple[str, Break, str]] = {
     ),
     "folder: no classes": ("folder", only("nothing"), "data/source has no class folders"),
     "folder: one class": ("folder", only("cat"), "data/source holds one class only, 'cat': a classifier needs two or more"),
+    **{
+        f"folder: a class called {name}": (
+            "folder",
+            renamed("cat", name),
+            f"data/source has a class '{name}', which is a column of the evaluation's tables already: rename it",
+        )
+        for name in sorted(dataset.TAKEN_NAMES)
+    },
     "folder: an empty class": ("folder", few(0), "data/source/dog holds no picture: add some, or delete the folder"),
     "folder: one picture of a class": ("folder", few(1), "class 'dog' has no picture in the train split, 1 in all"),
     "folder: a picture of no class": ("folder", file("x.png", b""), "data/source/x.png lies in no class folder"),
@@ -355,29 +248,12 @@ CASES: Mapping[str, tuple[str, Break, str]] = {
 }
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    (tmp_path / "dvc.yaml").touch()
-    return Workspace(tmp_path, tmp_path)
-
-
 @pytest.fixture(autouse=True)
 def _own_signals() -> Iterator[None]:
     """The command line handles SIGTERM its own way."""
     handler = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, handler)
-
-
-def set_up(workspace: Workspace, kind: str) -> Path:
-    """Good data of that kind, and params that name it."""
-    source = workspace.root / "data/source"
-    source.mkdir(parents=True)
-    text = (PROJECT / "tests/params.yaml").read_text(encoding="utf-8")
-    text = text.replace("dataset: fashion-mnist", f"dataset: {kind}").replace('name: ""', "name: pets")
-    workspace.params.write_text(text.replace("image_size: 28", "image_size: 8"), encoding="utf-8")
-    GOOD[kind](source)
-    return source
 
 
 def ingest(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> int | str | None:
@@ -387,12 +263,6 @@ def ingest(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> int | str |
     with pytest.raises(SystemExit) as ended:
         cli.main()
     return ended.value.code
-
-
-def outputs(workspace: Workspace) -> dict[str, bytes]:
-    folders = [workspace.root / "data", workspace.root / "reports"]
-    paths = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-    return {str(path): path.read_bytes() for path in paths if "source" not in path.parts and "elsewhere" not in path.parts}
 
 
 @pytest.mark.parametrize("kind", GOOD)
@@ -427,59 +297,3 @@ def test_bad_data_is_one_line_and_leaves_nothing(
     assert outputs(workspace) == before
     assert not list(workspace.root.rglob("*.part*"))
     assert workspace.dataset.exists() == earlier
-
-
-def without_rights() -> None:
-    """Takes from root its right to read and write what the file modes forbid (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH)."""
-    if os.geteuid() == 0:
-        drop_from_bounding_set = 24  # PR_CAPBSET_DROP, see prctl(2)
-        for capability in (1, 2):
-            assert ctypes.CDLL(None).prctl(drop_from_bounding_set, capability, 0, 0, 0) == 0
-
-
-def without_room() -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
-
-
-def started(workspace: Workspace, limits: Callable[[], None] | None = None) -> "subprocess.Popen[str]":
-    command, path = [sys.executable, "-m", "pipeline", "ingest"], {**os.environ, "PYTHONPATH": str(PROJECT)}
-    return subprocess.Popen(
-        command, cwd=workspace.root, env=path, preexec_fn=limits, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-
-
-@pytest.mark.parametrize(
-    ("kind", "locked", "limits", "line"),
-    [
-        ("folder", "data/source/cat/03.png", without_rights, "data/source/cat/03.png cannot be read (Permission denied)"),
-        ("folder", "data/source/dog", without_rights, "data/source/dog cannot be read (Permission denied)"),
-        ("idx", f"data/source/{IMAGES}", without_rights, f"data/source/{IMAGES} cannot be read (Permission denied)"),
-        ("npz", "data/source/pets.npz", without_rights, "data/source/pets.npz cannot be read (Permission denied)"),
-        ("folder", "data", without_rights, "data cannot be written (Permission denied): make room or set the rights"),
-        ("folder", None, without_room, "data/dataset cannot be written (File too large): make room or set the rights"),
-        ("idx", None, without_room, "data/dataset cannot be written (File too large): make room or set the rights"),
-    ],
-)
-def test_what_the_machine_forbids_is_one_line_and_leaves_nothing(
-    workspace: Workspace, kind: str, locked: str | None, limits: Callable[[], None], line: str
-) -> None:
-    set_up(workspace, kind)
-    if locked:
-        (workspace.root / locked).chmod(0o555 if locked == "data" else 0)
-    process = started(workspace, limits)
-    _, said = process.communicate()
-    assert (process.returncode, said.count("\n")) == (1, 1), said
-    assert said.startswith("error: ")
-    assert line in said.replace(f"{workspace.root}/", "")
-    assert outputs(workspace) == {}
-    assert not list(workspace.root.rglob("*.part*"))
-
-
-def test_two_ingests_at_once_leave_what_one_leaves(workspace: Workspace) -> None:
-    set_up(workspace, "folder")
-    processes = [started(workspace) for _ in range(2)]
-    assert [(process.communicate(), process.returncode)[1] for process in processes] == [0, 0]
-    both = outputs(workspace)
-    started(workspace).communicate()
-    assert outputs(workspace) == both
-    assert len(dataset.read(workspace.dataset).train) > 20

@@ -1,10 +1,13 @@
 import gzip
+import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import SourceError
 from pipeline.ingest import idx
+from tests.ingest.damage import bomb
 
 IMAGES = bytes.fromhex("00000803 00000002 00000002 00000003 000102030405 fafbfcfdfeff")  # two pictures of 2×3 pixels
 LABELS = bytes.fromhex("00000801 00000002 0100")
@@ -88,3 +91,17 @@ def test_the_four_files_are_found_under_their_usual_names(tmp_path: Path, names:
     for name in (*names, "README.md", "train-images-idx3-ubyte.zip"):
         (tmp_path / name).touch()
     assert [path.name for path in idx.find(tmp_path)] == names
+
+
+def test_a_gzip_bomb_is_read_no_further_than_its_header_promises(tmp_path: Path) -> None:
+    content = bomb(gigabytes=10)
+    assert 9_000_000 < len(content) < 12_000_000
+    (tmp_path / "images.gz").write_bytes(content)
+    tracemalloc.start()
+    start = time.perf_counter()
+    with pytest.raises(SourceError, match="= 2,560 bytes and holds more"):
+        idx.read(tmp_path / "images.gz", 3, tmp_path)
+    seconds, (_, peak) = time.perf_counter() - start, tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert seconds < 2  # to unpack it all takes 20 or more
+    assert peak < 5_000_000  # bytes
