@@ -103,5 +103,5 @@ def test_a_gzip_bomb_is_read_no_further_than_its_header_promises(tmp_path: Path)
         idx.read(tmp_path / "images.gz", 3, tmp_path)
     seconds, (_, peak) = time.perf_counter() - start, tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert seconds < 2  # to unpack it all takes 20 or more
+    assert seconds < 2  # unpacking all of it took 53
     assert peak < 5_000_000  # bytes
