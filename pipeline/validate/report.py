@@ -61,12 +61,17 @@ def summary(outcomes: Sequence[Outcome], pictures: int) -> str:
     """For stdout, where nothing failed: that all passed, or a line for each warning."""
     warned = _of(outcomes, "warned")
     found = f"{len(outcomes) - len(warned)} passed, {len(warned)} warned" if warned else "all passed"
-    warnings = [f"warning: {_detail(outcome)}" for outcome in warned]
+    warnings = [f"warning: {_brief(outcome)}" for outcome in warned]
     return "\n".join([f"{len(outcomes)} expectations on {pictures:,} pictures: {found}", *warnings])
 
 
 def _of(outcomes: Sequence[Outcome], verdict: str) -> list[Outcome]:
     return [outcome for outcome in outcomes if outcome.verdict == verdict]
+
+
+def _brief(outcome: Outcome) -> str:
+    first = f", first {outcome.faults[0]}" if outcome.faults else ""
+    return f"{outcome.id}: {outcome.fault_share}{first}"
 
 
 def _detail(outcome: Outcome) -> str:

@@ -125,7 +125,7 @@ def _near_copies(params: ValidateParams) -> tuple[Rule, ...]:
     leak = "no picture is in two splits but for a shift by a pixel, brightness, contrast or compression"
     repeat = "no picture is twice in one split but for a shift by a pixel, brightness, contrast or compression"
     conflict = "copies and near copies have one class"
-    limit = f"difference > {params.near_copy_difference:g}"
+    limit = f"none below {params.near_copy_difference:g}"
     return (
         _none("no-near-copy-in-two-splits", leak, limit, "pairs", "leak", "difference"),
         _none("no-near-copy-in-one-split", repeat, limit, "pairs", "repeat", "difference"),
