@@ -104,6 +104,7 @@ def register() -> None:
 def run(
     dataset: Annotated[str | None, typer.Option(help="Write this into params.yaml as ingest.dataset first.")] = None,
     name: Annotated[str | None, typer.Option(help="With --dataset folder, idx or npz: what your data is called.")] = None,
+    url: Annotated[str | None, typer.Option(help="With them: where it lies, if not in data/source; https://, s3:// …")] = None,
 ) -> None:
     """Get the data, run what changed, say where to look: what `make run` does.
 
@@ -111,7 +112,7 @@ def run(
     """
     from pipeline.commands import run as command
 
-    command.run(dataset, name, Workspace.find())
+    command.run(dataset, name, url, Workspace.find())
 
 
 @app.command(rich_help_panel=COMMANDS)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline import params
 from pipeline.errors import DownloadError, ParamsError
-from pipeline.ingest import download
+from pipeline.ingest import download, remote
 from pipeline.ingest.catalog import CATALOG
 from pipeline.register import evidence
 from pipeline.workspace import Workspace, replacing
@@ -17,12 +17,13 @@ from pipeline.workspace import Workspace, replacing
 EMBEDDED = "digits"  # ships inside scikit-learn
 
 
-def run(dataset: str | None, name: str | None, workspace: Workspace) -> None:
+def run(dataset: str | None, name: str | None, url: str | None, workspace: Workspace) -> None:
     """Runs the whole pipeline.
 
     Args:
         dataset: Written into params.yaml first; None leaves what stands there.
         name: What one's own data is called, written along with `dataset`.
+        url: Where one's own data lies, written along with `dataset`.
         workspace: The checkout.
 
     Raises:
@@ -30,9 +31,9 @@ def run(dataset: str | None, name: str | None, workspace: Workspace) -> None:
         SystemExit: a stage failed; its own `error:` line says why.
     """
     if dataset is not None:
-        set_dataset(workspace.params, dataset, name)
-    elif name is not None:
-        raise ParamsError("--name names a data set of your own: give it with --dataset folder, idx or npz")
+        set_dataset(workspace.params, dataset, name, url)
+    elif name is not None or url is not None:
+        raise ParamsError("--name and --url are of a data set of your own: give them with --dataset folder, idx or npz")
     missing = _get_data(workspace)
     done = subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=workspace.root, env=child_environment(), check=False)
     if done.returncode != 0:
@@ -44,14 +45,16 @@ def run(dataset: str | None, name: str | None, workspace: Workspace) -> None:
 
 
 def _get_data(workspace: Workspace) -> str | None:
-    """Brings the data set to this machine; falls to the embedded one where it cannot be had.
+    """Brings the data set to this machine, or lists it where it is; falls to the embedded one where it cannot be had.
 
     Returns:
         The name of the data set that could not be had.
     """
-    wanted = params.load(workspace.params).ingest.dataset
+    ingest = params.load(workspace.params).ingest
+    wanted = ingest.dataset
+    remote.refresh(ingest, workspace)
     if wanted not in CATALOG:
-        return None  # the user's own lies where it is
+        return None
     try:
         download.fetch(wanted, workspace)
     except DownloadError as error:
@@ -64,16 +67,17 @@ def _get_data(workspace: Workspace) -> str | None:
     return None
 
 
-def set_dataset(path: Path, dataset: str, name: str | None = None) -> None:
+def set_dataset(path: Path, dataset: str, name: str | None = None, url: str | None = None) -> None:
     """Writes `ingest.dataset: dataset` into params.yaml, keeping its comments, as `dvc exp run -S` does.
 
-    With it goes what was true of the other data set only: its name, class names and channels, and `train.mirror`, for a
+    With it goes what was true of the other data set only: its name, URL, class names and channels, and `train.mirror`, for a
     mirrored digit is no digit; one's own pictures are not mirrored until params.yaml says that they may be.
 
     Args:
         path: params.yaml.
         dataset: A known data set, or the kind of one's own.
         name: What one's own is called; None keeps the name that stands there.
+        url: Where one's own lies; None keeps the URL that stands there, unless the name is another.
 
     Raises:
         ParamsError: the file does not allow it; it is left as it was.
@@ -85,11 +89,13 @@ def set_dataset(path: Path, dataset: str, name: str | None = None) -> None:
     yaml.width = 1000  # long comments stay on their line
     content = yaml.load(path.read_text(encoding="utf-8"))
     ingest, known = content["ingest"], CATALOG.get(dataset)
-    if ingest["dataset"] == dataset and name in (None, ingest["name"]):
+    if ingest["dataset"] == dataset and name in (None, ingest["name"]) and url in (None, ingest["url"]):
         return
     if ingest["dataset"] != dataset:
         content["train"]["mirror"] = known is not None and known.mirror
     ingest["dataset"] = dataset
+    if url is not None or known or name not in (None, ingest["name"]):
+        ingest["url"] = url or ""
     if name is not None:
         ingest["name"] = name
     elif known:

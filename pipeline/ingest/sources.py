@@ -7,7 +7,7 @@ from typing import assert_never
 
 from pipeline.dataset import SourceFile, SplitName
 from pipeline.errors import SourceError
-from pipeline.ingest import catalog, classes, digits, folder, idx, npz, scratch
+from pipeline.ingest import catalog, classes, digits, folder, idx, npz, remote, scratch
 from pipeline.ingest.catalog import Embedded, IdxFiles, Known
 from pipeline.ingest.classes import Numbering
 from pipeline.ingest.download import fetch_files
@@ -46,17 +46,14 @@ def read(params: IngestParams, workspace: Workspace, unpacked: Path) -> Source:
     """
     if params.dataset in catalog.CATALOG:
         return _known(catalog.find(params.dataset), workspace, unpacked)
+    if params.url:
+        return _own(params, remote.bring(params, workspace), unpacked, params.url)
     source = workspace.root / params.source
     if not source.exists():
         raise SourceError(f"ingest.source: {workspace.shown(source)} does not exist: put your data there, or change it")
     if source.is_file() and params.dataset != "npz":
         raise SourceError(f"ingest.source: {workspace.shown(source)} is a file: {params.dataset} needs the folder it lies in")
-    try:
-        return _own(params, source, unpacked, workspace.shown(source))
-    except scratch.FullError:
-        raise
-    except OSError as error:
-        raise SourceError(f"{error.filename or source} cannot be read ({error.strerror or error}): set its rights") from None
+    return _own(params, source, unpacked, workspace.shown(source))
 
 
 def _known(known: Known, workspace: Workspace, unpacked: Path) -> Source:
@@ -72,6 +69,15 @@ def _known(known: Known, workspace: Workspace, unpacked: Path) -> Source:
 
 
 def _own(params: IngestParams, source: Path, unpacked: Path, where: str) -> Source:
+    try:
+        return _read_own(params, source, unpacked, where)
+    except scratch.FullError:
+        raise
+    except OSError as error:
+        raise SourceError(f"{error.filename or source} cannot be read ({error.strerror or error}): set its rights") from None
+
+
+def _read_own(params: IngestParams, source: Path, unpacked: Path, where: str) -> Source:
     names = classes.given(params.class_names, source)
     match params.dataset:
         case "folder":

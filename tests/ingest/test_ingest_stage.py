@@ -20,7 +20,14 @@ from pipeline.workspace import Workspace
 
 
 def wanted(**changed: object) -> IngestParams:
-    settings: dict[str, object] = {"dataset": "digits", "source": "data/source", "name": "", "class_names": [], "channels": 1}
+    settings: dict[str, object] = {
+        "dataset": "digits",
+        "source": "data/source",
+        "url": "",
+        "name": "",
+        "class_names": [],
+        "channels": 1,
+    }
     settings |= {"image_size": 28, "resize": "stretch", "validation_fraction": 0.1, "test_fraction": 0.2, "seed": 42}
     return IngestParams.model_validate({**settings, **changed})
 

@@ -27,6 +27,7 @@ def wanted(dataset: str, **changed: object) -> IngestParams:
     settings: dict[str, object] = {
         "dataset": dataset,
         "source": "data/source",
+        "url": "",
         "name": "pets",
         "class_names": [],
         "channels": 1,
@@ -55,6 +56,28 @@ def test_run_writes_own_data_into_params_and_takes_it_out_again(tmp_path: Path) 
         set_dataset(path, "digits", "pets")
     set_dataset(path, "digits")
     assert params.load(path).ingest.dataset_name == "digits"
+
+
+def test_run_writes_the_url_and_drops_that_of_other_data(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    before = (Path(__file__).parents[1] / "params.yaml").read_text(encoding="utf-8")
+    path.write_text(before, encoding="utf-8")
+    for name, url, then in (
+        ("pets", "s3://bucket/pets", "s3://bucket/pets"),
+        ("pets", None, "s3://bucket/pets"),
+        (None, "s3://bucket/more", "s3://bucket/more"),
+        ("cars", None, ""),  # pets are no cars
+        ("pets", "s3://bucket/pets", "s3://bucket/pets"),
+        (None, "", ""),
+        (None, "s3://bucket/pets", "s3://bucket/pets"),
+    ):
+        set_dataset(path, "folder", name, url)
+        assert params.load(path).ingest.url == then
+    set_dataset(path, "digits")
+    assert params.load(path).ingest.url == ""
+    assert path.read_text(encoding="utf-8").count("#") == before.count("#")
+    with pytest.raises(ParamsError, match="url is for your own data: leave it empty for digits"):
+        set_dataset(path, "digits", url="s3://bucket/pets")
 
 
 @pytest.fixture
