@@ -1,5 +1,6 @@
 """A web server on 127.0.0.1 that serves a folder as `python -m http.server` does, with ranges, and can misbehave."""
 
+import base64
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ class Shelf:
         self.hidden: tuple[str, ...] = ()  # headers that it does not send
         self.cut: set[str] = set()  # paths whose transfers break off after a third
         self.ranges: list[int] = []  # where it was asked to begin
+        self.login = ""  # "user:password", without which it answers 401
         self.leads: dict[str, str] = {}  # path → where it redirects to
         owner = self
 
@@ -31,6 +33,10 @@ class Shelf:
 
             def send_head(self) -> Any:
                 owner.asked.append((self.command, self.path))
+                given = (self.headers["Authorization"] or "").removeprefix("Basic ")
+                if owner.login and base64.b64decode(given).decode() != owner.login:
+                    self.send_error(HTTPStatus.UNAUTHORIZED)
+                    return None
                 if self.path in owner.status:
                     self.send_error(owner.status[self.path])
                     return None

@@ -176,6 +176,16 @@ def test_what_came_before_the_line_broke_is_not_fetched_again(workspace: Workspa
     assert brought(workspace) == held(there)
 
 
+def test_a_password_is_taken_from_netrc(
+    workspace: Workspace, shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.login = "me:secret"
+    assert "cannot be listed (HTTP status 401)" in said_by(wanted(shelf.url), workspace)
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert sum(ingest(wanted(shelf.url), workspace).counts.values()) == 40
+
+
 def test_a_source_that_is_gone_or_changed_since_it_was_listed(workspace: Workspace, there: Path, shelf: Shelf) -> None:
     params = wanted(shelf.url)
     remote.refresh(params, workspace)
