@@ -49,7 +49,6 @@ def prepare(project: Path, clone: Path, architecture: str) -> None:
     file = clone / "params.yaml"
     file.write_text(re.sub(r"^  architecture: \w+", f"  architecture: {architecture}", file.read_text(), flags=re.MULTILINE))
     subprocess.run(["git", "init", "-q"], cwd=clone, check=True)
-    (clone / ".git/info/exclude").write_text("*\n")
     subprocess.run([sys.executable, "-m", "dvc", "repro", "-q", "validate"], cwd=clone, env=child_environment(), check=True)
 
 
