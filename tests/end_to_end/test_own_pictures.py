@@ -53,6 +53,7 @@ def project(new_clone: Callable[[Path], Path], tmp_path: Path) -> Path:
         "pixel_std_min: 50.0": "pixel_std_min: 10.0",
         "      epochs: 3\n      batch_size: 250": "      epochs: 8\n      batch_size: 32",
         "max_calibration_error: 0.08": "max_calibration_error: 0.5",
+        "min_slice_accuracy: 0.50": "min_slice_accuracy: 0.0",
     }.items():
         assert old in text
         text = text.replace(old, new, 1)
