@@ -31,7 +31,7 @@ def main() -> None:
     of_which(data, frame)
     pairs = timed("near copies", lambda: near.pairs(data, limits.near_copy_difference))
     for name in ("expectations, with loading", "expectations"):
-        outcomes = timed(name, lambda: check(frame, pairs, data.description, limits))
+        outcomes = timed(name, lambda: check(frame, pairs, data.description, limits, None))
     timed("report", lambda: report.as_html(outcomes, data))
 
 

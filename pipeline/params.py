@@ -48,6 +48,9 @@ EXPECTATIONS = (
     "copies-agree-on-class",
     "features-do-not-drift",
     "class-shares-do-not-drift",
+    "features-as-in-production",
+    "class-shares-as-in-production",
+    "classes-as-in-production",
     "labels-plausible",
 )
 """What `validate.warn` can name, in the order of the suite (a test holds the two equal)."""

@@ -42,6 +42,12 @@ class Workspace:
     def params(self) -> Path:
         return self.root / "params.yaml"
 
+    # What `run` fetches.
+    @property
+    def reference(self) -> Path:
+        """The profile of the data that the version in production was trained on; missing where none is."""
+        return self.root / "data" / "reference" / "profile.json"
+
     # Outputs of ingest.
     @property
     def dataset(self) -> Path:
@@ -68,6 +74,10 @@ class Workspace:
     @property
     def features(self) -> Path:
         return self.root / "reports" / "features.parquet"
+
+    @property
+    def profile(self) -> Path:
+        return self.root / "reports" / "profile.json"
 
     # Outputs of train.
     @property

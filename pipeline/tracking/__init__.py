@@ -9,20 +9,25 @@
 
 from pipeline.tracking.live import LiveRun
 from pipeline.tracking.models import logged_model
+from pipeline.tracking.production import InProduction, in_production
 from pipeline.tracking.registered import Registered, fetched
-from pipeline.tracking.runs import Published, publish, publish_to, run_for
-from pipeline.tracking.store import connect, experiment_id, tracking_uri
+from pipeline.tracking.runs import Published, publish, publish_to, run_for, warn
+from pipeline.tracking.store import connect, experiment_id, has_store, tracking_uri
 
 __all__ = [
+    "InProduction",
     "LiveRun",
     "Published",
     "Registered",
     "connect",
     "experiment_id",
     "fetched",
+    "has_store",
+    "in_production",
     "logged_model",
     "publish",
     "publish_to",
     "run_for",
     "tracking_uri",
+    "warn",
 ]

@@ -240,3 +240,4 @@ def _training_files(workspace: Workspace) -> Iterator[tuple[Path, str]]:
     yield workspace.samples_png, "data"
     yield workspace.validation_html, "data"
     yield workspace.validation_json, "data"
+    yield workspace.profile, "data"

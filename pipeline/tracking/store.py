@@ -42,6 +42,16 @@ def _is_server(uri: str) -> bool:
     return has_host and (parts.scheme in ("http", "https") or parts.scheme.split("+")[0] in _DATABASES)
 
 
+def has_store(workspace: Workspace) -> bool:
+    """False where the store is a SQLite database that was not made yet; loads nothing, asks nobody.
+
+    Raises:
+        TrackingError: the URI is malformed.
+    """
+    uri = tracking_uri(workspace)
+    return not uri.startswith(_SQLITE) or Path(uri.removeprefix(_SQLITE)).exists()
+
+
 def connect(workspace: Workspace) -> Any:
     """An `mlflow.MlflowClient` for tracking and registry whose store exists and answered.
 

@@ -4,6 +4,7 @@ features  one row per picture, read in chunks from the memory-mapped arrays
 tables    the small frames the other expectations look at: columns, classes, splits
 suite     the expectations, made from the limits in params.yaml
 check     runs them with Great Expectations; what each found
+profile   what later data is compared with, profile.json
 report    validation.json and validation.html
 stage     read → check → write
 """

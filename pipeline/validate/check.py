@@ -8,6 +8,7 @@ from pipeline import environment
 from pipeline.dataset import Description
 from pipeline.params import ValidateParams
 from pipeline.validate import suite, tables
+from pipeline.validate.profile import Reference
 from pipeline.validate.suite import Rule
 from pipeline.validate.tables import TableName
 
@@ -17,7 +18,15 @@ if TYPE_CHECKING:
 KEPT_FAULTS = 24
 """How many rows at fault an outcome keeps; how many there are is its `fault_count`."""
 _SAID = {"also_in": "also in ", "suggested": "perhaps "}
-_NAMES: Mapping[TableName, str] = {"classes": "class counts", "pairs": "pairs of copies", "drifts": "comparisons"}
+_NAMES: Mapping[TableName, str] = {
+    "classes": "class counts",
+    "pairs": "pairs of copies",
+    "drifts": "comparisons",
+    "production": "comparisons",
+    "known": "classes",
+}
+_NEED_REFERENCE: tuple[TableName, ...] = ("production", "known")
+_NO_REFERENCE = "no version in production to compare with"
 
 
 @dataclass(frozen=True)
@@ -87,16 +96,26 @@ class Outcome:
 
 
 def check(
-    features: "pd.DataFrame", pairs: "pd.DataFrame", description: Description, params: ValidateParams
+    features: "pd.DataFrame",
+    pairs: "pd.DataFrame",
+    description: Description,
+    params: ValidateParams,
+    reference: Reference | None,
 ) -> tuple[Outcome, ...]:
-    """Every expectation's outcome on the frames `features` and `pairs`, in the order of the suite."""
+    """Every expectation's outcome on the frames `features` and `pairs`, in the order of the suite.
+
+    `reference` is the profile of what production was trained on; of another data set, it is not compared.
+    """
     with environment.loading():
         import great_expectations  # noqa: F401  # here, because nearly all its time is spent while it loads
     rules = suite.rules(description, params)
-    frames = tables.build(features, pairs, description.class_names)
+    other = reference is not None and reference.dataset != description.name
+    frames = tables.build(features, pairs, description.class_names, None if other else reference)
+    uncompared = _NO_REFERENCE + (f", data/reference is of {reference.dataset}" if reference and other else "")
     results = {name: _results(name, frame, rules) for name, frame in frames.items()}
     return tuple(
-        _outcome(rule, suite.severity(rule.id, params), results[rule.table][rule.id], frames[rule.table]) for rule in rules
+        _outcome(rule, suite.severity(rule.id, params), results[rule.table][rule.id], frames[rule.table], uncompared)
+        for rule in rules
     )
 
 
@@ -118,17 +137,19 @@ def _results(name: TableName, frame: "pd.DataFrame", rules: Sequence[Rule]) -> M
     return {result.expectation_config.meta["id"]: result for result in validation.results}
 
 
-def _outcome(rule: Rule, severity: suite.Severity, result: Any, frame: "pd.DataFrame") -> Outcome:
+def _outcome(rule: Rule, severity: suite.Severity, result: Any, frame: "pd.DataFrame", uncompared: str) -> Outcome:
     rows = frame.loc[result.result.get("unexpected_index_list") or []]
     if rule.order:
         rows = rows.sort_values(rule.order, kind="stable")
     lowest, highest = _extremes(rule, frame)
+    observed = _trouble(result) or _observed(rule, frame, lowest, highest, len(rows))
+    nothing_there = frame.empty and rule.table in _NEED_REFERENCE
     return Outcome(
         id=rule.id,
         severity=severity,
         description=rule.description,
         passed=bool(result.success),
-        observed=_trouble(result) or _observed(rule, frame, lowest, highest, len(rows)),
+        observed=uncompared if nothing_there else observed,
         observed_min=lowest,
         observed_max=highest,
         limit=rule.limit,

@@ -6,22 +6,25 @@ and for class shares; by custom 0.1 is worth a look and 0.25 a change. Equal pop
 1,000 times is taken off, so that a few hundred pictures raise no false alarm.
 """
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.dataset import SplitName
+from pipeline.validate import profile
+from pipeline.validate.profile import FIGURES, Profile
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FIGURES = ("pixel_mean", "contrast", "fill")
-"""The columns of the features that are compared; the darkest and brightest pixel are nearly constant in most data."""
-_COMPARED: tuple[tuple[SplitName, SplitName], ...] = (("test", "train"), ("validation", "train"))
-_BINS = 10
+_COMPARED: tuple[SplitName, ...] = ("test", "validation")
 _CHANCE = 0.001
+_NEW, _GONE = "new, production was not trained on it", "gone, production was trained on it"
+_COLUMNS = ["column", "psi", "chance", "feature_drift", "class_drift"]
 Counts = NDArray[np.float64]
+Row = tuple[str, float, float, float, float]
 
 
 def drifts(features: "pd.DataFrame", class_names: tuple[str, ...]) -> "pd.DataFrame":
@@ -33,33 +36,61 @@ def drifts(features: "pd.DataFrame", class_names: tuple[str, ...]) -> "pd.DataFr
     """
     import pandas as pd
 
-    rows = []
-    for split, base in _COMPARED:
-        here, there = (features[features["split"] == name] for name in (split, base))
-        for figure in FIGURES:
-            psi, chance = _psi(*_deciles(here[figure].dropna().to_numpy(), there[figure].dropna().to_numpy()))
-            rows.append((f"{figure}, {split} against {base}", psi, chance, max(0.0, psi - chance), np.nan))
-        psi, chance = _psi(*_shares(here["label"], there["label"], len(class_names)))
-        rows.append((f"class shares, {split} against {base}", psi, chance, np.nan, max(0.0, psi - chance)))
-    return pd.DataFrame(rows, columns=["column", "psi", "chance", "feature_drift", "class_drift"])
+    train = profile.of(_of(features, "train"), class_names)
+    rows = [row for split in _COMPARED for row in _rows(_of(features, split), train, class_names, f"{split} against train")]
+    return pd.DataFrame(rows, columns=_COLUMNS)
 
 
-def _deciles(here: NDArray[np.float64], there: NDArray[np.float64]) -> tuple[Counts, Counts]:
-    """How many values lie between the deciles of `there`."""
-    if not len(here) or not len(there):
-        return np.zeros(0), np.zeros(0)
-    edges = np.unique(np.quantile(there, np.arange(1, _BINS) / _BINS))
-    one, other = (np.bincount(np.searchsorted(edges, values), minlength=len(edges) + 1) for values in (here, there))
-    return one.astype(np.float64), other.astype(np.float64)
+def since(reference: Profile | None, features: "pd.DataFrame", class_names: tuple[str, ...]) -> "pd.DataFrame":
+    """The same of train against `reference`, what production was trained on; without rows where there is none."""
+    import pandas as pd
+
+    rows = _rows(_of(features, "train"), reference, class_names, "train against production") if reference else []
+    return pd.DataFrame(rows, columns=_COLUMNS).astype(dict.fromkeys(_COLUMNS[1:], "float64"))
 
 
-def _shares(here: "pd.Series[int]", there: "pd.Series[int]", classes: int) -> tuple[Counts, Counts]:
+def class_changes(reference: Profile | None, features: "pd.DataFrame", class_names: tuple[str, ...]) -> "pd.DataFrame":
+    """Which classes came and went.
+
+    Returns:
+        A row per class of train or of `reference`: `class_name`, and `change` in words, missing where both have it.
+    """
+    import pandas as pd
+
+    here = _there(_of(features, "train"), class_names) if reference else set()
+    before = {name for name, count in reference.classes.items() if count} if reference else set()
+    names = [name for name in dict.fromkeys((*class_names, *sorted(before))) if name in here | before]
+    changes = [None if name in here & before else _NEW if name in here else _GONE for name in names]
+    return pd.DataFrame({"class_name": pd.Series(names, dtype="str"), "change": pd.Series(changes, dtype="str")})
+
+
+def _of(features: "pd.DataFrame", split: SplitName) -> "pd.DataFrame":
+    return features[features["split"] == split]
+
+
+def _there(pictures: "pd.DataFrame", class_names: tuple[str, ...]) -> set[str]:
+    counts = profile.class_counts(pictures, class_names)
+    return {*counts.index[counts > 0]}
+
+
+def _rows(here: "pd.DataFrame", base: Profile, class_names: tuple[str, ...], between: str) -> Iterator[Row]:
+    for figure, bins in base.figures.items():
+        if figure in FIGURES:  # the profile of another version of this code can hold others
+            psi, chance = _psi(profile.counted(profile.values(here, figure), bins.edges), np.array(bins.counts, np.float64))
+            yield f"{figure}, {between}", psi, chance, _beyond(psi, chance), np.nan
+    psi, chance = _psi(*_shares(profile.class_counts(here, class_names), base))
+    yield f"class shares, {between}", psi, chance, np.nan, _beyond(psi, chance)
+
+
+def _shares(counts: "pd.Series[int]", base: Profile) -> tuple[Counts, Counts]:
     """How many pictures each class has, of the classes that both have: an absent one has its own expectation."""
-    one, other = (
-        np.bincount(labels[labels.between(0, classes - 1)].astype(np.int64), minlength=classes) for labels in (here, there)
-    )
-    both = (one > 0) & (other > 0)
-    return one[both].astype(np.float64), other[both].astype(np.float64)
+    both = [name for name in counts.index if counts[name] and base.classes.get(name)]
+    one, other = (np.array([of[name] for name in both], np.float64) for of in (counts, base.classes))
+    return one, other
+
+
+def _beyond(psi: float, chance: float) -> float:
+    return float(np.maximum(0, psi - chance))  # keeps what is missing missing
 
 
 def _psi(here: Counts, there: Counts) -> tuple[float, float]:

@@ -2,13 +2,18 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline import dataset
+from pipeline.dataset import Description
 from pipeline.errors import ValidationFailedError
 from pipeline.params import ValidateParams
-from pipeline.validate import features, near, report
+from pipeline.validate import features, near, profile, report
 from pipeline.validate.check import check
 from pipeline.workspace import Workspace, replacing
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def run(params: ValidateParams, workspace: Workspace) -> None:
@@ -23,10 +28,12 @@ def run(params: ValidateParams, workspace: Workspace) -> None:
     data = dataset.read(workspace.need(workspace.dataset, "ingest"))
     frame = features.table(data)
     pairs = near.pairs(data, params.near_copy_difference)
-    outcomes = check(frame, pairs, data.description, params)
+    reference = profile.read(workspace.reference, workspace.shown(workspace.reference))
+    outcomes = check(frame, pairs, data.description, params, reference)
 
     with replacing(workspace.features) as path:
         frame.to_parquet(path, index=False)
+    _write(workspace.profile, _profile(frame, data.description))
     _write(workspace.validation_json, report.as_json(outcomes, data))
     _write(workspace.validation_html, report.as_html(outcomes, data))
     shown = workspace.shown(workspace.validation_html)
@@ -34,6 +41,11 @@ def run(params: ValidateParams, workspace: Workspace) -> None:
         raise ValidationFailedError(report.error_line(outcomes, shown))
     _write(workspace.validated, json.dumps({"dataset_digest": data.description.digest}) + "\n")
     print(f"{report.summary(outcomes, len(frame))}\nreport: {shown}")
+
+
+def _profile(frame: "pd.DataFrame", description: Description) -> str:
+    train = profile.of(frame[frame["split"] == "train"], description.class_names)
+    return profile.as_json(train, description.name, description.digest)
 
 
 def _write(path: Path, content: str) -> None:

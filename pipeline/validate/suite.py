@@ -39,6 +39,7 @@ def rules(description: Description, params: ValidateParams) -> tuple[Rule, ...]:
         *_copies(),
         *_near_copies(params),
         *_drift(params),
+        *_production(params),
         _suspects(),
     )
 
@@ -139,6 +140,17 @@ def _drift(params: ValidateParams) -> tuple[Rule, ...]:
     return (
         _between("features-do-not-drift", pixels, "drifts", "feature_drift", None, params.max_feature_drift),
         _between("class-shares-do-not-drift", classes, "drifts", "class_drift", None, params.max_class_drift),
+    )
+
+
+def _production(params: ValidateParams) -> tuple[Rule, ...]:
+    pixels = "PSI beyond chance of brightness, contrast and fill, train against what production was trained on"
+    shares = "PSI beyond chance of the class shares, train against what production was trained on"
+    classes = "train has the classes that production was trained on, no more and no fewer"
+    return (
+        _between("features-as-in-production", pixels, "production", "feature_drift", None, params.max_feature_drift),
+        _between("class-shares-as-in-production", shares, "production", "class_drift", None, params.max_class_drift),
+        _none("classes-as-in-production", classes, "none new or gone", "known", "change", ""),
     )
 
 

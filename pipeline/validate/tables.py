@@ -8,23 +8,28 @@ import numpy as np
 from pipeline.dataset import SPLITS
 from pipeline.validate import drift
 from pipeline.validate.features import COLUMNS
+from pipeline.validate.profile import Profile
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TableName = Literal["columns", "pictures", "classes", "splits", "pairs", "drifts"]
+TableName = Literal["columns", "pictures", "classes", "splits", "pairs", "drifts", "production", "known"]
 
 
-def build(features: "pd.DataFrame", pairs: "pd.DataFrame", class_names: tuple[str, ...]) -> "Mapping[TableName, pd.DataFrame]":
+def build(
+    features: "pd.DataFrame", pairs: "pd.DataFrame", class_names: tuple[str, ...], reference: Profile | None
+) -> "Mapping[TableName, pd.DataFrame]":
     """The tables over `features`; a column that it lacks leaves the figures made of it missing.
 
     Returns:
-        columns   one row per declared column: column, type (missing where the column is), declared
-        pictures  `features` itself
-        classes   one row per split and class: split, class_name, images, images_if_any (missing where there are none)
-        splits    one row per split: split, images, class_imbalance, pixel_mean, pixel_std, pixel_span (grey levels)
-        pairs     `pairs` with the difference once more in the one column that applies to it: leak, repeat or conflict
-        drifts    one row per figure and pair of splits: see drift.drifts
+        columns     one row per declared column: column, type (missing where the column is), declared
+        pictures    `features` itself
+        classes     one row per split and class: split, class_name, images, images_if_any (missing where there are none)
+        splits      one row per split: split, images, class_imbalance, pixel_mean, pixel_std, pixel_span (grey levels)
+        pairs       `pairs` with the difference once more in the one column that applies to it: leak, repeat or conflict
+        drifts      one row per figure and pair of splits: see drift.drifts
+        production  one row per figure, against `reference`: see drift.since; empty without one, as is the next
+        known       one row per class, here or in `reference`: see drift.class_changes
     """
     complete = features.reindex(columns=list(COLUMNS))
     classes = _classes(complete, class_names)
@@ -35,6 +40,8 @@ def build(features: "pd.DataFrame", pairs: "pd.DataFrame", class_names: tuple[st
         "splits": _splits(complete, classes),
         "pairs": _pairs(pairs, complete),
         "drifts": drift.drifts(complete, class_names),
+        "production": drift.since(reference, complete, class_names),
+        "known": drift.class_changes(reference, complete, class_names),
     }
 
 

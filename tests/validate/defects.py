@@ -133,6 +133,26 @@ IN_THE_DATA: Mapping[str, Callable[[Splits], None]] = {
     "class-shares-do-not-drift": other_shares_in_test,
     "labels-plausible": wrong_label,
 }
+
+
+def darker_pictures(splits: Splits) -> None:
+    splits["train"].images[:] = splits["train"].images * 0.75
+
+
+def fewer_of_half_the_classes(splits: Splits) -> None:
+    splits["train"] = keep(splits["train"], (splits["train"].labels < 5) | first_of_class(splits["train"], 60))
+
+
+def one_class_less(splits: Splits) -> None:
+    splits["train"] = keep(splits["train"], splits["train"].labels != 3)
+
+
+# Planted in what production was trained on, where the data itself is good.
+IN_PRODUCTION: Mapping[str, Callable[[Splits], None]] = {
+    "features-as-in-production": darker_pictures,
+    "class-shares-as-in-production": fewer_of_half_the_classes,
+    "classes-as-in-production": one_class_less,
+}
 # What dataset.read already refuses on disk, planted where a change in the code that makes the table would put it.
 IN_THE_TABLE: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "columns-present": lambda frame: frame.drop(columns="fill"),
