@@ -2,6 +2,7 @@
 
 import io
 import json
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +18,7 @@ from pipeline.validate.check import Fault, Outcome, said
 SHOWN_ROWS = 12
 """Rows at fault on the page, per expectation; validation.json has more of them."""
 _SIDE = 96  # pixels on the page
+_COLUMNS = 120  # of a warning on stdout
 
 
 def as_json(outcomes: Sequence[Outcome], data: Dataset) -> str:
@@ -58,20 +60,15 @@ def error_line(outcomes: Sequence[Outcome], report: str) -> str:
 
 
 def summary(outcomes: Sequence[Outcome], pictures: int) -> str:
-    """For stdout, where nothing failed: that all passed, or a line for each warning."""
+    """For stdout, where nothing failed: that all passed, or a short line for each warning; the report says more."""
     warned = _of(outcomes, "warned")
     found = f"{len(outcomes) - len(warned)} passed, {len(warned)} warned" if warned else "all passed"
-    warnings = [f"warning: {_brief(outcome)}" for outcome in warned]
+    warnings = [_brief(f"warning: {outcome.id}: ", outcome) for outcome in warned]
     return "\n".join([f"{len(outcomes)} expectations on {pictures:,} pictures: {found}", *warnings])
 
 
 def _of(outcomes: Sequence[Outcome], verdict: str) -> list[Outcome]:
     return [outcome for outcome in outcomes if outcome.verdict == verdict]
-
-
-def _brief(outcome: Outcome) -> str:
-    first = f", first {outcome.faults[0]}" if outcome.faults else ""
-    return f"{outcome.id}: {outcome.fault_share}{first}"
 
 
 def _detail(outcome: Outcome) -> str:
@@ -81,6 +78,14 @@ def _detail(outcome: Outcome) -> str:
     rows = ", ".join(str(fault) for fault in outcome.faults[:3])
     more = ", …" if outcome.fault_count > 3 else ""
     return f"{outcome.id} ({found}{': ' if rows else ''}{rows}{more})"
+
+
+def _brief(start: str, outcome: Outcome) -> str:
+    """How many are at fault, the first of them and the limit: as much as a line of a terminal holds."""
+    line = start + (outcome.fault_share if outcome.faults else outcome.observed)
+    for more in (*(f", e.g. {fault.brief}" for fault in outcome.faults[:1]), f", limit {outcome.limit}"):
+        line += more if len(line + more) <= _COLUMNS else ""
+    return textwrap.shorten(line, _COLUMNS, placeholder=" …")
 
 
 def _entry(outcome: Outcome) -> dict[str, Any]:
