@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FOLDS = 5
-CONFIDENCE = 0.95
-"""A class is suggested from this out-of-fold probability on: it leaves about 900 of 4,200 in Fashion-MNIST."""
+IMPLAUSIBLE = 0.01
+"""A label is suspected up to this out-of-fold probability of its own. Of 600 labels swapped in Fashion-MNIST's 60,000 it finds
+69 %, among 1,111 suspects; at least 0.95 for the suggested class found 55 %, among 1,040."""
 MIN_PICTURES = 200
 """Of fewer pictures nothing is said: out-of-fold predictions would be guesses."""
 _SIDE = 16  # pixels; at 28 Fashion-MNIST is not told better, and the features cost four times as much
@@ -138,5 +139,5 @@ def _suspected(labels: NDArray[np.intp], predicted: NDArray[np.float64]) -> NDAr
         from cleanlab.filter import find_label_issues
 
     found: NDArray[np.bool_] = find_label_issues(labels, predicted, filter_by="both", n_jobs=1)
-    confident: NDArray[np.bool_] = predicted.max(axis=1) >= CONFIDENCE
-    return found & confident
+    implausible: NDArray[np.bool_] = predicted[np.arange(len(labels)), labels] <= IMPLAUSIBLE
+    return found & implausible
