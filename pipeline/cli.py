@@ -53,7 +53,15 @@ def ingest() -> None:
 
 
 @app.command(rich_help_panel=STAGES)
-def validate() -> None:
+def validate(
+    data_docs: Annotated[
+        bool,
+        typer.Option(
+            "--data-docs",
+            help="Build Great Expectations' own pages in reports/data_docs too; they load style and script from the network.",
+        ),
+    ] = False,
+) -> None:
     """Check the data set against the expectations; bad data stops the pipeline.
 
     Example: python -m pipeline validate
@@ -61,7 +69,7 @@ def validate() -> None:
     from pipeline.validate import stage
 
     workspace = Workspace.find()
-    stage.run(params.load(workspace.params).validate, workspace)
+    stage.run(params.load(workspace.params).validate, workspace, data_docs)
 
 
 @app.command(rich_help_panel=STAGES)

@@ -79,6 +79,11 @@ class Workspace:
     def profile(self) -> Path:
         return self.root / "reports" / "profile.json"
 
+    @property
+    def data_docs(self) -> Path:
+        """Made on request only, and no output of DVC's."""
+        return self.root / "reports" / "data_docs"
+
     # Outputs of train.
     @property
     def model(self) -> Path:

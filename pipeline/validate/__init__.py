@@ -6,5 +6,6 @@ suite     the expectations, made from the limits in params.yaml
 check     runs them with Great Expectations; what each found
 profile   what later data is compared with, profile.json
 report    validation.json and validation.html
+data_docs Great Expectations' own pages, on request
 stage     read → check → write
 """

@@ -117,14 +117,18 @@ def check(
     with environment.loading():
         import great_expectations  # noqa: F401  # here, because nearly all its time is spent while it loads
     rules = suite.rules(description, params)
-    other = reference is not None and reference.dataset != description.name
-    frames = tables.build(features, pairs, description.class_names, None if other else reference)
-    uncompared = _NO_REFERENCE + (f", data/reference is of {reference.dataset}" if reference and other else "")
+    frames = tables.build(features, pairs, description.class_names, comparable(reference, description))
+    uncompared = _NO_REFERENCE + (f", data/reference is of {reference.dataset}" if reference else "")
     results = {name: _results(name, frame, rules) for name, frame in frames.items()}
     return tuple(
         _outcome(rule, suite.severity(rule.id, params), results[rule.table][rule.id], frames[rule.table], uncompared)
         for rule in rules
     )
+
+
+def comparable(reference: Reference | None, description: Description) -> Reference | None:
+    """`reference`, unless it is of another data set."""
+    return reference if reference and reference.dataset == description.name else None
 
 
 def _results(name: TableName, frame: "pd.DataFrame", rules: Sequence[Rule]) -> Mapping[str, Any]:

@@ -8,16 +8,22 @@ from pipeline import dataset
 from pipeline.dataset import Description
 from pipeline.errors import ValidationFailedError
 from pipeline.params import ValidateParams
+from pipeline.validate import data_docs as docs
 from pipeline.validate import features, near, profile, report
 from pipeline.validate.check import check
-from pipeline.workspace import Workspace, replacing
+from pipeline.workspace import Workspace, replacing, replacing_folder
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def run(params: ValidateParams, workspace: Workspace) -> None:
+def run(params: ValidateParams, workspace: Workspace, data_docs: bool = False) -> None:
     """Checks the data set and writes what was found, also where it failed.
+
+    Args:
+        params: The limits.
+        workspace: The checkout.
+        data_docs: Whether to build Great Expectations' own pages as well.
 
     Raises:
         MissingInputError: ingest has not run.
@@ -36,6 +42,10 @@ def run(params: ValidateParams, workspace: Workspace) -> None:
     _write(workspace.profile, _profile(frame, data.description))
     _write(workspace.validation_json, report.as_json(outcomes, data))
     _write(workspace.validation_html, report.as_html(outcomes, data))
+    if data_docs:
+        with replacing_folder(workspace.data_docs) as folder:
+            docs.build(frame, pairs, data.description, params, reference, folder)
+        print(f"data docs: {workspace.shown(workspace.data_docs / 'index.html')} (loads its style from the network)")
     shown = workspace.shown(workspace.validation_html)
     if any(outcome.verdict == "failed" for outcome in outcomes):
         raise ValidationFailedError(report.error_line(outcomes, shown))
