@@ -1,11 +1,13 @@
 """Fixtures for every folder of tests: a clean environment, a scratch checkout, and one that `dvc repro` built."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from filelock import FileLock
@@ -14,11 +16,15 @@ from pipeline import environment, params
 from pipeline.train import machine
 from pipeline.workspace import Workspace
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Page, Route
+
 PROJECT = Path(__file__).parents[1]
 PARAMS = Path(__file__).parent / "params.yaml"  # tests must pass whatever the user tries out in params.yaml
 Shell = Callable[..., subprocess.CompletedProcess[str]]
 # What a person's shell may hold that would change what a test sees.
 _FOREIGN = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "DATASET_MIRROR", "DVC_ROOT", "DVC_STAGE")
+_QUIET_BROWSER = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 
 
 def pytest_configure() -> None:
@@ -134,3 +140,54 @@ def built_copy(built: Path, tmp_path: Path) -> Iterator[Path]:
     shutil.copytree(built, folder, ignore=shutil.ignore_patterns("mlflow.db*", "mlartifacts", ".cache", "__pycache__"))
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def page() -> "Iterator[Page]":
+    """A browser's page, offline, that fails the module if it asks for anything but files, or says anything on its console."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("needs Chromium: apt install chromium")
+    troubles: list[str] = []
+
+    def only_files(route: "Route") -> None:
+        if route.request.url.startswith("file:"):
+            route.continue_()
+        else:
+            troubles.append(f"asked for {route.request.url}")
+            route.abort()
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=_QUIET_BROWSER)
+        opened = browser.new_context(offline=True).new_page()
+        opened.route("**/*", only_files)
+        opened.on("console", lambda message: troubles.append(message.text))
+        opened.on("pageerror", lambda error: troubles.append(str(error)))
+        yield opened
+        browser.close()
+    assert troubles == []
+
+
+@pytest.fixture(scope="module")
+def readable(page: "Page") -> Callable[[str, tuple[int, int], Any], None]:
+    """Opens a page and fails where it is wider than its window (width, height), begins low, or axe finds a fault."""
+    package = importlib.util.find_spec("axe_playwright_python")
+    assert package is not None
+    assert package.origin is not None
+    axe = (Path(package.origin).parent / "axe.min.js").read_text(encoding="utf-8")
+
+    def check(address: str, size: tuple[int, int], scheme: Any) -> None:
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        page.emulate_media(color_scheme=scheme)
+        page.goto(address)
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+        top = page.locator("h1").bounding_box()
+        assert top is not None
+        assert top["y"] < 100
+        page.evaluate(axe)
+        broken = page.evaluate("axe.run().then((found) => found.violations.map((each) => [each.id, each.nodes[0].html]))")
+        assert broken == []
+
+    return check
