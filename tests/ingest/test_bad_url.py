@@ -96,8 +96,8 @@ def test_what_a_web_server_can_answer_is_one_line(
 
 def test_links_to_other_places_are_left_out(workspace: Workspace, shelf: Shelf) -> None:
     elsewhere = (
-        "http://127.0.0.1:9/x.png",
-        "//127.0.0.1:9/y.png",
+        "http://127.0.0.1:9/cat/x.png",
+        "//127.0.0.1:9/cat/y.png",
         "../",
         "/",
         "?C=N;O=D",
