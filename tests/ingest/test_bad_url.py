@@ -101,6 +101,7 @@ def test_links_to_other_places_are_left_out(workspace: Workspace, shelf: Shelf) 
         "../",
         "/",
         "?C=N;O=D",
+        "03.png?size=small",
         "#top",
         "mailto:me@host",
         "index.html",
