@@ -27,6 +27,8 @@ INTERVAL = 0.01  # seconds between two looks at the memory
 
 def main(times: int, folder: Path) -> None:
     """Measures both sizes and prints them with their ratio."""
+    if not folder.is_dir():
+        sys.exit(f"{folder}: no such folder; name one that holds the four files of a set, after the number of times")
     figures = []
     with tempfile.TemporaryDirectory(dir=Workspace.find().root / "data") as scratch:
         for repeated in (1, times):

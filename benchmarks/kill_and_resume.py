@@ -20,6 +20,8 @@ from pathlib import Path
 from pipeline.commands.run import child_environment
 from pipeline.workspace import Workspace
 
+VALIDATED = "validated.lock"  # dvc.lock as it was before the first training
+
 
 def main(architecture: str, kills: int, seed: int) -> int:
     """Runs all and says how many models were equal."""
@@ -50,6 +52,7 @@ def prepare(project: Path, clone: Path, architecture: str) -> None:
     file.write_text(re.sub(r"^  architecture: \w+", f"  architecture: {architecture}", file.read_text(), flags=re.MULTILINE))
     subprocess.run(["git", "init", "-q"], cwd=clone, check=True)
     subprocess.run([sys.executable, "-m", "dvc", "repro", "-q", "validate"], cwd=clone, env=child_environment(), check=True)
+    shutil.copy(clone / "dvc.lock", clone / VALIDATED)
 
 
 def repro(clone: Path) -> "subprocess.Popen[bytes]":
@@ -65,17 +68,11 @@ def finish(clone: Path) -> None:
 
 
 def one_kill(clone: Path, seconds: float, wanted: str) -> bool:
-    """Starts from nothing, kills after `seconds`, goes on; whether the model is the wanted one."""
-    for left in (
-        ".checkpoints",
-        "dvc.lock",
-        "models/model.keras",
-        "models/training.json",
-        "reports/history.csv",
-        ".dvc/tmp/runs",
-    ):
+    """Starts from validated data, kills after `seconds`, goes on; whether the model is the wanted one."""
+    for left in (".checkpoints", "models/model.keras", "models/training.json", "reports/history.csv", ".dvc/tmp/runs"):
         path = clone / left
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    shutil.copy(clone / VALIDATED, clone / "dvc.lock")
     shutil.rmtree(clone / ".dvc/cache/runs", ignore_errors=True)  # else DVC takes the model from its run cache
     process = repro(clone)
     time.sleep(seconds)
