@@ -34,6 +34,6 @@ def _end_with(dvc: Any) -> None:
     while dvc.is_running() and dvc.status() != "zombie":
         time.sleep(_INTERVAL)
     print("error: the dvc that started this stage is gone: `dvc repro` goes on from here", file=sys.stderr, flush=True)
-    os.kill(os.getpid(), signal.SIGINT)  # as Ctrl-C would, so that the MLflow run is ended
+    os.kill(os.getpid(), signal.SIGTERM)  # so that the MLflow run is ended; a script's background job would ignore SIGINT
     time.sleep(_GRACE)
     os._exit(1)

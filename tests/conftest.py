@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -28,8 +29,9 @@ _QUIET_BROWSER = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first
 
 
 def pytest_configure() -> None:
-    """Quiets the libraries as the command line does."""
+    """Quiets the libraries as the command line does; a job in the background ignores Ctrl-C, and so would what it starts."""
     environment.prepare()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -90,7 +90,7 @@ def _uninterrupted() -> Iterator[None]:
         yield
         return
     came: list[int] = []
-    signals = (signal.SIGINT, signal.SIGTERM)
+    signals = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
     handlers = {number: signal.signal(number, lambda number, _: came.append(number)) for number in signals}
     try:
         yield
