@@ -23,8 +23,6 @@ from pipeline.workspace import Workspace, replacing
 if TYPE_CHECKING:
     import pandas as pd
 
-_MACHINE = ("test_pictures", "images_per_second")  # of metrics.json, but no scores of the model
-
 
 def check_names(class_names: tuple[str, ...]) -> None:
     """Makes sure that each class can be a column of the tables.
@@ -58,7 +56,14 @@ def write(evaluation: Evaluation, workspace: Workspace) -> None:
 
 def headline(evaluation: Evaluation) -> dict[str, float]:
     """What metrics.json says: figures for the whole test split."""
-    scores = evaluation.scores
+    return figures(evaluation.scores) | {
+        "test_pictures": len(evaluation.labels),
+        "images_per_second": round(evaluation.answers.images_per_second),
+    }
+
+
+def figures(scores: metrics.Scores) -> dict[str, float]:
+    """The scores of the model alone, by the names of metrics.json."""
     return {
         "accuracy": scores.accuracy,
         "top2_accuracy": scores.top2_accuracy,
@@ -68,21 +73,19 @@ def headline(evaluation: Evaluation) -> dict[str, float]:
         "brier": scores.brier,
         "calibration_error": scores.calibration.error,
         "weakest_class_recall": float(scores.per_class.recall[scores.weakest]),
-        "test_pictures": len(evaluation.labels),
-        "images_per_second": round(evaluation.answers.images_per_second),
     }
 
 
 def tracked(evaluation: Evaluation) -> dict[str, float]:
     """The metrics for MLflow, `test/…`, which makes chart sections of `a/b` names; all but the machine's speed."""
-    figures = {f"test/{name}": value for name, value in headline(evaluation).items() if name not in _MACHINE}
-    return figures | dict(_tracked_per_class(evaluation))
+    whole = {f"test/{name}": value for name, value in figures(evaluation.scores).items()}
+    return whole | dict(_tracked_per_class(evaluation))
 
 
 def _tracked_per_class(evaluation: Evaluation) -> Iterator[tuple[str, float]]:
     per_class = evaluation.scores.per_class
-    figures = {"recall": per_class.recall, "precision": per_class.precision, "f1": per_class.f1}
-    for name, values in figures.items():
+    columns = {"recall": per_class.recall, "precision": per_class.precision, "f1": per_class.f1}
+    for name, values in columns.items():
         for slug, value in zip(slugs(evaluation.class_names), values.tolist(), strict=True):
             if math.isfinite(value):
                 yield f"test/{name}/{slug}", value
@@ -134,8 +137,8 @@ def _intervals(evaluation: Evaluation) -> "pd.DataFrame":
     """Each score of metrics.json that has one, with its 95 % interval."""
     import pandas as pd
 
-    figures = headline(evaluation)
-    rows = [(name, figures[name], each.low, each.high) for name, each in evaluation.intervals.items()]
+    values = figures(evaluation.scores)
+    rows = [(name, values[name], each.low, each.high) for name, each in evaluation.intervals.items()]
     return pd.DataFrame(rows, columns=["score", "value", "low", "high"])
 
 

@@ -10,7 +10,7 @@
 from pipeline.tracking.live import LiveRun
 from pipeline.tracking.models import logged_model
 from pipeline.tracking.production import InProduction, in_production
-from pipeline.tracking.registered import Registered, fetched
+from pipeline.tracking.registered import Registered, Source, artifact, fetched, find, model_file, training_record
 from pipeline.tracking.runs import Published, publish, publish_to, run_for, warn
 from pipeline.tracking.store import connect, experiment_id, has_store, tracking_uri
 
@@ -19,15 +19,20 @@ __all__ = [
     "LiveRun",
     "Published",
     "Registered",
+    "Source",
+    "artifact",
     "connect",
     "experiment_id",
     "fetched",
+    "find",
     "has_store",
     "in_production",
     "logged_model",
+    "model_file",
     "publish",
     "publish_to",
     "run_for",
     "tracking_uri",
+    "training_record",
     "warn",
 ]
