@@ -135,6 +135,20 @@ def versions() -> None:
 
 
 @app.command(rich_help_panel=COMMANDS)
+def compare(
+    a: Annotated[str, typer.Argument(help="A version, a stage (production) or an MLflow run: its id or how it begins.")],
+    b: Annotated[str, typer.Argument(help="Likewise; B is what is asked about.")],
+) -> None:
+    """Say whether model B is better than model A, on the same test pictures, in the terminal and on a page.
+
+    Example: python -m pipeline compare production 3
+    """
+    from pipeline.commands import compare as command
+
+    command.run(a, b, Workspace.find())
+
+
+@app.command(rich_help_panel=COMMANDS)
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
     browser: Annotated[bool, typer.Option(help="Open the page in a web browser.")] = True,

@@ -155,10 +155,14 @@ class Workspace:
     def report(self) -> Path:
         return self.root / "reports" / "report.html"
 
-    # Output of register.
+    # Output of register; and of compare, which is no stage.
     @property
     def registration(self) -> Path:
         return self.root / "reports" / "registration.json"
+
+    def comparison(self, a: str, b: str) -> Path:
+        """The page that compares two models."""
+        return self.root / "reports" / f"compare-{a}-{b}.html"
 
     # What outlasts an experiment.
     @property

@@ -31,6 +31,7 @@ STYLE: dict[Any, Any] = {
     "axes.labelcolor": _INK,
     "axes.titlesize": 12,
 }
+_CHANGE = ("#6d1a00", "#f0955a", "#ffffff", "#6fa8dc", "#123f73")  # worse … better; apart without colour vision too
 _FIGURES_UP_TO, _NAMES_UP_TO = 30, 80  # classes; beyond, what would be written in or beside the cells runs together
 _MARGIN, _TITLE = 0.06, 0.36  # of a picture's width: between pictures, and the two lines above each
 _LARGEST = 200  # pixels; pictures are thinned out down to this
@@ -55,6 +56,31 @@ def draw_confusion(confusion: Counts, class_names: tuple[str, ...], path: Path) 
         left.set(title="Pictures", ylabel="True class")
         _draw_matrix(right, 100 * normalized(confusion), "{:.1f}", class_names)
         right.set(title="Percent of the true class")
+        save(figure, path)
+
+
+def draw_confusion_change(change: Counts, path: Path | BinaryIO) -> None:
+    """How a confusion matrix of many classes changed, PNG: blue where it got better, orange where worse.
+
+    Better is a picture more on the diagonal or one less beside it.
+
+    Args:
+        change: `(classes, classes)`, pictures more than before; row = true class, column = predicted class.
+        path: The file to write.
+    """
+    from matplotlib import rc_context
+    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.figure import Figure
+
+    gain = np.where(np.eye(len(change), dtype=bool), change, -change)
+    most = max(int(np.abs(gain).max()), 1)
+    with rc_context(STYLE):
+        figure = Figure(figsize=(9, 8), layout="constrained")
+        axes = figure.subplots()
+        colours = LinearSegmentedColormap.from_list("change", _CHANGE)
+        shown = axes.imshow(gain, cmap=colours, vmin=-most, vmax=most, interpolation="nearest")
+        axes.set(xlabel="Predicted class", ylabel="True class")
+        figure.colorbar(shown, ax=axes, label="Pictures, better above zero")
         save(figure, path)
 
 

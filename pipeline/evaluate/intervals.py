@@ -43,13 +43,43 @@ def bootstrap(labels: NDArray[np.int32], probabilities: NDArray[np.float32], cal
     The calibration error of a resample is too high by what resampling adds to each gap, so its interval is mirrored at the
     figure (the basic bootstrap), cut at 0, and stretched to hold the figure. The bins stay those of all pictures.
     """
-    resamples = _RESAMPLES if len(labels) <= _MANY else _RESAMPLES_OF_MANY
-    generator, resample = np.random.default_rng(_SEED), _Resample(labels, probabilities, calibration)
-    drawn = [resample.scores(generator) for _ in range(resamples)]
-    ends = {name: np.quantile([scores[name] for scores in drawn], _TAILS).tolist() for name in drawn[0]}
+    ends = _ends(_drawn(labels, probabilities, calibration))
     low, high = ends["calibration_error"]
     ends["calibration_error"] = [max(2 * calibration.error - high, 0.0), max(2 * calibration.error - low, calibration.error)]
     return {name: Interval(*values) for name, values in ends.items()}
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One of two models that are compared."""
+
+    probabilities: NDArray[np.float32]  # (n, classes)
+    calibration: Calibration
+
+
+def paired(labels: NDArray[np.int32], a: Answered, b: Answered) -> dict[str, Interval]:
+    """Name of a score → the percentile bootstrap interval of its difference, `b` - `a`, on the same pictures.
+
+    Each resample draws the same pictures for both models: what makes a picture hard for both cancels out, so that the interval
+    is narrower than those of the two scores would suggest. What resampling adds to the calibration error differs little
+    between the two; its interval is mirrored at the difference, as in `bootstrap`, and stretched to hold it.
+    """
+    both = [_drawn(labels, each.probabilities, each.calibration) for each in (a, b)]
+    ends = _ends([{name: new[name] - old[name] for name in old} for old, new in zip(*both, strict=True)])
+    difference, (low, high) = b.calibration.error - a.calibration.error, ends["calibration_error"]
+    ends["calibration_error"] = [min(2 * difference - high, difference), max(2 * difference - low, difference)]
+    return {name: Interval(*values) for name, values in ends.items()}
+
+
+def _drawn(labels: NDArray[np.int32], probabilities: NDArray[np.float32], calibration: Calibration) -> list[dict[str, float]]:
+    """The scores of each resample; equally many pictures give the same resamples, whatever was answered."""
+    resamples = _RESAMPLES if len(labels) <= _MANY else _RESAMPLES_OF_MANY
+    generator, resample = np.random.default_rng(_SEED), _Resample(labels, probabilities, calibration)
+    return [resample.scores(generator) for _ in range(resamples)]
+
+
+def _ends(drawn: list[dict[str, float]]) -> dict[str, list[float]]:
+    return {name: np.quantile([scores[name] for scores in drawn], _TAILS).tolist() for name in drawn[0]}
 
 
 class _Resample:

@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import page
-from pipeline.evaluate import examples, figures, metrics
+from pipeline.evaluate import examples, figures, metrics, tables
 from pipeline.evaluate.evaluation import Evaluation
-from pipeline.evaluate.intervals import Interval, wilson
-from pipeline.evaluate.wording import decimal, percent
+from pipeline.evaluate.intervals import wilson
+from pipeline.evaluate.wording import SCORES, decimal, percent
 from pipeline.workspace import Workspace, replacing
 
 _TEMPLATE = Path(__file__).parent / "report.html.j2"
@@ -101,19 +101,11 @@ def _grid(evaluation: Evaluation, rows: NDArray[np.int64], order: NDArray[np.flo
 
 
 def _figures(evaluation: Evaluation) -> Iterator[_Figure]:
-    scores, of = evaluation.scores, evaluation.intervals
-    yield _with_interval("Accuracy", scores.accuracy, of["accuracy"], percent, 2)
-    yield _with_interval("Top-2 accuracy", scores.top2_accuracy, of["top2_accuracy"], percent, 2)
-    yield _with_interval("Macro F1", scores.macro_f1, of["macro_f1"], decimal, 4)
-    yield _with_interval("Weighted F1", scores.weighted_f1, of["weighted_f1"], decimal, 4)
-    yield _with_interval("Log loss", scores.log_loss, of["log_loss"], decimal, 4)
-    yield _with_interval("Brier score", scores.brier, of["brier"], decimal, 4)
-    yield _with_interval("Calibration error", scores.calibration.error, of["calibration_error"], decimal, 4)
+    values = tables.figures(evaluation.scores)
+    for score in SCORES:
+        interval = evaluation.intervals[score.key]
+        yield _Figure(score.name, *(score.said(each) for each in (values[score.key], interval.low, interval.high)))
     yield _Figure("Images / s", f"{evaluation.answers.images_per_second:,.0f}")
-
-
-def _with_interval(name: str, value: float, interval: Interval, said: Any, digits: int) -> _Figure:
-    return _Figure(name, *(said(each, digits) for each in (value, interval.low, interval.high)))
 
 
 def _classes(evaluation: Evaluation) -> Iterator[Mapping[str, Any]]:

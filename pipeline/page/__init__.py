@@ -1,12 +1,17 @@
 """Self-contained HTML pages: one style, pictures and scripts inside, no request, light and dark.
 
-A room's template extends `page.html.j2` and fills the blocks `title`, `headline` and `content`, and `style` where it has
-its own. A page reads without its script.
+A template extends `page.html.j2` and fills the blocks `title`, `headline` and `content`, and `style` where it has its own.
+`parts.html.j2` holds the macros, `sort.js` the script of more than one page. A page reads without its script.
 """
 
 import base64
+import io
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+_SIDE = 96  # pixels of an embedded picture's longer side, about
 _MIME = {".png": "image/png", ".svg": "image/svg+xml"}
 
 
@@ -39,3 +44,18 @@ def embedded(picture: Path) -> str:
 def embedded_bytes(content: bytes, suffix: str) -> str:
     """A picture's file `content` as a data URI; `suffix` as a file of its kind would have it: `.png`, `.svg`."""
     return f"data:{_MIME[suffix]};base64,{base64.b64encode(content).decode()}"
+
+
+def embedded_pixels(pixels: NDArray[np.uint8]) -> str:
+    """A picture, uint8 `(h, w, c)`, as the data URI of a PNG, enlarged or thinned out by whole steps to about 96 pixels.
+
+    Of two channels, or more than four, only the first is shown.
+    """
+    from PIL import Image
+
+    step = max(1, -(-max(pixels.shape[:2]) // _SIDE))
+    colours = (pixels if pixels.shape[2] in (3, 4) else pixels[..., 0])[::step, ::step]
+    zoom = max(1, _SIDE // max(colours.shape[:2]))
+    content = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(colours.repeat(zoom, axis=0).repeat(zoom, axis=1))).save(content, "png")
+    return embedded_bytes(content.getvalue(), ".png")

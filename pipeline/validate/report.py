@@ -1,6 +1,5 @@
 """What the checks found, as validation.json for programs and validation.html for people."""
 
-import io
 import json
 import textwrap
 from collections.abc import Sequence
@@ -8,16 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pipeline import page
 from pipeline.dataset import Dataset, Split
 from pipeline.validate.check import Fault, Outcome, said
 
 SHOWN_ROWS = 12
 """Rows at fault on the page, per expectation; validation.json has more of them."""
-_SIDE = 96  # pixels on the page
 _COLUMNS = 120  # of a warning on stdout
 
 
@@ -110,17 +105,4 @@ def _picture(name: str | None, row: int | None, data: Dataset) -> str:
     if name is None or row is None:
         return ""
     split: Split = getattr(data, name)
-    return page.embedded_bytes(_png(split.images[row]), ".png")
-
-
-def _png(pixels: NDArray[np.uint8]) -> bytes:
-    """A PNG of uint8 `(h, w, c)`, enlarged by whole steps; only the first channel where it has two or more than four."""
-    from PIL import Image
-
-    height, width, channels = pixels.shape
-    colours = pixels if channels in (3, 4) else pixels[..., 0]
-    zoom = max(1, _SIDE // max(height, width))
-    image = Image.fromarray(np.ascontiguousarray(colours.repeat(zoom, axis=0).repeat(zoom, axis=1)))
-    content = io.BytesIO()
-    image.save(content, "png")
-    return content.getvalue()
+    return page.embedded_pixels(split.images[row])

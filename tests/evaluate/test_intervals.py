@@ -67,3 +67,38 @@ def test_a_model_without_mistakes_has_intervals_without_width() -> None:
     probabilities = np.eye(3, dtype=np.float32)[labels]
     got = intervals.bootstrap(labels, probabilities, metrics.score(labels, probabilities, bins=10).calibration)
     assert (got["accuracy"].low, got["accuracy"].high, got["calibration_error"].high) == (1, 1, 0)
+
+
+def pair(generator: np.random.Generator, n: int) -> tuple[np.ndarray, intervals.Answered, intervals.Answered]:
+    """Two models that find the same pictures hard; the second is a little better."""
+    labels = generator.integers(0, 4, n).astype(np.int32)
+    hard = generator.normal(size=(n, 4))
+    both = []
+    for skill in (1.5, 1.8):
+        odds = np.exp(hard + generator.normal(size=(n, 4)) / 4 + skill * np.eye(4)[labels])
+        probabilities = (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
+        both.append(intervals.Answered(probabilities, metrics.score(labels, probabilities, bins=10).calibration))
+    return labels, both[0], both[1]
+
+
+def differences(labels: np.ndarray, a: intervals.Answered, b: intervals.Answered) -> dict[str, float]:
+    old, new = found(labels, a.probabilities), found(labels, b.probabilities)
+    return {name: new[name] - old[name] for name in old}
+
+
+def test_paired_intervals_are_as_wide_as_differences_scatter_over_test_sets() -> None:
+    generator = np.random.default_rng(6)
+    models = pair(generator, 1000)
+    got = intervals.paired(*models)
+    others = [differences(*pair(generator, 1000)) for _ in range(300)]
+    for name, value in differences(*models).items():
+        assert got[name].low <= value <= got[name].high
+        scatter = np.std([each[name] for each in others]) * 2 * 1.96
+        assert got[name].high - got[name].low == pytest.approx(scatter, rel=0.3), name
+    alone = intervals.bootstrap(models[0], models[1].probabilities, models[1].calibration)["accuracy"]
+    assert got["accuracy"].high - got["accuracy"].low < 0.8 * (alone.high - alone.low)
+
+
+def test_a_model_and_itself_do_not_differ() -> None:
+    labels, a, _ = pair(np.random.default_rng(7), 200)
+    assert {(each.low, each.high) for each in intervals.paired(labels, a, a).values()} == {(0, 0)}
