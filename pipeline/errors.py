@@ -12,6 +12,8 @@
     ├── TrackingError           the tracking server or database cannot be used as asked
     │   └── UnreachableError    it does not answer; training goes on without it, register does not
     └── RegistryError           the model registry refused or could not do what was asked
+        ├── LockedError         another process changes the stages of the model
+        └── RefusedError        a promotion that the gate or the order of the stages does not allow
 
 A message is one line: what is wrong, where, and the way out.
 """
@@ -63,3 +65,11 @@ class UnreachableError(TrackingError):
 
 class RegistryError(PipelineError):
     """The model registry refused or could not do what was asked."""
+
+
+class LockedError(RegistryError):
+    """Another process changes the stages of the model."""
+
+
+class RefusedError(RegistryError):
+    """A promotion that the gate or the order of the stages does not allow."""
