@@ -139,7 +139,8 @@ def _create(client: Any, model: str, holder: Holder) -> bool:
     try:
         client.create_registered_model(lock_name(model), tags=tags, description=_NOTE.format(model=model))
     except MlflowException as error:
-        if error.error_code == "RESOURCE_ALREADY_EXISTS":
+        # MLflow looks up the one that is there before it says so, and may find it gone.
+        if error.error_code in ("RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST"):
             return False
         raise
     return True
