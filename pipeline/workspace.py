@@ -127,6 +127,29 @@ class Workspace:
         return self.root / "reports" / "calibration.png"
 
     @property
+    def calibration_csv(self) -> Path:
+        """The reliability curve: a row per bin, as `dvc plots` draws it."""
+        return self.root / "reports" / "calibration.csv"
+
+    @property
+    def confidence_png(self) -> Path:
+        return self.root / "reports" / "confidence.png"
+
+    @property
+    def precision_recall_png(self) -> Path:
+        return self.root / "reports" / "precision_recall.png"
+
+    @property
+    def confused_pairs_png(self) -> Path:
+        """One example of each of the most frequent mistakes."""
+        return self.root / "reports" / "confused_pairs.png"
+
+    @property
+    def network_png(self) -> Path:
+        """What the network sees, layer by layer."""
+        return self.root / "reports" / "network.png"
+
+    @property
     def confusion_png(self) -> Path:
         return self.root / "reports" / "confusion_matrix.png"
 

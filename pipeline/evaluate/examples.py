@@ -46,6 +46,17 @@ def choose(
     return chosen
 
 
+def one_per_pair(
+    labels: NDArray[np.int32], predicted: NDArray[np.int32], confidence: NDArray[np.float32], pairs: Sequence[Cell]
+) -> list[int]:
+    """Of each pair (true class, predicted class) the row of the mistake that the model was surest of."""
+    chosen = []
+    for actual, called in pairs:
+        rows = np.flatnonzero((labels == actual) & (predicted == called))
+        chosen.append(int(rows[confidence[rows].argmax()]))
+    return chosen
+
+
 def atlas(
     images: NDArray[np.uint8], labels: NDArray[np.int32], predicted: NDArray[np.int32], confidence: NDArray[np.float32]
 ) -> Atlas:

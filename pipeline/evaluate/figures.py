@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
-_DPI = 160  # sharp on a retina screen at half size
+DPI = 160  # sharp on a retina screen at half size
 _INK, QUIET, _DIAGONAL = "#1c2126", "#5b6670", "#e9edf1"
-_RIGHT, _WRONG = "#00705a", "#c43c00"  # bluish green and vermilion, darkened from Okabe & Ito until they read as text
+RIGHT, WRONG = "#00705a", "#c43c00"  # bluish green and vermilion, darkened from Okabe & Ito until they read as text
 _ERRORS = ("#ffffff", "#fbd9bd", "#f0955a", "#c43c00", "#6d1a00")  # lightness falls steadily
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -139,7 +139,8 @@ def draw_grid(
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    columns = min(len(images), max(8, math.ceil(math.sqrt(len(images)))))
+    across = max(8, math.ceil(math.sqrt(len(images))))
+    columns = math.ceil(len(images) / math.ceil(len(images) / across))  # of ten pictures five and five, not eight and two
     canvas, corners = mosaic(images, columns)
     inches = 1.5 * columns / canvas.shape[1]  # per pixel of the canvas
     with rc_context(STYLE):
@@ -162,11 +163,22 @@ def _caption(
 ) -> None:
     """The two lines above the picture whose upper left pixel is `corner` (row, column)."""
     predicted = int(answer.argmax())
-    sign, colour = ("✓", _RIGHT) if predicted == label else ("✗", _WRONG)
+    sign, colour = ("✓", RIGHT) if predicted == label else ("✗", WRONG)
     row, column = corner
     said = f"{sign} Pred: {shortened(class_names[predicted], 12)}"
     axes.text(column, row - 0.19 * width, said, size=8.5, weight="bold", color=colour, va="bottom")
     axes.text(column, row - 0.05 * width, f"True: {shortened(class_names[label], 15)}", size=8.5, va="bottom")
+
+
+def draw_words(words: str, path: Path) -> None:
+    """`words` as a picture, PNG: an output that has nothing to show still exists."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(STYLE):
+        figure = Figure(figsize=(6, 1))
+        figure.text(0.5, 0.5, words, ha="center", va="center", size=12)
+        save(figure, path)
 
 
 def mosaic(images: NDArray[np.uint8], columns: int) -> tuple[NDArray[np.uint8], list[tuple[int, int]]]:
@@ -199,4 +211,4 @@ def save(figure: "Figure", path: Path | BinaryIO) -> None:
     """Writes `figure` as PNG, the same bytes for the same figure."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a name in another script is drawn as boxes
-        figure.savefig(path, dpi=_DPI, format="png", facecolor="white", metadata={"Software": None})
+        figure.savefig(path, dpi=DPI, format="png", facecolor="white", metadata={"Software": None})

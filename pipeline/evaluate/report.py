@@ -30,6 +30,7 @@ _SECTIONS = (
     ("confidence", "Confidence"),
     ("slices", "Where it fails"),
     ("pictures", "Pictures"),
+    ("network", "What it sees"),
     ("training", "Training"),
     ("origin", "Origin"),
 )
@@ -80,6 +81,10 @@ def write(evaluation: Evaluation, pictures: int, workspace: Workspace) -> None:
         calibration_png=page.embedded(workspace.calibration_png),
         mistakes_png=_grid(evaluation, np.flatnonzero(wrong), -evaluation.confidence, pictures),
         hits_png=_grid(evaluation, np.flatnonzero(~wrong), evaluation.confidence, pictures),
+        confidence_png=page.embedded(workspace.confidence_png),
+        precision_recall_png=page.embedded(workspace.precision_recall_png),
+        pairs_png=page.embedded(workspace.confused_pairs_png),
+        network_png=page.embedded(workspace.network_png),
         curves_png=page.embedded(workspace.curves_png),
         atlas=_atlas(atlas, evaluation),
         bins=len(scores.calibration.pictures),

@@ -3,12 +3,12 @@
 from pipeline import dataset, provenance, tracking
 from pipeline.dataset import Description
 from pipeline.errors import EvaluationError
-from pipeline.evaluate import card, curves, figures, intervals, metrics, predict, reliability, report, slices, summary, tables
+from pipeline.evaluate import card, curves, drawing, intervals, metrics, predict, report, slices, summary, tables
 from pipeline.evaluate.evaluation import Evaluation
 from pipeline.params import EvaluateParams
 from pipeline.provenance import TrainingRecord
 from pipeline.tracking import Published
-from pipeline.workspace import Workspace, replacing
+from pipeline.workspace import Workspace
 
 
 def run(params: EvaluateParams, workspace: Workspace) -> None:
@@ -28,10 +28,15 @@ def run(params: EvaluateParams, workspace: Workspace) -> None:
         workspace.predictions_png,
         workspace.curves_png,
         workspace.calibration_png,
+        workspace.confidence_png,
+        workspace.precision_recall_png,
+        workspace.confused_pairs_png,
+        workspace.network_png,
         workspace.metrics,
         workspace.per_class,
         workspace.intervals,
         workspace.slices,
+        workspace.calibration_csv,
         workspace.confusion_csv,
         workspace.confusion_normalized_csv,
         workspace.predictions,
@@ -75,9 +80,7 @@ def evaluate(params: EvaluateParams, workspace: Workspace) -> Evaluation:
         slices.cut(features, answers.probabilities.argmax(axis=1) == data.test.labels, params.slice_bins),
     )
     tables.write(evaluation, workspace)
-    _draw(evaluation, params.grid_pictures, workspace)
-    with replacing(workspace.curves_png) as aside:
-        curves.draw(history, aside)
+    drawing.write(evaluation, model, history, params.grid_pictures, workspace)
     card.write(evaluation, workspace)
     report.write(evaluation, params.grid_pictures, workspace)
     return evaluation
@@ -90,15 +93,3 @@ def _check_belongs(training: TrainingRecord, description: Description) -> None:
             f"the model was trained on other data ({training.dataset_name} {training.dataset_digest[:12]}) than data/dataset "
             f"holds ({description.name} {description.digest[:12]}): run `dvc repro train`"
         )
-
-
-def _draw(evaluation: Evaluation, pictures: int, workspace: Workspace) -> None:
-    names, probabilities = evaluation.class_names, evaluation.answers.probabilities
-    with replacing(workspace.confusion_png) as aside:
-        figures.draw_confusion(evaluation.scores.confusion, names, aside)
-    with replacing(workspace.calibration_png) as aside:
-        reliability.draw(evaluation.scores.calibration, evaluation.confidence, aside)
-    rows = figures.choose(evaluation.labels, probabilities, pictures)
-    test = evaluation.data.test
-    with replacing(workspace.predictions_png) as aside:
-        figures.draw_grid(test.images[rows], test.labels[rows], probabilities[rows], names, aside)

@@ -47,6 +47,7 @@ def write(evaluation: Evaluation, workspace: Workspace) -> None:
     _write_csv(_per_class(evaluation), workspace.per_class)
     _write_csv(_intervals(evaluation), workspace.intervals)
     _write_csv(_slices(evaluation), workspace.slices)
+    _write_csv(_calibration(evaluation), workspace.calibration_csv)
     _write_csv(_pairs(evaluation), workspace.confusion_pairs)
     with replacing(workspace.predictions) as aside:
         _predictions(evaluation).to_parquet(aside, engine="pyarrow", compression="zstd", index=False)
@@ -140,6 +141,14 @@ def _intervals(evaluation: Evaluation) -> "pd.DataFrame":
     values = figures(evaluation.scores)
     rows = [(name, values[name], each.low, each.high) for name, each in evaluation.intervals.items()]
     return pd.DataFrame(rows, columns=["score", "value", "low", "high"])
+
+
+def _calibration(evaluation: Evaluation) -> "pd.DataFrame":
+    """One row per bin, the least sure first."""
+    import pandas as pd
+
+    bins = evaluation.scores.calibration
+    return pd.DataFrame({"confidence": bins.confidence, "accuracy": bins.accuracy, "pictures": bins.pictures})
 
 
 def _slices(evaluation: Evaluation) -> "pd.DataFrame":

@@ -43,7 +43,10 @@ def read_csv(path: Path, **options: Any) -> pd.DataFrame:
 def test_every_output_of_dvc_yaml_is_written_and_nothing_else(evaluated: tuple[Workspace, Evaluation]) -> None:
     reports = evaluated[0].metrics.parent
     assert sorted(path.name for path in reports.iterdir()) == [
+        "calibration.csv",
         "calibration.png",
+        "confidence.png",
+        "confused_pairs.png",
         "confusion_matrix.csv",
         "confusion_matrix.png",
         "confusion_matrix_normalized.csv",
@@ -53,7 +56,9 @@ def test_every_output_of_dvc_yaml_is_written_and_nothing_else(evaluated: tuple[W
         "intervals.csv",
         "metrics.json",
         "model_card.md",
+        "network.png",
         "per_class.csv",
+        "precision_recall.png",
         "predictions.parquet",
         "predictions.png",
         "report.html",
@@ -117,7 +122,8 @@ def test_report_holds_all_it_shows_and_escapes_names(evaluated: tuple[Workspace,
     html = workspace.report.read_text(encoding="utf-8")
     sources = re.findall(r'(?:src|href|srcset|action)\s*=\s*"([^"]*)"', html)
     pictures = [source for source in sources if not source.startswith("#")]  # the others are the page's own sections
-    assert len(pictures) == 4
+    assert len(pictures) == 8
+    assert len(html) < 5_000_000
     assert all(source.startswith("data:image/png;base64,") for source in pictures)
     assert not re.search(r"https?://|<script [^>]*src|@import|url\((?!data:)", html)
     assert "passed with 1 warning" in html
