@@ -27,9 +27,9 @@ def main() -> None:
     workspace = Workspace.find()
     limits = params.load(workspace.params).validate
     data = dataset.read(workspace.need(workspace.dataset, "ingest"))
-    frame = timed("features, outliers and suspects", lambda: features.table(data))
-    of_which(data, frame)
     pairs = timed("near copies", lambda: near.pairs(data, limits.near_copy_difference))
+    frame = timed("features, outliers and suspects", lambda: features.table(data, pairs))
+    of_which(data, frame)
     for name in ("expectations, with loading", "expectations"):
         outcomes = timed(name, lambda: check(frame, pairs, data.description, limits, None))
     timed("report", lambda: report.as_html(outcomes, data))

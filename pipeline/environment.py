@@ -79,6 +79,7 @@ _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # with a server, a line per run whose end is set
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the default, 7 with back-off, waits minutes for a server that is not there
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",  # seconds
     "DVC_NO_ANALYTICS": "1",

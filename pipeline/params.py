@@ -212,7 +212,16 @@ class TrainParams(Section):
         return self.model_dump(exclude={"recipes"}) | self.recipe.model_dump()
 
 
-SliceFeature = Literal["pixel_mean", "contrast", "fill", "contrast_ratio", "likeness", "band_excess", "label_probability"]
+SliceFeature = Literal[
+    "pixel_mean",
+    "contrast",
+    "fill",
+    "contrast_ratio",
+    "likeness",
+    "band_excess",
+    "label_probability",
+    "near_copy_of_train",
+]
 
 
 class EvaluateParams(Section):

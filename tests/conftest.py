@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,18 +19,27 @@ from pipeline.train import machine
 from pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page, Route
+    from playwright.sync_api import Browser, ConsoleMessage, Page, Route
 
 PROJECT = Path(__file__).parents[1]
 PARAMS = Path(__file__).parent / "params.yaml"  # tests must pass whatever the user tries out in params.yaml
 Shell = Callable[..., subprocess.CompletedProcess[str]]
+OpenPage = Callable[..., AbstractContextManager["Page"]]
 # What a person's shell may hold that would change what a test sees.
 _FOREIGN = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "DATASET_MIRROR", "DVC_ROOT", "DVC_STAGE")
-_QUIET_BROWSER = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+_QUIET_BROWSER = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+]
 
 
 def pytest_configure() -> None:
-    """Quiets the libraries as the command line does; a job in the background ignores Ctrl-C, and so would what it starts."""
+    """Quiets the libraries as the command line does; a job in the background ignores Ctrl-C, and so would what it starts.
+
+    No test may reach the store that the person who runs them works with, nor may what a whole session shares.
+    """
+    for name in set(_FOREIGN) - {"DATASET_MIRROR"}:
+        os.environ.pop(name, None)
     environment.prepare()
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -43,7 +53,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in _FOREIGN:
-        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(name, "")  # so that one which the test sets, as MLflow does, goes with the test
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -145,36 +156,65 @@ def built_copy(built: Path, tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def page() -> "Iterator[Page]":
-    """A browser's page, offline, that fails the module if it asks for anything but files, or says anything on its console."""
+def browser() -> "Iterator[Browser]":
+    """Chromium with the network off: no name but 127.0.0.1 resolves."""
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         pytest.skip("needs Chromium: apt install chromium")
-    troubles: list[str] = []
-
-    def only_files(route: "Route") -> None:
-        if route.request.url.startswith("file:"):
-            route.continue_()
-        else:
-            troubles.append(f"asked for {route.request.url}")
-            route.abort()
-
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=_QUIET_BROWSER)
-        opened = browser.new_context(offline=True).new_page()
-        opened.route("**/*", only_files)
-        opened.on("console", lambda message: troubles.append(message.text))
-        opened.on("pageerror", lambda error: troubles.append(str(error)))
+        opened = playwright.chromium.launch(executable_path=chromium, args=_QUIET_BROWSER)
         yield opened
-        browser.close()
-    assert troubles == []
+        opened.close()
 
 
 @pytest.fixture(scope="module")
-def readable(page: "Page") -> Callable[[str, tuple[int, int], Any], None]:
-    """Opens a page and fails where it is wider than its window (width, height), begins low, or axe finds a fault."""
+def open_page(browser: "Browser") -> OpenPage:
+    """Opens a page that may ask for addresses that begin with `own` and no others; `complaint` picks what it must not say."""
+
+    @contextmanager
+    def opened(own: str, complaint: "Callable[[ConsoleMessage], bool]" = lambda _: True) -> "Iterator[Page]":
+        troubles: list[str] = []
+
+        def only_own(route: "Route") -> None:
+            if route.request.url.startswith((own, "data:", "blob:")):
+                route.continue_()
+            else:
+                troubles.append(f"asked for {route.request.url}")
+                route.abort()
+
+        page = browser.new_context().new_page()
+        page.route("**/*", only_own)
+        page.on("console", lambda message: troubles.append(message.text) if complaint(message) else None)
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        yield page
+        page.context.close()
+        assert troubles == []
+
+    return opened
+
+
+@pytest.fixture(scope="module")
+def page(open_page: OpenPage) -> "Iterator[Page]":
+    """A page that fails the module if it asks for anything but files, or says anything on its console."""
+    with open_page("file:") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where pictures of pages go: `$SCREENSHOTS`, for whoever wants to look at them."""
+    folder = Path(os.environ.get("SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def readable(page: "Page", screenshots: Path) -> Callable[[str, tuple[int, int], Any], None]:
+    """Opens a page, takes its picture, and fails where it is wider than its window (width, height), begins low, or axe finds
+    a fault.
+    """
     package = importlib.util.find_spec("axe_playwright_python")
     assert package is not None
     assert package.origin is not None
@@ -184,6 +224,7 @@ def readable(page: "Page") -> Callable[[str, tuple[int, int], Any], None]:
         page.set_viewport_size({"width": size[0], "height": size[1]})
         page.emulate_media(color_scheme=scheme)
         page.goto(address)
+        page.screenshot(path=screenshots / f"{Path(address).stem}-{size[0]}-{scheme}.png", full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         top = page.locator("h1").bounding_box()
         assert top is not None

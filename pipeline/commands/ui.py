@@ -16,7 +16,7 @@ from pipeline.workspace import Workspace
 _HOST = "127.0.0.1"
 _START_SECONDS = 60
 # Runs in the view that shows them (a new browser opens in the GenAI view, which does not), with the columns that matter.
-_VIEW = "/#/experiments/{experiment}/runs?workflowType=machine_learning"
+_VIEW = "/#/experiments/{experiment}/runs?workflowType=machine_learning&viewStateShareKey={view}"
 
 
 def run(port: int, open_browser: bool, workspace: Workspace) -> None:
@@ -27,7 +27,7 @@ def run(port: int, open_browser: bool, workspace: Workspace) -> None:
     """
     name = params.load(workspace.params).ingest.dataset_name
     client = tracking.connect(workspace)
-    view = _VIEW.format(experiment=tracking.experiment_id(client, workspace, name))
+    view = _VIEW.format(experiment=tracking.experiment_id(client, workspace, name), view=tracking.VIEW)
     uri = tracking.tracking_uri(workspace)
     if uri.startswith("http"):
         _show(f"{uri.rstrip('/')}{view}", open_browser)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.evaluate.figures import QUIET, RIGHT, STYLE, WRONG, save
+from pipeline.evaluate.figures import QUIET, RIGHT, STYLE, WRONG, panels, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,20 +23,16 @@ def draw(confidence: NDArray[np.float32], right: NDArray[np.bool_], path: Path) 
         path: The file to write.
     """
     from matplotlib import rc_context
-    from matplotlib.figure import Figure
     from matplotlib.ticker import PercentFormatter
 
     lowest = min(float(confidence.min()), 0.95)
     with rc_context(STYLE):
-        figure = Figure(figsize=(11, 4.4), layout="constrained")
-        left, beside = figure.subplots(1, 2)
+        figure, left, beside = panels(4.4)
         _draw_kinds(left, confidence, right, lowest)
         _draw_thresholds(beside, confidence, right, lowest)
         for axes in (left, beside):
             axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
             axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-            axes.grid(color=QUIET, alpha=0.2)
-            axes.spines[["top", "right"]].set_visible(False)
             axes.legend(frameon=False)
         save(figure, path)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.errors import EvaluationError
-from pipeline.evaluate.figures import QUIET, STYLE, save
+from pipeline.evaluate.figures import STYLE, panels, save
 
 _TRAIN, _VALIDATION = "#1f5fa8", "#c43c00"  # told apart by lightness and by line style too
 _COLUMNS = ("train/loss", "validation/loss", "train/accuracy", "validation/accuracy")
@@ -29,18 +29,15 @@ def read(history: Path) -> Curves:
 def draw(curves: Curves, path: Path) -> None:
     """Loss on the left, accuracy on the right, PNG; a widening gap between the lines is overfitting."""
     from matplotlib import rc_context
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     with rc_context(STYLE):
-        figure = Figure(figsize=(11, 4), layout="constrained")
-        for axes, measure in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        figure, *both = panels(4)
+        for axes, measure in zip(both, ("loss", "accuracy"), strict=True):
             for split, colour, line in (("train", _TRAIN, "--"), ("validation", _VALIDATION, "-")):
                 values = curves[f"{split}/{measure}"]
                 axes.plot(range(1, len(values) + 1), values, line, color=colour, marker="o", markersize=4, label=split)
             axes.set(title=measure.capitalize(), xlabel="Epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-            axes.grid(color=QUIET, alpha=0.2)
-            axes.spines[["top", "right"]].set_visible(False)
             axes.legend(frameon=False)
         save(figure, path)

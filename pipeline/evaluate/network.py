@@ -3,14 +3,14 @@
 All tiles are put on one canvas, a pixel of it a pixel of the file: one image to draw, not a thousand, and sharp.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.evaluate.figures import DPI, QUIET, RIGHT, STYLE, WRONG, save, shortened
+from pipeline.evaluate.figures import QUIET, RIGHT, WRONG, enlarged, shortened, written_on
 from pipeline.evaluate.layers import Insight, Maps, Step, look
 from pipeline.evaluate.wording import percent
 
@@ -47,21 +47,15 @@ def draw(
         class_names: By label.
         path: The file to write.
     """
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
     rows = choose(labels, probabilities)
     insight = look(model, np.asarray(images[rows]), _STEPS)
     canvas, top = _canvas(insight, images[rows])
-    with rc_context(STYLE):
-        figure = Figure(figsize=(canvas.shape[1] / DPI, canvas.shape[0] / DPI))
-        axes = figure.add_axes((0, 0, 1, 1))
-        axes.set_axis_off()
-        axes.imshow(canvas, interpolation="nearest", aspect="auto", extent=(0, canvas.shape[1], canvas.shape[0], 0))
+    for place, row in enumerate(rows):
+        _bars(canvas, top + place * _ROW, len(insight.steps), int(labels[row]), probabilities[row])
+    with written_on(canvas, path) as axes:
         _head(axes, insight, top)
         for place, row in enumerate(rows):
             _answer(axes, top + place * _ROW, len(insight.steps), int(labels[row]), probabilities[row], class_names)
-        save(figure, path)
 
 
 def choose(labels: NDArray[np.int32], probabilities: NDArray[np.float32]) -> list[int]:
@@ -94,8 +88,7 @@ def _canvas(insight: Insight, images: NDArray[np.uint8]) -> tuple[Canvas, int]:
 
 def _put(canvas: Canvas, tile: NDArray[np.uint8], row: int, column: int, side: int) -> None:
     """`tile`, uint8 `(h, w, 3)`, as a square of `side` pixels, each of its own as a block."""
-    rows, columns = (np.arange(side) * size // side for size in tile.shape[:2])
-    canvas[row : row + side, column : column + side] = tile[rows][:, columns]
+    canvas[row : row + side, column : column + side] = enlarged(tile, side, side)
 
 
 def _coloured(step: Step) -> NDArray[np.uint8]:
@@ -144,18 +137,32 @@ def _title(step: Step) -> tuple[str, str]:
     return step.name, f"{maps} maps {height}×{width}"
 
 
+def _bars(canvas: Canvas, top: int, steps: int, label: int, probabilities: NDArray[np.float32]) -> None:
+    """A bar under each answer of the row that begins in the line `top`."""
+    from matplotlib.colors import to_rgb
+
+    left = 14 + (1 + steps) * _COLUMN
+    for place, (answer, colour, _) in enumerate(_told(label, probabilities)):
+        line, length = top + 22 + place * 54 + 16, max(round(float(probabilities[answer]) * _BAR), 1)
+        canvas[line : line + 9, left : left + length] = np.round(255 * np.array(to_rgb(colour)))
+
+
 def _answer(
     axes: "Axes", top: int, steps: int, label: int, probabilities: NDArray[np.float32], class_names: Sequence[str]
 ) -> None:
-    """The class above the picture in the line `top`, and the most probable classes at its end, each with a bar."""
+    """The class above the picture in the line `top`, and the most probable classes at its end."""
     axes.text(14, top - 3, shortened(class_names[label], 18), size=8.5, va="bottom")
     left = 14 + (1 + steps) * _COLUMN
+    for place, (answer, colour, sign) in enumerate(_told(label, probabilities)):
+        words = f"{sign}{shortened(class_names[answer], 15)} {percent(float(probabilities[answer]))}"
+        weight = "bold" if place == 0 else "normal"
+        axes.text(left, top + 22 + place * 54, words, size=8.5, color=colour, va="center", weight=weight)
+
+
+def _told(label: int, probabilities: NDArray[np.float32]) -> Iterator[tuple[int, str, str]]:
+    """The most probable classes, each with its colour and its sign."""
     for place, answer in enumerate(np.argsort(-probabilities, kind="stable")[:_ANSWERS].tolist()):
-        share = float(probabilities[answer])
-        right = answer == label
-        line = top + 22 + place * 54
-        colour = RIGHT if right else WRONG if place == 0 else QUIET
-        sign = "✓ " if right else "✗ " if place == 0 else ""
-        words = f"{sign}{shortened(class_names[answer], 15)} {percent(share)}"
-        axes.text(left, line, words, size=8.5, color=colour, va="center", weight="bold" if place == 0 else "normal")
-        axes.barh(line + 20, max(share * _BAR, 1), 9, left=left, color=colour)
+        if answer == label:
+            yield answer, RIGHT, "✓ "
+        else:
+            yield answer, *((WRONG, "✗ ") if place == 0 else (QUIET, ""))

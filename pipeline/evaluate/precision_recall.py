@@ -43,16 +43,19 @@ def draw(
     lowest = min(0.9, *(float(precision[recall > 0].min()) for precision, recall in curves.values()))
     down = math.ceil(len(shown) / _ACROSS)
     with rc_context(STYLE):
-        figure = Figure(figsize=(13, 2.5 * down + 0.3), layout="constrained")
+        height = 2.5 * down + 0.3
+        figure = Figure(figsize=(13, height))
+        figure.subplots_adjust(left=0.055, right=0.99, bottom=0.6 / height, top=1 - 0.3 / height, wspace=0.08, hspace=0.25)
         panels = figure.subplots(down, _ACROSS, sharex=True, sharey=True, squeeze=False).ravel()
         for axes, label in zip(panels, shown, strict=False):
             title = f"{shortened(class_names[label], 16)} · AP {decimal(float(per_class.average_precision[label]))}"
             _panel(axes, [curves[other] for other in shown if other != label], curves[label], title)
-            axes.set(xlim=(0, 1.02), ylim=(lowest - 0.02, 1.02), xticks=(0, 0.5, 1))
+            axes.set(xlim=(0, 1.02), ylim=(lowest - 0.02, 1.02))
+            axes.set_xticks((0, 0.5, 1), ("0", "0.5", "1"))
         for axes in panels[len(shown) :]:
             axes.set_axis_off()
-        figure.supxlabel("Recall: share of the class that is found", size=10)
-        figure.supylabel("Precision", size=10)
+        figure.supxlabel("Recall: share of the class that is found", size=10, y=0.1 / height)
+        figure.supylabel("Precision", size=10, x=0.005)
         save(figure, path)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.evaluate.calibration import Calibration
-from pipeline.evaluate.figures import QUIET, STYLE, save
+from pipeline.evaluate.figures import QUIET, STYLE, panels, save
 
 _ANSWERS, _GAP = "#1f5fa8", "#c43c00"
 
@@ -20,13 +20,11 @@ def draw(calibration: Calibration, confidence: NDArray[np.float32], path: Path) 
         path: The file to write.
     """
     from matplotlib import rc_context
-    from matplotlib.figure import Figure
     from matplotlib.ticker import PercentFormatter
 
     lowest = min(float(confidence.min()), float(calibration.accuracy.min()), 0.95)
     with rc_context(STYLE):
-        figure = Figure(figsize=(11, 4.4), layout="constrained")
-        left, right = figure.subplots(1, 2)
+        figure, left, right = panels(4.4)
         left.plot([lowest, 1], [lowest, 1], "--", color=QUIET, linewidth=1, label="as sure as right")
         ends = np.sort(np.stack([calibration.confidence, calibration.accuracy]), axis=0)
         left.vlines(calibration.confidence, *ends, color=_GAP, linewidth=2, label="gap")
@@ -41,7 +39,4 @@ def draw(calibration: Calibration, confidence: NDArray[np.float32], path: Path) 
         right.set(title="How often the model is how sure", xlabel="Confidence", ylabel="Share of the pictures")
         for axis in (left.xaxis, left.yaxis, right.xaxis, right.yaxis):
             axis.set_major_formatter(PercentFormatter(1, decimals=0))
-        for axes in (left, right):
-            axes.grid(color=QUIET, alpha=0.2)
-            axes.spines[["top", "right"]].set_visible(False)
         save(figure, path)

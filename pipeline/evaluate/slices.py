@@ -14,6 +14,8 @@ from pipeline.errors import EvaluationError
 from pipeline.evaluate.intervals import Interval, wilson
 from pipeline.evaluate.metrics import Floats
 
+_FEWEST = 10  # pictures of a slice
+
 
 @dataclass(frozen=True)
 class Slice:
@@ -60,7 +62,8 @@ def read(features: Path, names: Sequence[str], labels: NDArray[np.int32]) -> dic
 def cut(features: dict[str, Floats], right: NDArray[np.bool_], bins: int) -> list[Slice]:
     """Each feature's slices of about equally many pictures, the lowest accuracy first.
 
-    Equal values share a slice; a feature that is the same everywhere, or known of no picture, has none.
+    A feature of at most `bins` values has a slice for each. Equal values share a slice; a feature that is the same everywhere,
+    or known of no picture, has none. Fewer than ten pictures are no slice: one mistake would move its accuracy by a tenth.
 
     Args:
         features: Name → value per picture.
@@ -74,12 +77,16 @@ def cut(features: dict[str, Floats], right: NDArray[np.bool_], bins: int) -> lis
 def _of_feature(name: str, values: Floats, right: NDArray[np.bool_], bins: int) -> Iterator[Slice]:
     known = np.flatnonzero(np.isfinite(values))
     ordered = np.sort(values[known])
-    edges = np.unique(ordered[[place * len(ordered) // bins for place in range(bins)]]) if len(known) else ordered
+    edges = np.unique(ordered)
+    if len(edges) > bins:
+        edges = np.unique(ordered[[place * len(ordered) // bins for place in range(bins)]])
     if len(edges) < 2:
         return
     place = np.searchsorted(edges, values[known], side="right")
     for each in range(1, len(edges) + 1):
         rows = known[place == each]
+        if len(rows) < _FEWEST:
+            continue
         low, high = wilson(np.array([right[rows].sum()]), np.array([len(rows)]))
         bounds = float(values[rows].min()), float(values[rows].max())
         yield Slice(name, *bounds, len(rows), float(right[rows].mean()), Interval(float(low[0]), float(high[0])))

@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.evaluate import tables
 from pipeline.evaluate.evaluation import Evaluation
 from pipeline.evaluate.metrics import ClassScores, Floats
-from pipeline.evaluate.wording import decimal, percent
+from pipeline.evaluate.wording import SCORES, decimal, percent
 from pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -23,11 +24,8 @@ def show(evaluation: Evaluation, workspace: Workspace) -> None:
     console = Console(highlight=False, markup=False, emoji=False)
     scores = evaluation.scores
     console.print(_table(evaluation, console.width))
-    console.print(
-        f"accuracy {percent(scores.accuracy, 2)} · macro F1 {decimal(scores.macro_f1)} · log loss {decimal(scores.log_loss)} · "
-        f"calibration error {decimal(scores.calibration.error)} · {len(evaluation.labels):,} test pictures · "
-        f"{evaluation.answers.images_per_second:,.0f} images/s"
-    )
+    console.print(_headline(evaluation, console.width))
+    console.print(f"{len(evaluation.labels):,} test pictures · {evaluation.answers.images_per_second:,.0f} images/s")
     weakest = scores.weakest
     console.print(
         f"weakest class: {evaluation.class_names[weakest]}, recall {percent(float(scores.per_class.recall[weakest]))}"
@@ -52,6 +50,23 @@ def _table(evaluation: Evaluation, width: int) -> "Table":
     for row in rows:
         style = "bold red" if row == weakest else ""
         table.add_row(Text(evaluation.class_names[row]), *(columns[name][row] for name in shown), style=style)
+    return table
+
+
+def _headline(evaluation: Evaluation, width: int) -> "Table":
+    """One row per score with its interval, for which a terminal of few characters has no room."""
+    from rich import box
+    from rich.table import Table
+
+    values, intervals = tables.figures(evaluation.scores), evaluation.intervals
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("score", no_wrap=True)
+    for name in ("value", "95 % interval") if width >= _WIDE else ("value",):
+        table.add_column(name, justify="right", no_wrap=True)
+    for score in SCORES:
+        interval = intervals[score.key]
+        cells = score.said(values[score.key]), f"{score.said(interval.low)} – {score.said(interval.high)}"
+        table.add_row(score.name, *cells[: len(table.columns) - 1], style="bold" if score is SCORES[0] else "")
     return table
 
 

@@ -13,8 +13,10 @@ from pipeline.tracking.production import InProduction, in_production
 from pipeline.tracking.registered import Registered, Source, artifact, fetched, find, model_file, training_record
 from pipeline.tracking.runs import Published, publish, publish_to, run_for, warn
 from pipeline.tracking.store import connect, experiment_id, has_store, tracking_uri
+from pipeline.tracking.view import SHARE_KEY as VIEW
 
 __all__ = [
+    "VIEW",
     "InProduction",
     "LiveRun",
     "Published",

@@ -58,11 +58,19 @@ def publish_to(client: Any, run_id: str, published: Published) -> None:
         _log_scores(client, run, new)
     for path in published.artifacts:
         client.log_artifact(run_id, str(path), published.folder)
-    tags = {**published.tags, **({"mlflow.note.content": published.description} if published.description else {})}
+    tags = {**published.tags, **({"mlflow.note.content": _note(run_id, published)} if published.description else {})}
     for name, value in tags.items():
         client.set_tag(run_id, name, value)
     if published.preview and not client.list_artifacts(run_id, "images"):  # each logging would add another
         _show(client, run_id, published.preview)
+
+
+def _note(run_id: str, published: Published) -> str:
+    """The description with the preview in it, which the run's charts show only beneath all of its params."""
+    if published.preview is None:
+        return published.description
+    source = f"get-artifact?run_uuid={run_id}&path={published.folder}/{published.preview.name}"  # of the server that shows it
+    return f'{published.description}\n\n<img src="{source}" alt="{published.preview.stem}" width="640">'
 
 
 def _log_scores(client: Any, run: Any, metrics: Mapping[str, float]) -> None:

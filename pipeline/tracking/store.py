@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pipeline import environment
 from pipeline.errors import TrackingError, UnreachableError
+from pipeline.tracking import view
 from pipeline.workspace import Workspace, replacing
 
 _SQLITE = "sqlite:///"
@@ -120,7 +121,9 @@ def experiment_id(client: Any, workspace: Workspace, name: str) -> str:
         local = tracking_uri(workspace).startswith(_SQLITE)
         location = (workspace.artifacts / name).as_uri() if local else None  # a server decides for itself
         try:
-            made: str = client.create_experiment(name, artifact_location=location, tags=_EXPERIMENT_TAGS)
+            made: str = client.create_experiment(
+                name, artifact_location=location, tags={**_EXPERIMENT_TAGS, view.TAG: view.content()}
+            )
         except MlflowException:  # another process was quicker
             experiment = client.get_experiment_by_name(name)
             if experiment is None:
@@ -133,6 +136,8 @@ def experiment_id(client: Any, workspace: Workspace, name: str) -> str:
             f"`MLFLOW_TRACKING_URI={_shown(tracking_uri(workspace))} mlflow experiments restore "
             f"--experiment-id {experiment.experiment_id}` brings it back"
         )
+    if view.TAG not in experiment.tags:  # where it is, it may be as a user changed it
+        client.set_experiment_tag(experiment.experiment_id, view.TAG, view.content())
     return str(experiment.experiment_id)
 
 

@@ -39,6 +39,7 @@ COLUMNS = {
     "band_excess": "float64",
     "label_probability": "float64",  # this and the next: see suspects.columns
     "suggested": "str",
+    "near_copy_of_train": "float64",  # 1 where train holds the same picture or a near copy, else 0; missing in train
 }
 """Column → pandas type of the frame that `table` returns."""
 
@@ -47,8 +48,12 @@ _CHUNK_BYTES = 4 * 2**20
 _DIGEST_BYTES = 8  # 64 bits: among 1,000,000 different pictures, a chance of 3e-8 that two look equal
 
 
-def table(data: Dataset) -> "pd.DataFrame":
+def table(data: Dataset, pairs: "pd.DataFrame") -> "pd.DataFrame":
     """The features of every picture of the three splits, in their order.
+
+    Args:
+        data: the pictures.
+        pairs: their near copies; see near.pairs.
 
     Returns:
         A frame with the columns and types of `COLUMNS`, one row per picture.
@@ -58,6 +63,7 @@ def table(data: Dataset) -> "pd.DataFrame":
     frames = [_of_split(name, split, data.description.class_names) for name, split in data.splits().items()]
     frame = pd.concat(frames, ignore_index=True)
     frame["also_in"] = _other_splits(frame)
+    frame["near_copy_of_train"] = _copied(frame, pairs)
     return frame.assign(**outliers.columns(data, frame), **suspects.columns(data, frame)).astype(COLUMNS)
 
 
@@ -115,3 +121,13 @@ def _other_splits(frame: "pd.DataFrame") -> "pd.Series[str]":
     others = [holders[digest] - {split} for digest, split in zip(repeated["digest"], repeated["split"], strict=True)]
     found = pd.Series([", ".join(sorted(names)) or None for names in others], index=repeated.index, dtype="str")
     return found.reindex(frame.index)
+
+
+def _copied(frame: "pd.DataFrame", pairs: "pd.DataFrame") -> "pd.Series[float]":
+    """Per row outside of train: whether `pairs` has it with a training picture, as 1 or 0."""
+    import pandas as pd
+
+    found = pairs.loc[(pairs["other_split"] == "train") & (pairs["split"] != "train"), ["split", "row"]]
+    rows = pd.MultiIndex.from_frame(frame[["split", "row"]])
+    copied = pd.Series(rows.isin(pd.MultiIndex.from_frame(found)).astype(float), index=frame.index)
+    return copied.where(frame["split"] != "train")

@@ -32,8 +32,8 @@ def run(params: ValidateParams, workspace: Workspace, data_docs: bool = False) -
     """
     workspace.validated.unlink(missing_ok=True)  # it vouches for data; an older one must not vouch for this
     data = dataset.read(workspace.need(workspace.dataset, "ingest"))
-    frame = features.table(data)
     pairs = near.pairs(data, params.near_copy_difference)
+    frame = features.table(data, pairs)
     reference = profile.read(workspace.reference, workspace.shown(workspace.reference))
     outcomes = check(frame, pairs, data.description, params, reference)
 

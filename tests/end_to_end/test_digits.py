@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline import provenance, tracking
+from pipeline.evaluate.wording import SCORES
 from pipeline.workspace import Workspace
 
 pytestmark = pytest.mark.slow
@@ -162,6 +163,9 @@ def test_experiments_run_twice_without_a_git_identity_and_compare(built_copy: Pa
     changes = json.loads(shell("dvc", "metrics", "diff", "--json", "epochs-1", "epochs-2", cwd=built_copy).stdout)
     change = changes["reports/metrics.json"]["accuracy"]
     assert change["new"] - change["old"] == pytest.approx(change["diff"])
+    assert "test_pictures" not in changes["reports/metrics.json"]  # only what differs
+    known = {score.key for score in SCORES} | {"weakest_class_recall", "images_per_second"}
+    assert set(changes["reports/metrics.json"]) <= known
     _, runs = client_and_runs(built_copy)
     assert sorted(run.data.params["train.epochs"] for run in runs) == ["1", "2"]
 

@@ -24,10 +24,26 @@ def test_a_model_blind_in_the_dark_is_found() -> None:
 
 
 def test_equal_values_share_a_slice_and_unknown_ones_have_none() -> None:
-    values = np.array([0, 0, 0, 0, 5, 6, np.nan, np.nan])
-    right = np.array([1, 1, 1, 0, 0, 0, 0, 0], bool)
-    found = slices.cut({"fill": values}, right, bins=3)
-    assert [(each.low, each.high, each.pictures, each.accuracy) for each in found] == [(5, 6, 2, 0), (0, 0, 4, 0.75)]
+    values = np.repeat([0, 0, 0, 0, 5, 6, np.nan, np.nan], 10)
+    right = np.repeat(np.array([1, 1, 1, 0, 0, 0, 0, 0], bool), 10)
+    found = slices.cut({"fill": values}, right, bins=2)
+    assert found == []  # both parts would begin with 0
+    found = slices.cut({"fill": np.where(values == 6, np.arange(80), values)}, right, bins=3)
+    assert [(each.low, each.high, each.pictures, each.accuracy) for each in found] == [(5, 59, 20, 0), (0, 0, 40, 0.75)]
+
+
+def test_a_feature_of_two_values_has_a_slice_of_each_however_rare_one_is() -> None:
+    copied = np.repeat([0.0, 1.0], [990, 10])
+    found = slices.cut({"near_copy_of_train": copied}, copied == 0, bins=4)
+    assert [(str(each), each.pictures, each.accuracy) for each in found] == [
+        ("near_copy_of_train 1", 10, 0),
+        ("near_copy_of_train 0", 990, 1),
+    ]
+
+
+def test_nine_pictures_are_too_few_for_a_slice() -> None:
+    copied = np.repeat([0.0, 1.0], [991, 9])
+    assert [each.pictures for each in slices.cut({"near_copy_of_train": copied}, copied == 0, bins=4)] == [991]
 
 
 @pytest.mark.parametrize("values", [np.full(4, 7.0), np.full(4, np.nan), np.array([])])

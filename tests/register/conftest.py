@@ -1,6 +1,8 @@
 """A store with a registered model of eight versions without files: enough for locks, stages and history."""
 
+import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,8 @@ import pytest
 
 from pipeline import tracking
 from pipeline.workspace import Workspace
-from tests.register.moves import MODEL, VERSIONS, Registry
+from tests import servers
+from tests.register.moves import Registry
 
 
 @pytest.fixture(scope="session")
@@ -16,17 +19,31 @@ def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database to copy: making one takes seconds."""
     root = tmp_path_factory.mktemp("registry")
     workspace = Workspace(root, root)
-    client = tracking.connect(workspace)
-    client.create_registered_model(MODEL)
-    for _ in range(VERSIONS):
-        client.create_model_version(MODEL, source=str(root))
+    Registry(workspace, tracking.connect(workspace)).fill()
     return workspace.database
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an MLflow server over PostgreSQL."""
+    with servers.postgresql() as store, servers.mlflow(store, tmp_path_factory.mktemp("artifacts")) as address:
+        yield address
 
 
 @pytest.fixture
 def registry(empty_registry: Path, workspace: Workspace) -> Registry:
+    """In SQLite."""
     shutil.copy(empty_registry, workspace.database)
     return Registry(workspace, tracking.connect(workspace))
+
+
+@pytest.fixture
+def shared_registry(server: str, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """On the server, with a model of its own for each test."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    registry = Registry(workspace, tracking.connect(workspace), f"toys-{os.urandom(4).hex()}-classifier")
+    registry.fill()
+    return registry
 
 
 @pytest.fixture

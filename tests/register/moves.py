@@ -1,6 +1,6 @@
 """Moves of versions without a gate, as the commands make them: in this process, in one that is killed, in rivals.
 
-`python -m tests.register.moves VERSION` moves one version into production for each line on stdin and answers with a line.
+`python -m tests.register.moves MODEL VERSION` moves one version into production for each line on stdin and answers with a line.
 """
 
 import os
@@ -29,18 +29,29 @@ class Registry:
 
     workspace: Workspace
     client: Any
+    model: str = MODEL
+
+    def fill(self) -> None:
+        """Registers the model with versions without files: enough for locks, stages and history."""
+        run = self.client.create_run(tracking.experiment_id(self.client, self.workspace, self.model)).info
+        self.client.create_registered_model(self.model)
+        for _ in range(VERSIONS):
+            self.client.create_model_version(self.model, source=f"{run.artifact_uri}/model", run_id=run.run_id)
+
+    def entries(self) -> list[Entry]:
+        return list(history.read(self.client, self.model))
 
     def move(self, version: str, target: str, kind: history.Kind = "promote") -> Entry:
         """Moves a version under the lock, after mending what was cut short."""
-        experiment = tracking.experiment_id(self.client, self.workspace, history.experiment_name(MODEL))
-        with lock.held(self.client, MODEL) as held:
-            stages.recover(self.client, held, history.read(self.client, MODEL))
-            now = stages.standing(self.client, MODEL)
+        experiment = tracking.experiment_id(self.client, self.workspace, history.experiment_name(self.model))
+        with lock.held(self.client, self.model) as held:
+            stages.recover(self.client, held, self.entries())
+            now = stages.standing(self.client, self.model)
             record = Record(
                 kind=kind,
                 who="somebody",
                 when=history.now(),
-                model=MODEL,
+                model=self.model,
                 version=version,
                 source=now.stage_of(version),
                 target=target,
@@ -50,32 +61,32 @@ class Registry:
                 git_commit=None,
                 evidence="",
             )
-            return stages.move(self.client, held, experiment, history.read(self.client, MODEL), record)
+            return stages.move(self.client, held, experiment, self.entries(), record)
 
     def recover(self) -> list[str]:
         """Takes the lock, mends, and says how each move ended."""
-        with lock.held(self.client, MODEL) as held:
-            return [entry.state for entry in stages.recover(self.client, held, history.read(self.client, MODEL))]
+        with lock.held(self.client, self.model) as held:
+            return [entry.state for entry in stages.recover(self.client, held, self.entries())]
 
     def breaks(self) -> list[str]:
-        head = self.client.get_registered_model(MODEL).tags.get(history.HEAD)
-        return history.breaks(history.read(self.client, MODEL), head)
+        head = self.client.get_registered_model(self.model).tags.get(history.HEAD)
+        return history.breaks(self.entries(), head)
 
     def shown(self) -> Mapping[str, tuple[str, str, str]]:
         """Version → stage by alias, tag, and MLflow's stage field, of those that have one."""
-        now = stages.standing(self.client, MODEL)
+        now = stages.standing(self.client, self.model)
         found = {
             str(entry.version): (now.stage_of(str(entry.version)), entry.tags.get("stage", "none"), entry.current_stage.lower())
-            for entry in self.client.search_model_versions(f"name = '{MODEL}'")
+            for entry in self.client.search_model_versions(f"name = '{self.model}'")
         }
         return {version: stage for version, stage in found.items() if stage != ("none", "none", "none")}
 
 
-def process(workspace: Workspace, version: str, **variables: str) -> "subprocess.Popen[str]":
+def process(registry: Registry, version: str, **variables: str) -> "subprocess.Popen[str]":
     """Another process that moves `version` into production for each line it is given."""
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.register.moves", version],
-        cwd=workspace.root,
+        [sys.executable, "-m", "tests.register.moves", registry.model, version],
+        cwd=registry.workspace.root,
         env={**os.environ, "PYTHONPATH": str(PROJECT), **variables},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -83,17 +94,17 @@ def process(workspace: Workspace, version: str, **variables: str) -> "subprocess
     )
 
 
-def killed_at(workspace: Workspace, version: str, point: str) -> None:
+def killed_at(registry: Registry, version: str, point: str) -> None:
     """Another process that is killed on its way, at `point`."""
-    with process(workspace, version, PIPELINE_FAULT=point) as other:
+    with process(registry, version, PIPELINE_FAULT=point) as other:
         other.communicate("go\n")
     assert other.returncode == -signal.SIGKILL
 
 
-def main(version: str) -> None:
+def main(model: str, version: str) -> None:
     environment.prepare()
     workspace = Workspace.find()
-    registry = Registry(workspace, tracking.connect(workspace))
+    registry = Registry(workspace, tracking.connect(workspace), model)
     for _ in sys.stdin:
         try:
             registry.move(version, "production", "force")
@@ -104,4 +115,4 @@ def main(version: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

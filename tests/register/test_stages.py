@@ -1,7 +1,6 @@
 """Moves between stages: what they leave, in what order, when killed in between, and when many move at once."""
 
 from itertools import pairwise
-from typing import Any
 
 import pytest
 
@@ -54,39 +53,35 @@ def test_force_skips_steps_and_goes_no_other_way() -> None:
         stages.check_legal("7", "production", "staging", forced=True)
 
 
-@pytest.fixture
-def in_production(registry: Registry) -> Registry:
-    """Version 1 is in production, 2 in staging."""
-    registry.move("1", "staging")
-    registry.move("1", "production")
-    registry.move("2", "staging")
-    return registry
+@pytest.fixture(params=["sqlite", pytest.param("server", marks=pytest.mark.slow)])
+def store(request: pytest.FixtureRequest) -> Registry:
+    """A registry in SQLite, and one on an MLflow server over PostgreSQL."""
+    found: Registry = request.getfixturevalue({"sqlite": "registry", "server": "shared_registry"}[request.param])
+    return found
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("point", [*UNDONE, *FINISHED, "locked", "done"])
-def test_what_a_kill_left_the_next_writer_finishes_or_undoes(in_production: Registry, point: str) -> None:
-    killed_at(in_production.workspace, "2", point)
-    assert lock.holder_of(in_production.client, MODEL) is not None
+def test_what_a_kill_left_the_next_writer_finishes_or_undoes(store: Registry, point: str) -> None:
+    for version, target in (("1", "staging"), ("1", "production"), ("2", "staging")):
+        store.move(version, target)
+    killed_at(store, "2", point)
+    assert lock.holder_of(store.client, store.model) is not None
     ends = {**dict.fromkeys(FINISHED, "done"), **dict.fromkeys(UNDONE, "undone")}
-    assert in_production.recover() == ([ends[point]] if point in ends else [])
+    assert store.recover() == ([ends[point]] if point in ends else [])
     moved = point in (*FINISHED, "done")
     after = {"1": ("archived",) * 3, "2": ("production",) * 3}
-    assert in_production.shown() == (after if moved else {"1": ("production",) * 3, "2": ("staging",) * 3})
-    assert in_production.breaks() == []
-    assert lock.holder_of(in_production.client, MODEL) is None
-    assert history.in_production(history.read(in_production.client, MODEL))[-1] == ("2" if moved else "1")
-    in_production.move("3", "staging")
-    assert in_production.breaks() == []
-
-
-def history_of(client: Any) -> list[history.Entry]:
-    return list(history.read(client, MODEL))
+    assert store.shown() == (after if moved else {"1": ("production",) * 3, "2": ("staging",) * 3})
+    assert store.breaks() == []
+    assert lock.holder_of(store.client, store.model) is None
+    assert history.in_production(store.entries())[-1] == ("2" if moved else "1")
+    store.move("3", "staging")
+    assert store.breaks() == []
 
 
 @pytest.mark.slow
-def test_eight_processes_at_once_leave_one_production_and_one_history(registry: Registry) -> None:
-    rivals = [process(registry.workspace, str(number)) for number in range(1, 9)]
+def test_eight_processes_at_once_leave_one_production_and_one_history(store: Registry) -> None:
+    rivals = [process(store, str(number)) for number in range(1, 9)]
     try:
         done = 0
         for _ in range(20):
@@ -98,14 +93,14 @@ def test_eight_processes_at_once_leave_one_production_and_one_history(registry: 
             assert all(answer == "done\n" or "is being changed by" in answer for answer in answers), answers
             done += answers.count("done\n")
             assert "done\n" in answers
-            assert len([True for _, tag, field in registry.shown().values() if (tag, field) == ("production",) * 2]) == 1
-            assert all(len(set(stage)) == 1 for stage in registry.shown().values())
+            assert len([True for _, tag, field in store.shown().values() if (tag, field) == ("production",) * 2]) == 1
+            assert all(len(set(stage)) == 1 for stage in store.shown().values())
     finally:
         for rival in rivals:
             rival.communicate()
-    entries = history_of(registry.client)
+    entries = store.entries()
     assert len(entries) == done
-    assert registry.breaks() == []
+    assert store.breaks() == []
     assert {entry.state for entry in entries} == {"done"}
     assert [after.record.before for _, after in pairwise(entries)] == [before.record.version for before, _ in pairwise(entries)]
-    assert history.in_production(entries)[-1] == stages.standing(registry.client, MODEL).aliases["production"]
+    assert history.in_production(entries)[-1] == stages.standing(store.client, store.model).aliases["production"]

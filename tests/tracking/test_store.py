@@ -1,3 +1,4 @@
+import json
 import sqlite3
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import pytest
 
 from pipeline import tracking
 from pipeline.errors import TrackingError, UnreachableError
+from pipeline.tracking import view
 from pipeline.workspace import Workspace
 
 
@@ -105,3 +107,16 @@ def test_an_experiment_deleted_in_the_ui_says_how_to_restore_it(workspace: Works
     client.delete_experiment(experiment)
     with pytest.raises(TrackingError, match=rf"mlflow experiments restore --experiment-id {experiment}"):
         tracking.experiment_id(client, workspace, "toys")
+
+
+def test_an_experiment_has_its_view_of_runs_and_a_users_changes_to_it_stay(workspace: Workspace) -> None:
+    client = tracking.connect(workspace)
+    made = tracking.experiment_id(client, workspace, "toys")
+    content = json.loads(client.get_experiment(made).tags[view.TAG])
+    assert "metrics.`test/accuracy`" in json.loads(content["state"])["selectedColumns"]
+    client.set_experiment_tag(made, view.TAG, "mine")
+    tracking.experiment_id(client, workspace, "toys")
+    assert client.get_experiment(made).tags[view.TAG] == "mine"
+    older = client.create_experiment("older")
+    assert tracking.experiment_id(client, workspace, "older") == older
+    assert view.TAG in client.get_experiment(older).tags

@@ -39,7 +39,8 @@ def outcomes_of(description: Description, limits: ValidateParams) -> Outcomes:
 def tables_of(description: Description, limits: ValidateParams) -> Table:
     def made(splits: Splits) -> Tables:
         data = Dataset(description, splits["train"], splits["validation"], splits["test"])
-        return features.table(data), near.pairs(data, limits.near_copy_difference)
+        pairs = near.pairs(data, limits.near_copy_difference)
+        return features.table(data, pairs), pairs
 
     return made
 

@@ -1,0 +1,101 @@
+"""Real servers on loopback for tests: PostgreSQL, and an MLflow server that keeps its store there and its files in a folder."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+_PASSWORD = "only for tests"  # noqa: S105  # of a database that listens on loopback while the tests run
+_SECONDS = 90
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """A new PostgreSQL cluster; gives the address of its database, with the password."""
+    programs = _postgresql_programs()
+    user = "postgres" if os.geteuid() == 0 else None  # PostgreSQL refuses to run as root
+    port = free_port()
+    with tempfile.TemporaryDirectory() as name:
+        folder, secret = Path(name), Path(name) / "password"
+        secret.write_text(_PASSWORD)
+        if user:
+            shutil.chown(folder, user)
+            shutil.chown(secret, user)
+        log = (folder / "log").open("wb")
+        begin = [f"{programs}/initdb", "--pgdata", f"{folder}/data", "--username", "mlflow", "--no-sync"]
+        begin += ["--auth", "scram-sha-256", "--pwfile", str(secret)]
+        subprocess.run(begin, user=user, cwd=folder, stdout=log, stderr=log, check=True)
+        options = ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-p", str(port), "-k", name]
+        with (
+            log,
+            subprocess.Popen(
+                [f"{programs}/postgres", "-D", f"{folder}/data", *options], user=user, cwd=folder, stdout=log, stderr=log
+            ) as server,
+        ):
+            try:
+                _wait(server, lambda: _ready(programs, port), folder / "log")
+                yield f"postgresql://mlflow:{_PASSWORD.replace(' ', '%20')}@127.0.0.1:{port}/postgres"
+            finally:
+                server.terminate()
+
+
+@contextmanager
+def mlflow(store: str, folder: Path) -> Iterator[str]:
+    """An MLflow server over `store` that hands files through itself from `folder`, as a team's does; gives its address."""
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--workers", "2"]
+    command += ["--artifacts-destination", folder.as_uri(), "--host", "127.0.0.1", "--port", str(port)]
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    log = folder.with_name(f"{folder.name}.log")
+    with log.open("wb") as words, subprocess.Popen(command, env=environment, stdout=words, stderr=words) as server:
+        try:
+            _wait(server, lambda: _healthy(port), log)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+
+
+def _postgresql_programs() -> Path:
+    """Where Debian keeps them is not on PATH."""
+    on_path = shutil.which("initdb")
+    found = [*sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")), *([Path(on_path)] if on_path else [])]
+    if not found:
+        pytest.skip("needs PostgreSQL: apt install postgresql")
+    return found[-1].resolve().parent
+
+
+def _ready(programs: Path, port: int) -> bool:
+    done = subprocess.run([programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)], check=False)
+    return done.returncode == 0
+
+
+def _healthy(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _wait(server: "subprocess.Popen[bytes]", answers: Callable[[], bool], log: Path) -> None:
+    deadline = time.monotonic() + _SECONDS
+    while not answers():
+        assert server.poll() is None, log.read_text(errors="replace")
+        assert time.monotonic() < deadline, log.read_text(errors="replace")
+        time.sleep(0.2)
