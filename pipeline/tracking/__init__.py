@@ -10,9 +10,9 @@
 from pipeline.tracking.live import LiveRun
 from pipeline.tracking.models import logged_model
 from pipeline.tracking.production import InProduction, in_production
-from pipeline.tracking.registered import Registered, Source, artifact, fetched, find, model_file, training_record
+from pipeline.tracking.registered import Registered, Source, artifact, fetched, find, find_version, model_file, training_record
 from pipeline.tracking.runs import Published, publish, publish_to, run_for, warn
-from pipeline.tracking.store import connect, experiment_id, has_store, tracking_uri
+from pipeline.tracking.store import answering, connect, experiment_id, has_store, tracking_uri
 from pipeline.tracking.view import SHARE_KEY as VIEW
 
 __all__ = [
@@ -22,11 +22,13 @@ __all__ = [
     "Published",
     "Registered",
     "Source",
+    "answering",
     "artifact",
     "connect",
     "experiment_id",
     "fetched",
     "find",
+    "find_version",
     "has_store",
     "in_production",
     "logged_model",

@@ -43,15 +43,25 @@ def fetched(client: Any, model_name: str, wanted: str) -> Iterator[Registered]:
     Raises:
         RegistryError: there is no such version, or its files cannot be had.
     """
+    source = find_version(client, model_name, wanted)
+    record = training_record(client, source)
+    with model_file(client, source) as model:
+        yield Registered(model_name, str(source.version), record, model)
+
+
+def find_version(client: Any, model_name: str, wanted: str) -> Source:
+    """The version `wanted`, a number or an alias, of the registered model `model_name`, which need not exist.
+
+    Raises:
+        RegistryError: there is no such version.
+    """
     source = _find_version(client, model_name, wanted)
-    if source is None or source.version is None:
+    if source is None:
         raise RegistryError(
             f"{model_name} has no version or alias {wanted!r} ({_known(client, model_name)}): "
             "`python -m pipeline versions` shows them"
         )
-    record = training_record(client, source)
-    with model_file(client, source) as model:
-        yield Registered(model_name, source.version, record, model)
+    return source
 
 
 def find(client: Any, model_name: str, wanted: str) -> Source:

@@ -2,6 +2,8 @@
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -76,6 +78,23 @@ def connect(workspace: Workspace) -> Any:
             f"the tracking store {_shown(uri)} does not answer ({_reason(error, uri)}): start it, or change MLFLOW_TRACKING_URI"
         ) from None
     return client
+
+
+@contextmanager
+def answering(workspace: Workspace) -> Iterator[None]:
+    """Around what a command asks of a connected store, so that one which goes away midway is one line too.
+
+    Raises:
+        UnreachableError: the store failed.
+    """
+    try:
+        yield
+    except lost_errors() as error:
+        uri = tracking_uri(workspace)
+        raise UnreachableError(
+            f"the tracking store {_shown(uri)} failed midway ({_reason(error, uri)}): run the command again when it answers; "
+            "what was begun is finished or undone then"
+        ) from None
 
 
 def lost_errors() -> tuple[type[Exception], ...]:
