@@ -17,6 +17,7 @@ from filelock import FileLock
 from pipeline import environment, params
 from pipeline.train import machine
 from pipeline.workspace import Workspace
+from tests import servers
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page, Route
@@ -153,6 +154,13 @@ def built_copy(built: Path, tmp_path: Path) -> Iterator[Path]:
     shutil.copytree(built, folder, ignore=shutil.ignore_patterns("mlflow.db*", "mlartifacts", ".cache", "__pycache__"))
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an MLflow server over PostgreSQL."""
+    with servers.postgresql() as store, servers.mlflow(store, tmp_path_factory.mktemp("artifacts")) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import pytest
 
 from pipeline import tracking
 from pipeline.workspace import Workspace
-from tests import servers
 from tests.register.moves import Registry
 
 
@@ -21,13 +19,6 @@ def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     workspace = Workspace(root, root)
     Registry(workspace, tracking.connect(workspace)).fill()
     return workspace.database
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an MLflow server over PostgreSQL."""
-    with servers.postgresql() as store, servers.mlflow(store, tmp_path_factory.mktemp("artifacts")) as address:
-        yield address
 
 
 @pytest.fixture
