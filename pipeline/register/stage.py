@@ -17,7 +17,8 @@ from pipeline.register.evidence import Evidence
 from pipeline.register.gate import Rule, judge
 from pipeline.register.registry import Candidate
 from pipeline.register.smoke import PICTURES, SmokeTest
-from pipeline.tracking import Published
+from pipeline.tracking import Published, Source, manifest
+from pipeline.tracking.manifest import MANIFEST
 from pipeline.workspace import Workspace, replacing
 
 
@@ -54,17 +55,23 @@ def _version(
     model = tracking.logged_model(client, client.get_run(run_id).info.experiment_id, run_id)
     if model is None:
         raise RegistryError(f"the run {run_id} has no model: `dvc repro -f register` logs it again")
-    test = dataset.read(workspace.need(workspace.dataset, "ingest")).test
-    stored = _stored_answers(facts, workspace)
-    if len(stored) != len(test):
-        raise RegistryError("reports/predictions.parquet and the test split differ in length: run `dvc repro -f evaluate`")
-    smoke_test.check(f"models:/{model.model_id}", training.weights_digest, test.images[:PICTURES], stored[:PICTURES])
-    tags = {"gate": _verdict(rules), "training_id": training.training_id}
+    with tracking.model_folder(client, Source(f"run {run_id}", run_id, training.model_name)) as folder:
+        files = manifest.of(folder)
+    _smoke(smoke_test, f"models:/{model.model_id}", files, facts, workspace)
+    tags = {"gate": _verdict(rules), "training_id": training.training_id, MANIFEST: files}
     if training.git.commit:
         tags["git_commit"] = training.git.commit
     card = workspace.need(workspace.model_card, "evaluate").read_text(encoding="utf-8")
     description = "\n".join([card, "### The gate it passed", "", *(f"- {rule}" for rule in rules)])
     return registry.create_version(client, candidate, model.model_id, run_id, tags, description), True
+
+
+def _smoke(smoke_test: SmokeTest, uri: str, files: str, facts: Evidence, workspace: Workspace) -> None:
+    test = dataset.read(workspace.need(workspace.dataset, "ingest")).test
+    stored = _stored_answers(facts, workspace)
+    if len(stored) != len(test):
+        raise RegistryError("reports/predictions.parquet and the test split differ in length: run `dvc repro -f evaluate`")
+    smoke_test.check(uri, files, facts.training.weights_digest, test.images[:PICTURES], stored[:PICTURES])
 
 
 def _stored_answers(facts: Evidence, workspace: Workspace) -> Any:

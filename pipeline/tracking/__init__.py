@@ -10,7 +10,17 @@
 from pipeline.tracking.live import LiveRun
 from pipeline.tracking.models import logged_model
 from pipeline.tracking.production import InProduction, in_production
-from pipeline.tracking.registered import Registered, Source, artifact, fetched, find, find_version, model_file, training_record
+from pipeline.tracking.registered import (
+    Registered,
+    Source,
+    artifact,
+    fetched,
+    find,
+    find_version,
+    model_file,
+    model_folder,
+    training_record,
+)
 from pipeline.tracking.runs import Published, publish, publish_to, run_for, warn
 from pipeline.tracking.store import answering, connect, experiment_id, has_store, tracking_uri
 from pipeline.tracking.view import SHARE_KEY as VIEW
@@ -33,6 +43,7 @@ __all__ = [
     "in_production",
     "logged_model",
     "model_file",
+    "model_folder",
     "publish",
     "publish_to",
     "run_for",

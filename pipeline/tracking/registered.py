@@ -10,6 +10,8 @@ from typing import Any
 from pipeline import provenance
 from pipeline.errors import RegistryError
 from pipeline.provenance import TrainingRecord
+from pipeline.tracking import manifest
+from pipeline.tracking.manifest import MANIFEST
 from pipeline.tracking.models import logged_model
 from pipeline.tracking.store import lost_errors
 
@@ -41,7 +43,7 @@ def fetched(client: Any, model_name: str, wanted: str) -> Iterator[Registered]:
     """The version `wanted`, a number or an alias, of the registered model `model_name`; its files lie in a temporary folder.
 
     Raises:
-        RegistryError: there is no such version, or its files cannot be had.
+        RegistryError: there is no such version, or its files cannot be had or are not the ones that were registered.
     """
     source = find_version(client, model_name, wanted)
     record = training_record(client, source)
@@ -122,14 +124,31 @@ def model_file(client: Any, source: Source) -> Iterator[Path]:
     """The source's .keras file, in a temporary folder.
 
     Raises:
-        RegistryError: it cannot be had.
+        RegistryError: as `model_folder`, or there is no such file.
+    """
+    with model_folder(client, source) as folder:
+        files = list(folder.rglob("*.keras"))
+        if len(files) != 1:
+            raise RegistryError(f"{source.model_name} {source.name} holds {len(files)} .keras files: it is no model of ours")
+        yield files[0]
+
+
+@contextmanager
+def model_folder(client: Any, source: Source) -> Iterator[Path]:
+    """All files of the source's model, in a temporary folder; those of a version are the ones that were registered.
+
+    Raises:
+        RegistryError: they cannot be had, or are not what the version's manifest says.
     """
     from mlflow.artifacts import download_artifacts
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as temporary:
         with _had(source):
-            (file,) = Path(download_artifacts(_model_uri(client, source), dst_path=folder)).rglob("*.keras")
-        yield file
+            folder = Path(download_artifacts(_model_uri(client, source), dst_path=temporary))
+            tags = client.get_model_version(source.model_name, source.version).tags if source.version else {}
+        if source.version:
+            manifest.check(folder, tags.get(MANIFEST, ""), f"{source.model_name} {source.name}")
+        yield folder
 
 
 def _model_uri(client: Any, source: Source) -> str:

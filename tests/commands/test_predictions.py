@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from numpy.testing import assert_allclose
 
 from pipeline.commands import predictions
 from pipeline.errors import EvaluationError, MissingInputError, PipelineError, RegistryError
-from tests.commands.trainings import LABELS, NAMES, PLAIN, SWAPPED, Trainings, write_data
+from tests.commands.trainings import LABELS, MODEL, NAMES, PLAIN, SWAPPED, Trainings, write_data
+from tests.register.versions import DAMAGES, stored_files
 
 TURNED = (0, 0, 2, 2, 2, 1, 1, 0)  # other labels of the same pictures: `SWAPPED` is right on 7, `PLAIN` on 2
 
@@ -88,6 +90,17 @@ def test_a_model_file_that_is_not_the_trained_one_is_refused(trainings: Training
     swapped = trainings.add(SWAPPED, training_id="other", dataset_digest="e" * 64, weights_digest="f" * 64)
     with pytest.raises(RegistryError, match=rf"^run {swapped[:8]} has a model file that is not the one that was trained"):
         predictions.pair(trainings.client, "1", swapped, trainings.workspace)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_version_whose_files_are_not_those_registered_does_not_answer_again(
+    trainings: Trainings, damage: Callable[[Path], str]
+) -> None:
+    write_data(trainings.workspace)
+    version = trainings.register(trainings.add(PLAIN, training_id="other", dataset_digest="e" * 64))
+    told = damage(stored_files(trainings.client, MODEL, version))
+    with pytest.raises(RegistryError, match=f"^{MODEL} version {version} is not what was registered: {told}[^\n]*$"):
+        predictions.pair(trainings.client, "1", version, trainings.workspace)
 
 
 @pytest.mark.parametrize("wanted", ["7", "champion", "dead", "dea"])

@@ -12,6 +12,7 @@ from pipeline.dataset import Split
 from pipeline.provenance import GitState, TrainingRecord
 from pipeline.tracking import Published
 from pipeline.workspace import Workspace
+from tests.register import versions
 
 NAMES = ("shirt", "<coat> & 'co'", "bag")
 LABELS = (0, 0, 0, 1, 1, 1, 2, 2)
@@ -36,7 +37,7 @@ def build(reads: Sequence[int], classes: int = 3, side: int = 2) -> Any:
     import keras
 
     layers = [keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dense(classes, "softmax")]
-    model = keras.Sequential([keras.Input((side, side, 1), dtype="uint8"), *layers])
+    model = keras.Sequential([keras.Input((side, side, 1), dtype="uint8", name="images"), *layers])
     kernel = np.zeros((side * side, classes))
     kernel[range(len(reads)), list(reads)] = np.log(0.9 / 0.1 * (classes - 1))
     model.layers[-1].set_weights([kernel, np.zeros(classes)])
@@ -76,12 +77,7 @@ class Trainings:
 
     def register(self, run_id: str) -> str:
         """Makes a version of the run's model."""
-        model = tracking.logged_model(self.client, self.client.get_run(run_id).info.experiment_id, run_id)
-        assert model is not None
-        if not self.client.search_registered_models(f"name = '{MODEL}'"):
-            self.client.create_registered_model(MODEL)
-        version = self.client.create_model_version(MODEL, f"models:/{model.model_id}", run_id, model_id=model.model_id)
-        return str(version.version)
+        return versions.register(self.client, MODEL, run_id)
 
 
 def _record(description: dataset.Description, training_id: str, weights_digest: str) -> TrainingRecord:

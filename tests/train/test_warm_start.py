@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -9,8 +11,11 @@ from pipeline import dataset, provenance, tracking
 from pipeline.dataset import Split
 from pipeline.errors import RegistryError, TrainingError
 from pipeline.params import TrainParams
+from pipeline.tracking import manifest
+from pipeline.tracking.manifest import MANIFEST
 from pipeline.train import stage
 from pipeline.workspace import Workspace
+from tests.register import versions
 from tests.train.recipes import changed
 
 
@@ -19,11 +24,7 @@ def registered(ready: Workspace, params: TrainParams) -> Workspace:
     """One training, registered as digits-classifier version 1, staging."""
     stage.run(changed(params, epochs=2), ready)
     client = tracking.connect(ready)
-    run_id = tracking.run_for(client, ready)
-    model = tracking.logged_model(client, client.get_run(run_id).info.experiment_id, run_id)
-    assert model is not None
-    client.create_registered_model("digits-classifier")
-    client.create_model_version("digits-classifier", f"models:/{model.model_id}", run_id, model_id=model.model_id)
+    versions.register(client, "digits-classifier", tracking.run_for(client, ready))
     client.set_registered_model_alias("digits-classifier", "staging", "1")
     return ready
 
@@ -85,10 +86,28 @@ def test_another_architecture_is_refused(registered: Workspace, params: TrainPar
         stage.run(changed(other, epochs=1), registered)
 
 
-def test_an_exchanged_model_file_is_refused(registered: Workspace, params: TrainParams) -> None:
-    (stored,) = registered.artifacts.rglob("models/*/artifacts/data/model.keras")
+@pytest.mark.parametrize("damage", versions.DAMAGES)
+def test_files_that_are_not_those_registered_are_refused(
+    registered: Workspace, params: TrainParams, damage: Callable[[Path], str]
+) -> None:
+    told = damage(versions.stored_files(tracking.connect(registered), "digits-classifier", "1"))
+    message = rf"^digits-classifier version 1 \(staging\) is not what was registered: {told}[^\n]*$"
+    with pytest.raises(RegistryError, match=message):
+        stage.run(warm(params), registered)
+
+
+def test_a_version_without_a_manifest_is_refused(registered: Workspace, params: TrainParams) -> None:
+    tracking.connect(registered).delete_model_version_tag("digits-classifier", "1", MANIFEST)
+    with pytest.raises(RegistryError, match=r"^digits-classifier version 1 \(staging\) has no manifest of its files"):
+        stage.run(warm(params), registered)
+
+
+def test_an_exchanged_model_file_is_refused_whatever_its_manifest_says(registered: Workspace, params: TrainParams) -> None:
+    client = tracking.connect(registered)
+    files = versions.stored_files(client, "digits-classifier", "1")
     stage.run(changed(params, epochs=1), registered)
-    stored.write_bytes(registered.model.read_bytes())
+    (files / "data" / "model.keras").write_bytes(registered.model.read_bytes())
+    client.set_model_version_tag("digits-classifier", "1", MANIFEST, manifest.of(files))
     with pytest.raises(TrainingError, match="version 1 has a model file that is not the one that was registered"):
         stage.run(warm(params), registered)
 

@@ -1,0 +1,51 @@
+"""Versions as register makes them, and what can happen to their files in the store."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from pipeline import tracking
+from pipeline.register import registry
+from pipeline.register.registry import Candidate
+from pipeline.tracking import Source, manifest
+from pipeline.tracking.manifest import MANIFEST
+
+
+def register(client: Any, model: str, run_id: str) -> str:
+    """Makes a version of the run's model, whatever a gate would say, and returns its number."""
+    run = client.get_run(run_id)
+    logged = tracking.logged_model(client, run.info.experiment_id, run_id)
+    assert logged is not None
+    with tracking.model_folder(client, Source(f"run {run_id}", run_id, model)) as folder:
+        tags = {MANIFEST: manifest.of(folder)}
+    candidate = Candidate(model, run.data.tags["weights_digest"], run.data.tags["dataset_digest"])
+    return registry.create_version(client, candidate, logged.model_id, run_id, tags, "")
+
+
+def stored_files(client: Any, model: str, version: str) -> Path:
+    """Where the store keeps the files of a version; only for a store on this machine."""
+    return Path(unquote(urlsplit(client.get_model_version_download_uri(model, version)).path))
+
+
+def alter(folder: Path) -> str:
+    """Flips one bit in the middle of a file."""
+    path = folder / "data" / "model.keras"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    return "its file data/model.keras was altered"
+
+
+def remove(folder: Path) -> str:
+    (folder / "conda.yaml").unlink()
+    return "its file conda.yaml is missing"
+
+
+def add(folder: Path) -> str:
+    (folder / "data" / "sitecustomize.py").touch()
+    return "the file data/sitecustomize.py was added"
+
+
+DAMAGES: tuple[Callable[[Path], str], ...] = (alter, remove, add)
+"""Each harms the files in a folder and returns how that is told."""
