@@ -6,7 +6,7 @@ A command imports its room only when it is called, so that `--help` is quick and
 
 import signal
 import sys
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -132,6 +132,51 @@ def versions() -> None:
     from pipeline.commands import versions as command
 
     command.run(Workspace.find())
+
+
+_Version = Annotated[str, typer.Argument(help="A version of this data set's model, or a stage: the version that is there.")]
+_Reason = Annotated[str, typer.Option(help="Goes into the history.")]
+
+
+@app.command(rich_help_panel=COMMANDS)
+def promote(
+    version: _Version,
+    stage: Annotated[Literal["staging", "production"], typer.Argument(help="Where it is to go.")],
+    reason: _Reason = "",
+    force: Annotated[bool, typer.Option("--force", help="Skip a step or overrule the gate; needs --reason.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Ask the gate only; exit code 1 if it says no.")] = False,
+) -> None:
+    """Move a version to staging or production, if its gate lets it; what was in production is archived.
+
+    Example: python -m pipeline promote 3 staging --reason "new recipe"
+    """
+    from pipeline.commands import promote as command
+
+    if force and not reason.strip():
+        raise typer.BadParameter("--force needs --reason TEXT: who reads the history will ask")
+    command.run(version, stage, reason, force, dry_run, Workspace.find())
+
+
+@app.command(rich_help_panel=COMMANDS)
+def rollback(reason: _Reason = "") -> None:
+    """Put the version back into production that was there before, by the history.
+
+    Example: python -m pipeline rollback --reason "complaints about shirts"
+    """
+    from pipeline.commands import rollback as command
+
+    command.run(reason, Workspace.find())
+
+
+@app.command(rich_help_panel=COMMANDS)
+def archive(version: _Version, reason: _Reason = "") -> None:
+    """Take a version out of staging or production, or say that it will never go there.
+
+    Example: python -m pipeline archive 2 --reason "trained on the old labels"
+    """
+    from pipeline.commands import archive as command
+
+    command.run(version, reason, Workspace.find())
 
 
 @app.command(rich_help_panel=COMMANDS)

@@ -1,10 +1,12 @@
-"""params.yaml as frozen, strict records, one per stage.
+"""params.yaml as frozen, strict records, one per stage, and one for `promote`.
 
 Strict means: an unknown key, a wrong type ("10" for 10) and a value out of range are errors that name the key. The whole
 file is checked whichever stage runs, so that a slip in `register` is found before training, not after it.
 """
 
 import difflib
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -18,6 +20,7 @@ from pipeline.params_file import read_yaml, wording
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 GreyLevel = Annotated[float, Field(ge=0, le=255)]
+Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
@@ -243,6 +246,31 @@ class RegisterParams(Section):
     min_slice_accuracy: Share
 
 
+class PromoteParams(Section):
+    """What a version must show on its way to staging and production; `promote` reads it, no stage does."""
+
+    significance: Fraction
+    max_calibration_loss: Share
+    min_gain: Share | None
+    max_milliseconds: Positive | None
+    max_megabytes: Positive | None
+    on_promotion: str
+
+    @field_validator("on_promotion")
+    @classmethod
+    def _is_a_command(cls, value: str) -> str:
+        try:
+            shlex.split(value)
+        except ValueError as error:
+            raise ValueError(f"{value!r} is no command ({str(error).lower()})") from None
+        return value
+
+    @property
+    def command(self) -> Sequence[str]:
+        """The program and its arguments; empty where nothing is to be called."""
+        return shlex.split(self.on_promotion)
+
+
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Params:
     """The whole of params.yaml; a dataclass, because a pydantic model has methods named `validate` and `register`."""
@@ -252,6 +280,7 @@ class Params:
     train: TrainParams
     evaluate: EvaluateParams
     register: RegisterParams
+    promote: PromoteParams
 
 
 def load(path: Path) -> Params:

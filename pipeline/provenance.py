@@ -4,6 +4,7 @@
 published again from it; therefore it never holds an MLflow id, which would mean nothing on another machine.
 """
 
+import getpass
 import hashlib
 import json
 import os
@@ -142,6 +143,14 @@ def _git(root: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.CalledProcessError):  # no git, no repository, no commit yet, or somebody else's checkout
         return None
     return done.stdout
+
+
+def user() -> str:
+    """Who runs this; a container may know no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
 
 
 def environment() -> Mapping[str, str]:

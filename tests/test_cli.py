@@ -11,7 +11,7 @@ from pipeline import params_file
 
 PROJECT = Path(__file__).parents[1]
 STAGES = ("ingest", "validate", "train", "evaluate", "register")
-COMMANDS = ("run", "versions", "compare", "ui", *STAGES)
+COMMANDS = ("run", "versions", "promote", "rollback", "archive", "compare", "ui", *STAGES)
 DOCUMENTS = (PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")), PROJECT / "MLproject", PROJECT / "Makefile")
 Shell = Callable[..., Any]
 
@@ -41,7 +41,17 @@ print(sorted({"tensorflow", "keras", "mlflow", "pandas", "great_expectations", "
 
 
 @pytest.mark.parametrize(
-    "wrong", [["fly"], ["ui", "--port", "0"], ["ui", "--port", "many"], ["run", "--speed", "9"], ["compare", "1"], []]
+    "wrong",
+    [
+        ["fly"],
+        ["ui", "--port", "0"],
+        ["ui", "--port", "many"],
+        ["run", "--speed", "9"],
+        ["compare", "1"],
+        ["promote", "1", "nowhere"],
+        ["promote", "1", "production", "--force"],
+        [],
+    ],
 )
 def test_wrong_usage_exits_2(shell: Shell, wrong: list[str]) -> None:
     assert shell("python", "-m", "pipeline", *wrong, cwd=PROJECT, check=False).returncode == 2

@@ -114,6 +114,13 @@ def pair(client: Any, a: str, b: str, workspace: Workspace) -> Pair:
     return Pair(both[0], both[1], data.test.images if data else None, _scored_again(both))
 
 
+def of(client: Any, source: Source, workspace: Workspace) -> Predictions:
+    """The answers of one model on the test split of data/dataset; arguments and errors as of `pair`."""
+    data = dataset.read(workspace.need(workspace.dataset, "ingest"))
+    record = tracking.training_record(client, source)
+    return _answers(client, source, record, data, params.load(workspace.params).evaluate)
+
+
 def _answers(
     client: Any, source: Source, record: TrainingRecord, data: Dataset | None, settings: EvaluateParams
 ) -> Predictions:

@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline import provenance
 from pipeline.errors import RegistryError
@@ -36,14 +37,23 @@ def read(workspace: Workspace) -> Evidence:
         metrics = json.loads(metrics_path.read_text(encoding="utf-8"))
         with per_class.open(encoding="utf-8", newline="") as file:
             recalls = {row["class"]: float(row["recall"] or "nan") for row in csv.DictReader(file)}
-        with slices_path.open(encoding="utf-8", newline="") as file:
-            worst_last = reversed(list(csv.DictReader(file)))  # of equal names the worst counts
-            slices = {_slice_name(row): float(row["accuracy"]) for row in worst_last}
+        slices = read_slices(slices_path)
         known = {name: float(metrics[name]) for name in ("accuracy", "calibration_error", "macro_f1", "log_loss")}
     except (ValueError, KeyError, TypeError) as error:
         files = ", ".join(workspace.shown(path) for path in (metrics_path, per_class, slices_path))
         raise RegistryError(f"one of {files} is not what evaluate writes ({error!r}): run `dvc repro -f evaluate`") from None
     return Evidence(training, known, recalls, slices)
+
+
+def read_slices(path: Path) -> dict[str, float]:
+    """Part of the test split → accuracy in it, of a slices.csv.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is not what evaluate writes.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        worst_last = reversed(list(csv.DictReader(file)))  # of equal names the worst counts
+        return {_slice_name(row): float(row["accuracy"]) for row in worst_last}
 
 
 def _slice_name(row: Mapping[str, str]) -> str:

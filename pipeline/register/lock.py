@@ -5,7 +5,6 @@ its time is up. Whoever takes over renames it first, which only one can: the nam
 found, so a second taker fails on the name, and a lock that was made meanwhile is seen by its token and put back.
 """
 
-import getpass
 import os
 import socket
 import uuid
@@ -18,6 +17,7 @@ from typing import Any
 
 import psutil
 
+from pipeline import provenance
 from pipeline.errors import LockedError, RegistryError
 
 _LASTS = timedelta(minutes=15)  # longer than the checks of a promotion; each step of the move renews it
@@ -185,21 +185,13 @@ def _expiry() -> str:
 def _ourselves() -> Holder:
     return Holder(
         token=uuid.uuid4().hex,
-        user=user(),
+        user=provenance.user(),
         pid=str(os.getpid()),
         started=_started(os.getpid()),
         host=socket.gethostname(),
         processes=_processes(),
         since=datetime.now(UTC).isoformat(),
     )
-
-
-def user() -> str:
-    """Who runs this; a container may know no name."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"
 
 
 def _processes() -> str:

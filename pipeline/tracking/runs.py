@@ -1,7 +1,6 @@
 """The run of a training: found by our id, or made again from the outputs; and what later stages add to it."""
 
 import csv
-import getpass
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -190,7 +189,7 @@ def _tags(plan: TrainingPlan) -> dict[str, str]:
         "dataset_digest": plan.dataset_digest,
         "architecture": plan.architecture,
         "git_dirty": str(plan.git.dirty).lower(),
-        "mlflow.user": _user(),
+        "mlflow.user": provenance.user(),
         "mlflow.source.type": "LOCAL",
         "mlflow.source.name": "python -m pipeline train",
     }
@@ -200,14 +199,6 @@ def _tags(plan: TrainingPlan) -> dict[str, str]:
     if plan.git.branch:
         tags["mlflow.source.git.branch"] = plan.git.branch
     return tags
-
-
-def _user() -> str:
-    """Who runs this; a container may know no name."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"
 
 
 def _dataset_input(plan: TrainingPlan, workspace: Workspace) -> Any:

@@ -69,8 +69,7 @@ def connect(workspace: Workspace) -> Any:
     try:
         if uri.startswith(_SQLITE):
             _create_database(Path(uri.removeprefix(_SQLITE)), workspace)
-        mlflow.set_tracking_uri(uri)  # MLflow's downloads of artifacts ask the global setting
-        mlflow.set_registry_uri(uri)
+        _set_globally(uri)
         client = mlflow.MlflowClient(uri, uri)
         client.search_experiments(max_results=1)
     except lost as error:
@@ -78,6 +77,17 @@ def connect(workspace: Workspace) -> Any:
             f"the tracking store {_shown(uri)} does not answer ({_reason(error, uri)}): start it, or change MLFLOW_TRACKING_URI"
         ) from None
     return client
+
+
+def _set_globally(uri: str) -> None:
+    """MLflow's downloads of artifacts ask its global setting; the environment, which it sets too, stays the user's."""
+    import mlflow
+
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    if given is None:
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
 @contextmanager

@@ -1,13 +1,16 @@
-"""A store with two versions of a model, read only; and a copy that a test may add to."""
+"""A store with two versions of a model, read only; a copy that a test may add to; and a shop to promote in."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pipeline import tracking
 from pipeline.workspace import Workspace
+from tests.commands.shop import MEDIUM, checkout, fill
 from tests.commands.trainings import MODEL, PLAIN, SWAPPED, Trainings, write_data
+from tests.register import versions as made
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 
@@ -34,3 +37,41 @@ def trainings(versions: Trainings, tmp_path: Path) -> Trainings:
     copy = Workspace(tmp_path, tmp_path)
     shutil.copy(versions.workspace.database, copy.database)
     return Trainings(copy, tracking.connect(copy))
+
+
+@pytest.fixture(scope="session")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
+    workspace = checkout(tmp_path_factory.mktemp("filled"))
+    return fill(Trainings(workspace, tracking.connect(workspace)))
+
+
+@pytest.fixture
+def shop(filled: Trainings, tmp_path: Path) -> Trainings:
+    """Three versions in no stage, in SQLite."""
+    workspace = checkout(tmp_path)
+    shutil.copy(filled.workspace.database, workspace.database)
+    return Trainings(workspace, tracking.connect(workspace))
+
+
+@pytest.fixture
+def shared_shop(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trainings:
+    """The same on an MLflow server over PostgreSQL."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    workspace = checkout(tmp_path)
+    return fill(Trainings(workspace, tracking.connect(workspace)))
+
+
+@pytest.fixture(params=["sqlite", "server"])
+def either_shop(request: pytest.FixtureRequest) -> Trainings:
+    found: Trainings = request.getfixturevalue({"sqlite": "shop", "server": "shared_shop"}[request.param])
+    return found
+
+
+@pytest.fixture(params=made.DAMAGES, ids=lambda damage: damage.__name__)
+def damaged(request: pytest.FixtureRequest, shop: Trainings) -> Iterator[str]:
+    """How the harm done to the files of `MEDIUM` is told; it is undone afterwards."""
+    folder = made.stored_files(shop.client, MODEL, MEDIUM)
+    shutil.copytree(folder, shop.workspace.root / "before")
+    yield request.param(folder)
+    shutil.rmtree(folder)
+    shutil.copytree(shop.workspace.root / "before", folder)

@@ -22,9 +22,9 @@ MODEL = "fashion-mnist-classifier"  # of tests/params.yaml
 
 
 def write_data(workspace: Workspace, labels: Sequence[int] = LABELS, names: tuple[str, ...] = NAMES, side: int = 2) -> None:
-    """Ingest's output: pictures of one white pixel each."""
+    """Ingest's output: pictures of one white pixel each, those of `SHOWN` over and over."""
     images = np.zeros((len(labels), side * side), np.uint8)
-    images[range(len(labels)), SHOWN[: len(labels)]] = 255
+    images[range(len(labels)), np.resize(SHOWN, len(labels))] = 255
     part = Split(
         images.reshape(-1, side, side, 1), np.array(labels, np.int32), np.arange(100, 100 + len(labels), dtype=np.int32)
     )

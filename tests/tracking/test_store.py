@@ -120,3 +120,14 @@ def test_an_experiment_has_its_view_of_runs_and_a_users_changes_to_it_stay(works
     older = client.create_experiment("older")
     assert tracking.experiment_id(client, workspace, "older") == older
     assert view.TAG in client.get_experiment(older).tags
+
+
+def test_a_store_that_breaks_midway_is_one_line(workspace: Workspace) -> None:
+    client = tracking.connect(workspace)
+    tracking.experiment_id(client, workspace, "toys")
+    for file in workspace.root.glob("mlflow.db*"):
+        file.write_bytes(b"no database")
+    message = r"mlflow\.db failed midway \(.*\): run the command again"
+    with pytest.raises(UnreachableError, match=message) as error, tracking.answering(workspace):
+        client.get_registered_model("toys-classifier")
+    assert "\n" not in str(error.value)
