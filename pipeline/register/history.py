@@ -12,11 +12,14 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from pydantic import TypeAdapter
+
 from pipeline.errors import RegistryError
 
 Kind = Literal["promote", "rollback", "archive", "refusal", "force"]
 State = Literal["intent", "done", "undone"]
 HEAD = "promotions"  # the tag of the registered model: number and digest of the last record
+_ENDS = {"FINISHED": "done", "KILLED": "undone"}  # status of a record's run → state
 _PART = 4000  # characters; a run's tag holds 8,000, in older stores 5,000
 
 
@@ -68,6 +71,10 @@ class Entry:
     record: Record
     state: State
     run_id: str
+    mislabelled: tuple[str, ...] = ()  # tags of the run that say otherwise than the record
+
+
+_FORM = TypeAdapter(Record)
 
 
 def experiment_name(model: str) -> str:
@@ -98,18 +105,28 @@ def _entry(run: Any) -> Entry:
     while piece := tags.get(f"record.{part}"):
         text, part = text + piece, part + 1
     try:
+        _FORM.validate_json(text, strict=True)  # builds no record itself: it would make 1.0 of 1, and so another digest
         content = json.loads(text)
-        rows = tuple(Row(**row) for row in content.pop("rows"))
-        return Entry(Record(rows=rows, **content), tags["state"], run.info.run_id)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        record = Record(**{**content, "rows": tuple(Row(**row) for row in content["rows"])})
+        if datetime.fromisoformat(record.when).tzinfo is None:
+            raise ValueError(f"{record.when} without its zone")
+        return Entry(record, tags["state"], run.info.run_id, _mislabelled(run, record))
+    except (ValueError, TypeError, KeyError) as error:
         raise RegistryError(
             f"the run {run.info.run_id} is not a record of a promotion ({error!r}): somebody altered it; delete the run "
             "in the MLflow UI, and `history` tells which record is missing"
         ) from None
 
 
+def _mislabelled(run: Any, record: Record) -> tuple[str, ...]:
+    tags = run.data.tags
+    wrong = [name for name, value in _labels(record).items() if tags.get(name, value) != value]
+    state = _ENDS.get(run.info.status, tags["state"])  # nobody can change the status in the UI
+    return tuple(wrong + ["state"] * (tags["state"] != state))
+
+
 def append(client: Any, experiment: str, known: Sequence[Entry], record: Record, state: State) -> Entry:
-    """Writes `record` after the `known` ones; call it under the lock.
+    """Writes `record` after the last that was written, be that deleted or altered since; call it under the lock.
 
     Args:
         client: As `tracking.connect` gives it.
@@ -118,15 +135,16 @@ def append(client: Any, experiment: str, known: Sequence[Entry], record: Record,
         record: Number and previous digest are filled in here.
         state: "intent" for a move that is yet to be carried out.
     """
-    last = known[-1].record if known else None
-    linked = replace(record, number=last.number + 1 if last else 1, previous=last.digest if last else "")
+    number, digest = head(client, record.model)
+    if known and known[-1].record.number > number:  # a writer was cut short before it set the head
+        number, digest = known[-1].record.number, known[-1].record.digest
+    linked = replace(record, number=number + 1, previous=digest)
     text = linked.text()
     parts = {f"record.{part + 1}": text[part * _PART : (part + 1) * _PART] for part in range(-(-len(text) // _PART))}
-    shown = {"state": state, "kind": linked.kind, "version": linked.version, "from": linked.source, "to": linked.target}
     run = client.create_run(
         experiment,
         start_time=int(datetime.fromisoformat(linked.when).timestamp() * 1000),
-        tags={**parts, **shown, "mlflow.user": linked.who, "mlflow.note.content": in_words(linked)},
+        tags={**parts, **_labels(linked), "state": state, "mlflow.user": linked.who, "mlflow.note.content": in_words(linked)},
         run_name=f"{linked.number} {linked.kind} {linked.version} → {linked.target}",
     )
     if state != "intent":
@@ -139,8 +157,30 @@ def mark(client: Any, entry: Entry, state: State) -> Entry:
     """Says of a move that was intended how it ended."""
     client.set_tag(entry.run_id, "state", state)
     client.set_terminated(entry.run_id, "FINISHED" if state == "done" else "KILLED")
-    _set_head(client, entry.record)
+    if head(client, entry.record.model)[0] < entry.record.number:  # never back, where a later record was written
+        _set_head(client, entry.record)
     return replace(entry, state=state)
+
+
+def _labels(record: Record) -> dict[str, str]:
+    """The tags that the UI shows of a record."""
+    return {
+        "number": str(record.number),
+        "kind": record.kind,
+        "version": record.version,
+        "from": record.source,
+        "to": record.target,
+        "before": record.before or "none",
+        "reason": record.reason,
+        "git_commit": record.git_commit or "unknown",
+    }
+
+
+def head(client: Any, model: str) -> tuple[int, str]:
+    """Number and digest of the last record that was written, as the registered model holds them; (0, "") where it does not."""
+    models = client.search_registered_models(f"name = '{model}'")
+    number, _, digest = next((m.tags.get(HEAD, "") for m in models), "").partition(" ")
+    return (int(number), digest) if number.isdecimal() else (0, "")
 
 
 def _set_head(client: Any, record: Record) -> None:
@@ -164,50 +204,13 @@ def said(row: Row) -> str:
     return value if row.limit is None else f"{value or '–'} (must be {row.comparison} {row.limit:g})"
 
 
-def breaks(entries: Sequence[Entry], head: str | None) -> list[str]:
-    """What is wrong with the chain, a sentence each; nothing where every record is there as it was written.
-
-    Args:
-        entries: All records, oldest first.
-        head: The tag `HEAD` of the registered model; None where it has none.
-    """
-    found, digest, number = [], "", 0
-    for record in (entry.record for entry in entries):
-        if record.number == number:
-            found.append(f"there are two records {number}")
-        elif record.number > number + 1:
-            missing = ", ".join(map(str, range(number + 1, record.number)))
-            found.append(f"record {missing} is missing")
-        elif record.previous != digest:
-            found.append(f"record {number} was altered: record {record.number} holds another digest of it")
-        digest, number = record.digest, record.number
-    return found + _head_breaks(entries, head)
-
-
-def _head_breaks(entries: Sequence[Entry], head: str | None) -> list[str]:
-    """The last record has none after it; the registered model holds its digest. One record beyond is a writer cut short."""
-    number, _, digest = (head or "0 ").partition(" ")
-    last = int(number) if number.isdecimal() else 0
-    by_number = {entry.record.number: entry.record for entry in entries}
-    if last and last not in by_number:
-        return [f"record {last}, the last that was written, is missing"]
-    if last and by_number[last].digest != digest:
-        return [f"record {last} was altered: {HEAD} on the registered model holds another digest of it"]
-    if by_number and max(by_number) > last + 1:
-        return [f"the tag {HEAD} of the registered model says that {last} records were written, there are {max(by_number)}"]
-    return []
-
-
 def in_production(entries: Sequence[Entry], until: datetime | None = None) -> list[str | None]:
     """The versions that were in production one after the other, by the records up to `until`; the last is the present one.
 
     None stands for a time without one. A rollback takes away what it went back from, so that the next goes further back.
     """
     line: list[str | None] = [None]
-    for entry in entries:
-        record = entry.record
-        if entry.state != "done" or record.kind == "refusal" or (until and datetime.fromisoformat(record.when) > until):
-            continue
+    for record in moves(entries, until):
         if record.kind == "rollback":
             while line[-1] != record.version and len(line) > 1:
                 line.pop()
@@ -217,6 +220,18 @@ def in_production(entries: Sequence[Entry], until: datetime | None = None) -> li
         elif record.source == "production" and line[-1] == record.version:
             line.append(None)
     return line
+
+
+def moves(entries: Sequence[Entry], until: datetime | None = None) -> list[Record]:
+    """The records of what was carried out, up to the last one from `until` or before.
+
+    Their numbers tell what came first: they come from several machines, whose clocks may differ.
+    """
+    within = [
+        place for place, entry in enumerate(entries, 1) if not until or datetime.fromisoformat(entry.record.when) <= until
+    ]
+    reached = entries[: max(within, default=0)]
+    return [entry.record for entry in reached if entry.state == "done" and entry.record.kind != "refusal"]
 
 
 def now() -> str:

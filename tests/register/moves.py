@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline import environment, tracking
 from pipeline.errors import LockedError
-from pipeline.register import history, lock, stages
+from pipeline.register import chain, history, lock, stages
 from pipeline.register.history import Entry, Record
 from pipeline.workspace import Workspace
 
@@ -69,8 +69,7 @@ class Registry:
             return [entry.state for entry in stages.recover(self.client, held, self.entries())]
 
     def breaks(self) -> list[str]:
-        head = self.client.get_registered_model(self.model).tags.get(history.HEAD)
-        return history.breaks(self.entries(), head)
+        return chain.examined(self.client, self.model)[1]
 
     def shown(self) -> Mapping[str, tuple[str, str, str]]:
         """Version → stage by alias, tag, and MLflow's stage field, of those that have one."""
