@@ -180,6 +180,22 @@ def archive(version: _Version, reason: _Reason = "") -> None:
 
 
 @app.command(rich_help_panel=COMMANDS)
+def history(
+    at: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Say what was in production then: ISO 8601; no zone: UTC.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with every rule of every gate.")] = False,
+) -> None:
+    """List every promotion, rollback, archive and refusal, oldest first; or say what was in production at a time.
+
+    Example: python -m pipeline history --at 2026-01-31T18:30
+    """
+    from pipeline.commands import history as command
+
+    command.run(at, as_json, Workspace.find())
+
+
+@app.command(rich_help_panel=COMMANDS)
 def compare(
     a: Annotated[str, typer.Argument(help="A version, a stage (production) or an MLflow run: its id or how it begins.")],
     b: Annotated[str, typer.Argument(help="Likewise; B is what is asked about.")],
