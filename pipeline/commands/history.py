@@ -133,7 +133,6 @@ def _table(model: str, entries: Sequence[Entry], width: int) -> "Table":
 
 def _cells(entry: Entry) -> dict[str, str]:
     record = entry.record
-    failed = [f"{row.rule} {history.said(row)}".strip() for row in record.rows if row.verdict == "failed"]
     return {
         "": str(record.number),
         "when (UTC)": _shown(record.when).removesuffix(" UTC"),
@@ -143,5 +142,5 @@ def _cells(entry: Entry) -> dict[str, str]:
         "from": record.source,
         "to": record.target,
         "before": record.before or "–",
-        "reason": "; ".join([record.reason] * bool(record.reason) + failed),
+        "reason": "; ".join([record.reason] * bool(record.reason) + record.failed),
     }

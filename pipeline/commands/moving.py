@@ -62,7 +62,8 @@ class Writer:
         )
 
     def _experiment(self) -> str:
-        return tracking.experiment_id(self.client, self.workspace, history.experiment_name(self.model))
+        name = history.experiment_name(self.model)
+        return tracking.experiment_id(self.client, self.workspace, name, tracking.PROMOTIONS)
 
 
 @contextmanager

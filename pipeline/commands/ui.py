@@ -27,7 +27,7 @@ def run(port: int, open_browser: bool, workspace: Workspace) -> None:
     """
     name = params.load(workspace.params).ingest.dataset_name
     client = tracking.connect(workspace)
-    view = _VIEW.format(experiment=tracking.experiment_id(client, workspace, name), view=tracking.VIEW)
+    view = _VIEW.format(experiment=tracking.experiment_id(client, workspace, name), view=tracking.TRAININGS.key)
     uri = tracking.tracking_uri(workspace)
     if uri.startswith("http"):
         _show(f"{uri.rstrip('/')}{view}", open_browser)

@@ -10,6 +10,8 @@ from typing import Any
 from pipeline.register import history
 from pipeline.register.history import HEAD, Entry
 
+_ENDS = {"FINISHED": "done", "KILLED": "undone"}  # status of a record's run, which the UI cannot change → its state
+
 
 def examined(client: Any, model: str) -> tuple[Sequence[Entry], list[str]]:
     """The records of `model`, oldest first, and what is wrong with them, a sentence each; needs no lock.
@@ -66,7 +68,7 @@ def _altered(entries: Sequence[Entry], head: tuple[int, str]) -> Iterator[str]:
 
 
 def _beyond(entries: Sequence[Entry], head: tuple[int, str]) -> Iterator[str]:
-    """One record beyond the head is no fault where its writer was cut short: it does not come to carry out a move then."""
+    """One record beyond the head is no fault: its writer was cut short, before it carried out any move."""
     later = [entry for entry in entries if entry.record.number > head[0]]
     if not later or (len(later) == 1 and _is_cut_short(later[0], head)):
         return
@@ -84,9 +86,10 @@ def _is_cut_short(entry: Entry, head: tuple[int, str]) -> bool:
 
 def _mislabelled(entries: Sequence[Entry]) -> Iterator[str]:
     for entry in entries:
-        if entry.mislabelled:
-            names = ", ".join(entry.mislabelled)
-            yield f"record {entry.record.number} has a label that was altered: its run's tag {names}"
+        wrong = [name for name, value in history.labels(entry.record).items() if entry.tags.get(name, value) != value]
+        wrong += ["state"] * (_ENDS.get(entry.status, entry.state) != entry.state)
+        if wrong:
+            yield f"record {entry.record.number} has a label that was altered: its run's tag {', '.join(wrong)}"
 
 
 def _restorable(client: Any, model: str, entries: Sequence[Entry]) -> Iterator[str]:

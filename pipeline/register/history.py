@@ -7,8 +7,8 @@ and a missing record are found. Whether a move was carried out is no part of the
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -19,7 +19,6 @@ from pipeline.errors import RegistryError
 Kind = Literal["promote", "rollback", "archive", "refusal", "force"]
 State = Literal["intent", "done", "undone"]
 HEAD = "promotions"  # the tag of the registered model: number and digest of the last record
-_ENDS = {"FINISHED": "done", "KILLED": "undone"}  # status of a record's run → state
 _PART = 4000  # characters; a run's tag holds 8,000, in older stores 5,000
 
 
@@ -63,6 +62,11 @@ class Record:
         """SHA-256 of the canonical JSON."""
         return hashlib.sha256(self.text().encode()).hexdigest()
 
+    @property
+    def failed(self) -> list[str]:
+        """The rules that failed, each with value and limit."""
+        return [f"{row.rule} {said(row)}".strip() for row in self.rows if row.verdict == "failed"]
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -71,7 +75,8 @@ class Entry:
     record: Record
     state: State
     run_id: str
-    mislabelled: tuple[str, ...] = ()  # tags of the run that say otherwise than the record
+    status: str = field(default="", compare=False)  # of the run
+    tags: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 _FORM = TypeAdapter(Record)
@@ -110,19 +115,12 @@ def _entry(run: Any) -> Entry:
         record = Record(**{**content, "rows": tuple(Row(**row) for row in content["rows"])})
         if datetime.fromisoformat(record.when).tzinfo is None:
             raise ValueError(f"{record.when} without its zone")
-        return Entry(record, tags["state"], run.info.run_id, _mislabelled(run, record))
+        return Entry(record, tags["state"], run.info.run_id, run.info.status, tags)
     except (ValueError, TypeError, KeyError) as error:
         raise RegistryError(
             f"the run {run.info.run_id} is not a record of a promotion ({error!r}): somebody altered it; delete the run "
             "in the MLflow UI, and `history` tells which record is missing"
         ) from None
-
-
-def _mislabelled(run: Any, record: Record) -> tuple[str, ...]:
-    tags = run.data.tags
-    wrong = [name for name, value in _labels(record).items() if tags.get(name, value) != value]
-    state = _ENDS.get(run.info.status, tags["state"])  # nobody can change the status in the UI
-    return tuple(wrong + ["state"] * (tags["state"] != state))
 
 
 def append(client: Any, experiment: str, known: Sequence[Entry], record: Record, state: State) -> Entry:
@@ -141,10 +139,11 @@ def append(client: Any, experiment: str, known: Sequence[Entry], record: Record,
     linked = replace(record, number=number + 1, previous=digest)
     text = linked.text()
     parts = {f"record.{part + 1}": text[part * _PART : (part + 1) * _PART] for part in range(-(-len(text) // _PART))}
+    shown = {**labels(linked), "mlflow.user": linked.who, "mlflow.note.content": in_words(linked)[:_PART]}
     run = client.create_run(
         experiment,
         start_time=int(datetime.fromisoformat(linked.when).timestamp() * 1000),
-        tags={**parts, **_labels(linked), "state": state, "mlflow.user": linked.who, "mlflow.note.content": in_words(linked)},
+        tags={**parts, **shown, "state": state},
         run_name=f"{linked.number} {linked.kind} {linked.version} → {linked.target}",
     )
     if state != "intent":
@@ -162,9 +161,9 @@ def mark(client: Any, entry: Entry, state: State) -> Entry:
     return replace(entry, state=state)
 
 
-def _labels(record: Record) -> dict[str, str]:
-    """The tags that the UI shows of a record."""
-    return {
+def labels(record: Record) -> dict[str, str]:
+    """What the UI shows of a record, as tags of its run."""
+    shown = {
         "number": str(record.number),
         "kind": record.kind,
         "version": record.version,
@@ -172,8 +171,10 @@ def _labels(record: Record) -> dict[str, str]:
         "to": record.target,
         "before": record.before or "none",
         "reason": record.reason,
+        "failed": "; ".join(record.failed),
         "git_commit": record.git_commit or "unknown",
     }
+    return {name: value[:_PART] for name, value in shown.items()}
 
 
 def head(client: Any, model: str) -> tuple[int, str]:
@@ -189,13 +190,19 @@ def _set_head(client: Any, record: Record) -> None:
 
 def in_words(record: Record) -> str:
     """The record as Markdown, as the UI shows it on the run."""
-    lines = [f"**{record.kind}**: version {record.version} of {record.model}, {record.source} → {record.target}"]
-    lines += [f"Before it: {'version ' + record.before if record.before else 'none'}. By {record.who}, {record.when}."]
+    where = f"{record.source} → {record.target}" + (f" (there was version {record.before})" if record.before else "")
+    lines = [f"**{record.kind}**: version {record.version} of {record.model}, {where}, by {record.who}, {record.when[:19]} UTC"]
     lines += [f"Reason: {record.reason}"] if record.reason else []
     if record.rows:
-        table = [f"| {row.rule} | {said(row)} | {row.verdict} | {row.detail} |" for row in record.rows]
-        lines.append("\n".join(["| rule | value | verdict | |", "|---|---|---|---|", *table]))
+        table = [_line((row.rule, said(row), row.verdict, row.detail)) for row in record.rows]
+        lines.append("\n".join([_line(("rule", "value", "verdict", "")), "|---|---|---|---|", *table]))
     return "\n\n".join(lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+    """A line of a Markdown table; a class may be called `a|b`."""
+    escaped = [cell.replace("|", r"\|") for cell in cells]
+    return f"| {' | '.join(escaped)} |"
 
 
 def said(row: Row) -> str:

@@ -23,10 +23,11 @@ from pipeline.tracking.registered import (
 )
 from pipeline.tracking.runs import Published, publish, publish_to, run_for, warn
 from pipeline.tracking.store import answering, connect, experiment_id, has_store, tracking_uri
-from pipeline.tracking.view import SHARE_KEY as VIEW
+from pipeline.tracking.view import PROMOTIONS, TRAININGS
 
 __all__ = [
-    "VIEW",
+    "PROMOTIONS",
+    "TRAININGS",
     "InProduction",
     "LiveRun",
     "Published",

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pipeline import environment
 from pipeline.errors import TrackingError, UnreachableError
-from pipeline.tracking import view
+from pipeline.tracking.view import TRAININGS, View
 from pipeline.workspace import Workspace, replacing
 
 _SQLITE = "sqlite:///"
@@ -137,8 +137,8 @@ def _create_database(path: Path, workspace: Workspace) -> None:
             store.engine.dispose()
 
 
-def experiment_id(client: Any, workspace: Workspace, name: str) -> str:
-    """The id of the experiment `name`, made if need be.
+def experiment_id(client: Any, workspace: Workspace, name: str, view: View = TRAININGS) -> str:
+    """The id of the experiment `name`, made if need be; its runs table has `view`.
 
     Raises:
         TrackingError: it was deleted in the UI.
@@ -151,7 +151,7 @@ def experiment_id(client: Any, workspace: Workspace, name: str) -> str:
         location = (workspace.artifacts / name).as_uri() if local else None  # a server decides for itself
         try:
             made: str = client.create_experiment(
-                name, artifact_location=location, tags={**_EXPERIMENT_TAGS, view.TAG: view.content()}
+                name, artifact_location=location, tags={**_EXPERIMENT_TAGS, view.tag: view.content()}
             )
         except MlflowException:  # another process was quicker
             experiment = client.get_experiment_by_name(name)
@@ -165,8 +165,8 @@ def experiment_id(client: Any, workspace: Workspace, name: str) -> str:
             f"`MLFLOW_TRACKING_URI={_shown(tracking_uri(workspace))} mlflow experiments restore "
             f"--experiment-id {experiment.experiment_id}` brings it back"
         )
-    if view.TAG not in experiment.tags:  # where it is, it may be as a user changed it
-        client.set_experiment_tag(experiment.experiment_id, view.TAG, view.content())
+    if view.tag not in experiment.tags:  # where it is, it may be as a user changed it
+        client.set_experiment_tag(experiment.experiment_id, view.tag, view.content())
     return str(experiment.experiment_id)
 
 

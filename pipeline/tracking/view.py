@@ -1,34 +1,65 @@
-"""The runs table as the MLflow UI opens it: a saved view of the experiment, with the columns that a training is judged by."""
+"""A runs table as the MLflow UI opens it: a saved view of the experiment, with the columns that its runs are judged by."""
 
 import json
 import time
+from dataclasses import dataclass
 
-SHARE_KEY = "trainings"
-"""Names the view in a link: `…/runs?viewStateShareKey=trainings`."""
 
-TAG = f"mlflow.sharedViewState.{SHARE_KEY}"
-"""The experiment's tag that holds it."""
+@dataclass(frozen=True)
+class View:
+    """Columns of a runs table, in their order."""
 
-_COLUMNS = (
-    "metrics.`test/accuracy`",
-    "tags.`weakest_class`",
-    "metrics.`test/weakest_class_recall`",
-    "metrics.`fit_seconds`",
-    "params.`parameters`",
-    "params.`train.architecture`",
-    "params.`train.epochs`",
-    "params.`train.batch_size`",
-    "params.`train.learning_rate`",
-    "params.`train.seed`",
-    "tags.`gate`",
-    "attributes.`Models`",
-    "attributes.`Dataset`",
+    key: str  # names it in a link: `…/runs?viewStateShareKey=trainings`
+    title: str
+    columns: tuple[str, ...]
+
+    @property
+    def tag(self) -> str:
+        """The experiment's tag that holds it."""
+        return f"mlflow.sharedViewState.{self.key}"
+
+    def content(self) -> str:
+        """What the tag holds, in the form in which the UI saves views."""
+        now = int(time.time() * 1000)
+        widths = {name: max(90, 10 * len(name.split("`")[1])) for name in self.columns}  # pixels; else longer headings are cut
+        state = json.dumps({"selectedColumns": self.columns, "columnOrder": self.columns, "columnWidths": widths})
+        return json.dumps({"name": self.title, "createdAt": now, "updatedAt": now, "state": state})
+
+
+TRAININGS = View(
+    "trainings",
+    "Trainings",
+    (
+        "metrics.`test/accuracy`",
+        "tags.`weakest_class`",
+        "metrics.`test/weakest_class_recall`",
+        "metrics.`fit_seconds`",
+        "params.`parameters`",
+        "params.`train.architecture`",
+        "params.`train.epochs`",
+        "params.`train.batch_size`",
+        "params.`train.learning_rate`",
+        "params.`train.seed`",
+        "tags.`gate`",
+        "attributes.`Models`",
+        "attributes.`Dataset`",
+    ),
 )
 
-
-def content() -> str:
-    """What the tag holds, in the form in which the UI saves views."""
-    now = int(time.time() * 1000)
-    widths = {name: max(90, 10 * len(name.split("`")[1])) for name in _COLUMNS}  # pixels; else longer headings are cut
-    state = json.dumps({"selectedColumns": _COLUMNS, "columnOrder": _COLUMNS, "columnWidths": widths})
-    return json.dumps({"name": "Trainings", "createdAt": now, "updatedAt": now, "state": state})
+PROMOTIONS = View(
+    "promotions",
+    "Promotions",
+    (
+        "attributes.`Created`",
+        "tags.`kind`",
+        "tags.`version`",
+        "tags.`from`",
+        "tags.`to`",
+        "tags.`before`",
+        "attributes.`User`",
+        "tags.`reason`",
+        "tags.`failed`",
+        "tags.`state`",
+        "tags.`git_commit`",
+    ),
+)

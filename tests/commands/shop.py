@@ -55,7 +55,7 @@ def to(shop: Trainings, version: str, target: promote.Target, reason: str = "", 
 def place(shop: Trainings, version: str, *targets: str) -> None:
     """Moves a version without asking a gate."""
     client = shop.client
-    experiment = tracking.experiment_id(client, shop.workspace, history.experiment_name(MODEL))
+    experiment = tracking.experiment_id(client, shop.workspace, history.experiment_name(MODEL), tracking.PROMOTIONS)
     for target in targets:
         with lock.held(client, MODEL) as held:
             now = stages.standing(client, MODEL)

@@ -40,3 +40,10 @@ def shared_registry(server: str, workspace: Workspace, monkeypatch: pytest.Monke
 @pytest.fixture
 def client(registry: Registry) -> Any:
     return registry.client
+
+
+@pytest.fixture(params=["sqlite", pytest.param("server", marks=pytest.mark.slow)])
+def store(request: pytest.FixtureRequest) -> Registry:
+    """A registry in SQLite, and one on an MLflow server over PostgreSQL."""
+    found: Registry = request.getfixturevalue({"sqlite": "registry", "server": "shared_registry"}[request.param])
+    return found

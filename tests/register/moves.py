@@ -43,7 +43,9 @@ class Registry:
 
     def move(self, version: str, target: str, kind: history.Kind = "promote") -> Entry:
         """Moves a version under the lock, after mending what was cut short."""
-        experiment = tracking.experiment_id(self.client, self.workspace, history.experiment_name(self.model))
+        experiment = tracking.experiment_id(
+            self.client, self.workspace, history.experiment_name(self.model), tracking.PROMOTIONS
+        )
         with lock.held(self.client, self.model) as held:
             stages.recover(self.client, held, self.entries())
             now = stages.standing(self.client, self.model)

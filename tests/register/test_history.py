@@ -232,17 +232,14 @@ def test_a_reader_waits_for_a_writer_that_is_between_run_and_head(written: Regis
     assert (len(entries), breaks) == (6, [])
 
 
-def test_a_long_record_comes_back_as_it_was_written(registry: Registry) -> None:
-    registry.move("1", "staging")
-    long = history.append(
-        registry.client,
-        registry.client.get_experiment_by_name(history.experiment_name(MODEL)).experiment_id,
-        registry.entries(),
-        record("refusal", "2", "staging", "production", reason="ü" * 9000),
-        "done",
-    )
-    assert registry.entries()[-1] == long
-    assert registry.breaks() == []
+def test_a_long_record_comes_back_as_it_was_written(store: Registry) -> None:
+    first = store.move("1", "staging")
+    experiment = store.client.get_run(first.run_id).info.experiment_id
+    row = history.Row(rule="accuracy", verdict="failed", value=0.5, comparison="≥", limit=0.9, detail="a|b" * 300)
+    refused = record("refusal", "2", "staging", "production", model=store.model, reason="ü" * 9000, rows=(row,) * 50)
+    long = history.append(store.client, experiment, store.entries(), refused, "done")
+    assert store.entries()[-1] == long
+    assert store.breaks() == []
 
 
 def record(kind: Kind, version: str, source: str, target: str, when: str = "", **fields: Any) -> Record:

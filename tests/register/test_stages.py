@@ -53,13 +53,6 @@ def test_force_skips_steps_and_goes_no_other_way() -> None:
         stages.check_legal("7", "production", "staging", forced=True)
 
 
-@pytest.fixture(params=["sqlite", pytest.param("server", marks=pytest.mark.slow)])
-def store(request: pytest.FixtureRequest) -> Registry:
-    """A registry in SQLite, and one on an MLflow server over PostgreSQL."""
-    found: Registry = request.getfixturevalue({"sqlite": "registry", "server": "shared_registry"}[request.param])
-    return found
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("point", [*UNDONE, *FINISHED, "locked", "done"])
 def test_what_a_kill_left_the_next_writer_finishes_or_undoes(store: Registry, point: str) -> None:

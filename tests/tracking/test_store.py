@@ -9,7 +9,6 @@ import pytest
 
 from pipeline import tracking
 from pipeline.errors import TrackingError, UnreachableError
-from pipeline.tracking import view
 from pipeline.workspace import Workspace
 
 
@@ -112,14 +111,21 @@ def test_an_experiment_deleted_in_the_ui_says_how_to_restore_it(workspace: Works
 def test_an_experiment_has_its_view_of_runs_and_a_users_changes_to_it_stay(workspace: Workspace) -> None:
     client = tracking.connect(workspace)
     made = tracking.experiment_id(client, workspace, "toys")
-    content = json.loads(client.get_experiment(made).tags[view.TAG])
+    content = json.loads(client.get_experiment(made).tags[tracking.TRAININGS.tag])
     assert "metrics.`test/accuracy`" in json.loads(content["state"])["selectedColumns"]
-    client.set_experiment_tag(made, view.TAG, "mine")
+    client.set_experiment_tag(made, tracking.TRAININGS.tag, "mine")
     tracking.experiment_id(client, workspace, "toys")
-    assert client.get_experiment(made).tags[view.TAG] == "mine"
+    assert client.get_experiment(made).tags[tracking.TRAININGS.tag] == "mine"
     older = client.create_experiment("older")
     assert tracking.experiment_id(client, workspace, "older") == older
-    assert view.TAG in client.get_experiment(older).tags
+    assert tracking.TRAININGS.tag in client.get_experiment(older).tags
+
+
+def test_an_experiment_of_promotions_has_their_view_only(workspace: Workspace) -> None:
+    client = tracking.connect(workspace)
+    tags = client.get_experiment(tracking.experiment_id(client, workspace, "toys-promotions", tracking.PROMOTIONS)).tags
+    assert "tags.`reason`" in json.loads(json.loads(tags[tracking.PROMOTIONS.tag])["state"])["selectedColumns"]
+    assert tracking.TRAININGS.tag not in tags
 
 
 def test_a_store_that_breaks_midway_is_one_line(workspace: Workspace) -> None:
