@@ -1,13 +1,15 @@
 """Trains architectures by their recipes in one run, in turn, and compares them with the notebook: accuracy, time, ratio.
 
-    .venv/bin/python -m benchmarks.architectures [NAME:SEEDS ...] [--save FILE]
+    .venv/bin/python -m benchmarks.architectures [NAME:SEEDS ...] [--save FILE] [--pictures N] [--epochs N] [--float32]
 
 Without names: notebook:1 sprint:5, what `make bench` runs (7 to 11 minutes on 2 cores). It trains on data/dataset; seconds are
 those of `fit`: compiling, validation and checkpoints included. The test set is read once per training, after it. --save adds
-a JSON line per training to FILE, its curve in it.
+a JSON line per training to FILE, its curve in it. The last three make every training shorter than its recipe, on fewer pictures
+or in plain arithmetic: to see whether a recipe learns where all of it would take days (`record` on a CPU).
 """
 
 import argparse
+import dataclasses
 import json
 import statistics
 import tempfile
@@ -26,25 +28,40 @@ from pipeline.workspace import Workspace
 Result = Mapping[str, Any]
 
 
-def main(plan: Sequence[tuple[str, int]], save: Path | None) -> None:
-    """Trains, prints each training and the table."""
+def main(plan: Sequence[tuple[str, int]], save: Path | None, pictures: int | None, changes: Mapping[str, Any]) -> None:
+    """Trains, prints each training and the table; `changes` go into every recipe."""
     environment.prepare()
     from pipeline.train import machine
 
     workspace = Workspace.find()
     settings = params.load(workspace.params).train
     threads = machine.prepare(settings)
-    data = dataset.read(workspace.need(workspace.dataset, "ingest"))
+    data = fewer(dataset.read(workspace.need(workspace.dataset, "ingest")), pictures)
     print(f"{data.description.name}: {len(data.train):,} training pictures, {threads} threads", flush=True)
     results = []
     for name, seed in plan:
         print(f"\n{name}, seed {seed}", flush=True)
-        results.append(measure(settings.model_copy(update={"architecture": name, "seed": seed}), data))
+        results.append(measure(chosen(settings, name, seed, changes), data))
         print("  ".join(f"{key} {value}" for key, value in results[-1].items() if key != "curve"), flush=True)
         if save:
             with save.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(results[-1]) + "\n")
     print(f"\n{table(results)}")
+
+
+def fewer(data: Dataset, pictures: int | None) -> Dataset:
+    """`data` with so many training pictures, taken evenly."""
+    if pictures is None:
+        return data
+    rows = np.arange(pictures) * len(data.train) // pictures
+    train = Split(data.train.images[rows], data.train.labels[rows], data.train.source_index[rows])
+    return dataclasses.replace(data, train=train)
+
+
+def chosen(settings: TrainParams, name: str, seed: int, changes: Mapping[str, Any]) -> TrainParams:
+    """`settings` for this architecture and seed, its recipe changed."""
+    recipes = settings.recipes.model_copy(update={name: getattr(settings.recipes, name).model_copy(update=changes)})
+    return settings.model_copy(update={"architecture": name, "seed": seed, "recipes": recipes})
 
 
 def measure(settings: TrainParams, data: Dataset) -> Result:
@@ -121,5 +138,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME:SEEDS", default=["notebook:1", "sprint:5"])
     parser.add_argument("--save", type=Path, metavar="FILE")
+    parser.add_argument("--pictures", type=int, metavar="N")
+    parser.add_argument("--epochs", type=int, metavar="N")
+    parser.add_argument("--float32", dest="precision", action="store_const", const="float32")
     arguments = parser.parse_args()
-    main(planned(arguments.names), arguments.save)
+    changed = {key: value for key in ("epochs", "precision") if (value := getattr(arguments, key))}
+    main(planned(arguments.names), arguments.save, arguments.pictures, changed)

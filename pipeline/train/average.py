@@ -18,10 +18,20 @@ class Average:
         self._weights = [weight.value for weight in (*model.trainable_variables, *_statistics(model))] if decay else []
         self.variables: Sequence[Any] = [tf.Variable(weight, trainable=False) for weight in self._weights]
 
-    def update(self) -> None:
-        """One step; call it inside the compiled step."""
+    def update(self, steps: Any) -> None:
+        """One step; call it inside the compiled step.
+
+        Args:
+            steps: Tensor or variable, how many there were, this one included. Early ones decay faster, by
+                (1 + steps) / (10 + steps) as in `tf.train.ExponentialMovingAverage`: at 0.999 throughout, the weights that a
+                training began with would still be 37 % of the average after 1,000 steps.
+        """
+        import tensorflow as tf
+
+        done = tf.cast(steps, tf.float32)
+        decay = tf.minimum((1 + done) / (10 + done), self._decay)
         for average, weight in zip(self.variables, self._weights, strict=True):
-            average.assign(average * self._decay + weight * (1 - self._decay))
+            average.assign(average * decay + weight * (1 - decay))
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

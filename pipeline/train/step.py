@@ -51,7 +51,7 @@ class Step:
     def _on_all(self, images: Any, labels: Any, rate: Any) -> Any:
         self.optimizer.learning_rate.assign(rate)
         sums = self._strategy.run(self._on_one, args=(images, labels))
-        self._average.update()
+        self._average.update(self.optimizer.iterations)
         return self._strategy.reduce("SUM", sums, axis=None)
 
     def _on_one(self, images: Any, labels: Any) -> Any:

@@ -65,9 +65,24 @@ def test_the_average_follows_every_weight_and_goes_back(params: TrainParams) -> 
     with average.in_place():
         between = [variable.numpy() for variable in (*model.trainable_variables, *model.non_trainable_variables)]
     for a, b, mean in zip(first, second, between, strict=True):
-        if a.dtype == np.float32:
-            assert mean == pytest.approx((a + b) / 2, abs=1e-6)
+        if a.dtype == np.float32:  # after one step the average decays by 2 / 11, not by 0.5
+            assert mean == pytest.approx((2 * a + 9 * b) / 11, abs=1e-6)
     assert all((variable.numpy() == value).all() for variable, value in zip(model.trainable_variables, second, strict=False))
+
+
+def test_an_average_forgets_what_a_short_training_began_with(params: TrainParams) -> None:
+    """Without its quick start, one of decay 0.999 would hold 98 % of the first weights after 20 steps."""
+    import tensorflow as tf
+
+    model = architectures.build(params, (12, 12, 1), 4)
+    average = Average(model, 0.999)
+    first = average.variables[0].numpy()
+    model.get_layer("conv_1").kernel.assign_add(tf.ones_like(first))
+    for step in range(1, 21):
+        average.update(tf.constant(step))
+    left = np.prod([(1 + step) / (10 + step) for step in range(1, 21)])
+    assert left < 0.001
+    assert average.variables[0].numpy() == pytest.approx(first + 1 - left, abs=1e-5)
 
 
 @pytest.mark.slow
