@@ -28,7 +28,7 @@ def main() -> None:
     limits = params.load(workspace.params).validate
     data = dataset.read(workspace.need(workspace.dataset, "ingest"))
     pairs = timed("near copies", lambda: near.pairs(data, limits.near_copy_difference))
-    frame = timed("features, outliers and suspects", lambda: features.table(data, pairs))
+    frame = timed("features, outliers and suspects", lambda: features.marked(features.table(data), pairs))
     of_which(data, frame)
     for name in ("expectations, with loading", "expectations"):
         outcomes = timed(name, lambda: check(frame, pairs, data.description, limits, None))

@@ -41,30 +41,31 @@ COLUMNS = {
     "suggested": "str",
     "near_copy_of_train": "float64",  # 1 where train holds the same picture or a near copy, else 0; missing in train
 }
-"""Column → pandas type of the frame that `table` returns."""
+"""Column → pandas type of the frame that `marked` returns."""
 
 FILL_LEVEL = 25  # grey levels: a tenth of the range, above what resizing leaves around a stroke
 _CHUNK_BYTES = 4 * 2**20
 _DIGEST_BYTES = 8  # 64 bits: among 1,000,000 different pictures, a chance of 3e-8 that two look equal
 
 
-def table(data: Dataset, pairs: "pd.DataFrame") -> "pd.DataFrame":
-    """The features of every picture of the three splits, in their order.
+def table(data: Dataset) -> "pd.DataFrame":
+    """The features of every picture of the three splits, in their order, a row each.
 
-    Args:
-        data: the pictures.
-        pairs: their near copies; see near.pairs.
-
-    Returns:
-        A frame with the columns and types of `COLUMNS`, one row per picture.
+    It has the columns and types of `COLUMNS` but for the last, which `marked` adds: near copies take as long to find as all the
+    rest, so that the stage looks for them at the same time.
     """
     import pandas as pd
 
     frames = [_of_split(name, split, data.description.class_names) for name, split in data.splits().items()]
     frame = pd.concat(frames, ignore_index=True)
     frame["also_in"] = _other_splits(frame)
-    frame["near_copy_of_train"] = _copied(frame, pairs)
-    return frame.assign(**outliers.columns(data, frame), **suspects.columns(data, frame)).astype(COLUMNS)
+    frame = frame.assign(**outliers.columns(data, frame), **suspects.columns(data, frame))
+    return frame.astype({column: kind for column, kind in COLUMNS.items() if column in frame})
+
+
+def marked(frame: "pd.DataFrame", pairs: "pd.DataFrame") -> "pd.DataFrame":
+    """`frame` as `table` returns it, with the column that says what `pairs`, its near copies, have of train."""
+    return frame.assign(near_copy_of_train=_copied(frame, pairs))
 
 
 def _of_split(name: SplitName, split: Split, class_names: tuple[str, ...]) -> "pd.DataFrame":

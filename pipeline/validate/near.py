@@ -83,8 +83,9 @@ def small(images: NDArray[np.uint8], side: int = SIDE) -> NDArray[np.uint8]:
     reduced = np.empty((count, rows, columns, channels), np.uint8)
     for start in range(0, count, _CHUNK // 8):
         part = images[start : start + _CHUNK // 8, : rows * down, : columns * across]
-        blocks = part.reshape(len(part), rows, down, columns, across, channels)
-        reduced[start : start + _CHUNK // 8] = blocks.mean(axis=(2, 4), dtype=np.float32).round()
+        halfway = part.reshape(len(part), rows, down, columns * across, channels).sum(axis=2, dtype=np.uint32)
+        sums = halfway.reshape(len(part), rows, columns, across, channels).sum(axis=3, dtype=np.uint32)
+        reduced[start : start + _CHUNK // 8] = (sums / (down * across)).round()
     return reduced
 
 
@@ -110,27 +111,55 @@ def _inner(images: NDArray[np.uint8], shift: tuple[int, int]) -> NDArray[np.floa
     inner = images[:, 1 + down : height - 1 + down, 1 + right : width - 1 + right]
     flat = np.ascontiguousarray(inner, dtype=np.float32).reshape(len(images), -1)
     flat -= flat.mean(axis=1, keepdims=True)
-    length = np.sqrt(np.einsum("ij,ij->i", flat, flat))
-    scale = np.where(length < _MIN_SPREAD * np.sqrt(flat.shape[1]), 0, 1 / np.maximum(length, 1))
-    flat *= scale[:, None].astype(np.float32)
+    flat *= _scale(np.sqrt(np.einsum("ij,ij->i", flat, flat)), flat.shape[1])[:, None]
     return flat
 
 
+def _scale(length: NDArray[np.float32], pixels: int) -> NDArray[np.float32]:
+    """What brings vectors of this length to length 1, and to 0 what is almost blank."""
+    return np.where(length < _MIN_SPREAD * np.sqrt(pixels), 0, 1 / np.maximum(length, 1)).astype(np.float32)
+
+
 def _directions(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The first principal directions of a sample, float32 `(pixels, d)`."""
+    """The first principal directions of a sample, float32 `(pixels, d)`, each with mean 0 as the pictures have."""
+    from scipy.linalg import eigh
+
     sample = _inner(images[:: -(-len(images) // _SAMPLE)], _CENTRE)
-    _, vectors = np.linalg.eigh(sample.T @ sample)
-    return np.ascontiguousarray(vectors[:, -_DIRECTIONS:])
+    pixels = sample.shape[1]
+    _, vectors = eigh(sample.T @ sample, subset_by_index=(max(0, pixels - _DIRECTIONS), pixels - 1))
+    centred: NDArray[np.float32] = vectors - vectors.mean(axis=0)
+    return centred
 
 
 def _points(images: NDArray[np.uint8], directions: NDArray[np.float32]) -> Mapping[tuple[int, int], NDArray[np.float32]]:
-    """Where the pictures lie for each shift, float32 `(n, d)`; infinite where almost blank, so that these have no neighbour."""
-    points = {shift: np.empty((len(images), directions.shape[1]), np.float32) for shift in _SHIFTS}
+    """Where the pictures lie for each shift, float32 `(n, d)`: `_inner(images, shift) @ directions`; 0 where almost blank.
+
+    One matrix product for all shifts, with the directions moved in place of the pictures.
+    """
+    shape, pixels = images.shape[1:], len(directions)
+    moved, windows = _moved(directions, shape), _moved(np.ones((pixels, 1), np.float32), shape)
+    points = np.empty((len(_SHIFTS), len(images), directions.shape[1]), np.float32)
     for start in range(0, len(images), _CHUNK):
-        for shift in _SHIFTS:
-            inner = _inner(images[start : start + _CHUNK], shift)
-            points[shift][start : start + _CHUNK] = inner @ directions
-    return points
+        flat = images[start : start + _CHUNK].reshape(-1, len(moved)).astype(np.float32)
+        flat -= flat.mean(axis=1, keepdims=True)  # so that the difference of two large numbers below stays exact enough
+        squares = (flat**2 @ windows - (flat @ windows) ** 2 / pixels).T  # (shifts, n)
+        scaled = (flat @ moved).reshape(len(flat), len(_SHIFTS), -1).swapaxes(0, 1)
+        points[:, start : start + _CHUNK] = scaled * _scale(np.sqrt(np.maximum(squares, 0)), pixels)[..., None]
+    return dict(zip(_SHIFTS, points, strict=True))
+
+
+def _moved(columns: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Columns over the inner part of a picture, float32 `(inner pixels, k)`, laid on whole pictures under every shift.
+
+    Returns:
+        float32 `(h * w * c, shifts * k)`; 0 outside of the inner part
+    """
+    height, width, channels = shape
+    inner = columns.reshape(height - 2, width - 2, channels, -1)
+    moved = np.zeros((*shape, len(_SHIFTS), columns.shape[1]), np.float32)
+    for place, (down, right) in enumerate(_SHIFTS):
+        moved[1 + down : height - 1 + down, 1 + right : width - 1 + right, :, place] = inner
+    return moved.reshape(height * width * channels, -1)
 
 
 def _candidates(

@@ -1,16 +1,17 @@
 """The validate stage: every picture against every expectation; bad data ends the pipeline here."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import dataset
-from pipeline.dataset import Description
+from pipeline.dataset import Dataset, Description
 from pipeline.errors import ValidationFailedError
 from pipeline.params import ValidateParams
 from pipeline.validate import data_docs as docs
 from pipeline.validate import features, near, profile, report
-from pipeline.validate.check import check
+from pipeline.validate.check import check, load
 from pipeline.workspace import Workspace, replacing, replacing_folder
 
 if TYPE_CHECKING:
@@ -32,8 +33,7 @@ def run(params: ValidateParams, workspace: Workspace, data_docs: bool = False) -
     """
     workspace.validated.unlink(missing_ok=True)  # it vouches for data; an older one must not vouch for this
     data = dataset.read(workspace.need(workspace.dataset, "ingest"))
-    pairs = near.pairs(data, params.near_copy_difference)
-    frame = features.table(data, pairs)
+    frame, pairs = _looked_at(data, params.near_copy_difference)
     reference = profile.read(workspace.reference, workspace.shown(workspace.reference))
     outcomes = check(frame, pairs, data.description, params, reference)
 
@@ -51,6 +51,25 @@ def run(params: ValidateParams, workspace: Workspace, data_docs: bool = False) -
         raise ValidationFailedError(report.error_line(outcomes, shown))
     _write(workspace.validated, json.dumps({"dataset_digest": data.description.digest}) + "\n")
     print(f"{report.summary(outcomes, len(frame))}\nreport: {shown}")
+
+
+def _looked_at(data: Dataset, limit: float) -> "tuple[pd.DataFrame, pd.DataFrame]":
+    """The features of the pictures and their near copies up to `limit`, at the same time: neither keeps both cores busy."""
+    # Beforehand what both need: of two threads that import at once, one can meet a module that is half made.
+    import pandas  # noqa: F401
+    import scipy.linalg
+    import scipy.spatial  # noqa: F401
+
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        describing = beside.submit(_described, data)
+        pairs = near.pairs(data, limit)
+        return features.marked(describing.result(), pairs), pairs
+
+
+def _described(data: Dataset) -> "pd.DataFrame":
+    frame = features.table(data)
+    load()  # for `check`, while copies are still looked for
+    return frame
 
 
 def _profile(frame: "pd.DataFrame", description: Description) -> str:

@@ -75,16 +75,20 @@ def probabilities(images: NDArray[np.uint8], labels: NDArray[np.intp]) -> NDArra
 
 
 def _projection(pixels: int) -> Matrix:
+    """Random weights with their offsets in the last row, and a last column that makes a constant of every picture."""
     drawn = np.random.default_rng(_SEED).standard_normal((pixels + 1, _FEATURES), dtype=np.float32)
     drawn[:-1] *= np.float32(2 / np.sqrt(pixels))
-    return drawn
+    constant = np.zeros((pixels + 1, 1), np.float32)
+    constant[-1] = 1
+    return np.hstack([drawn, constant])
 
 
 def _lifted(images: NDArray[np.uint8], projection: Matrix) -> Matrix:
     """Random features with a constant, float32 `(n, _FEATURES + 1)`."""
     flat = images.reshape(len(images), -1) * np.float32(1 / 127.5) - np.float32(1)
-    lifted = np.maximum(flat @ projection[:-1] + projection[-1], 0)
-    return np.hstack([lifted, np.ones((len(lifted), 1), np.float32)])
+    lifted = flat @ projection[:-1]
+    lifted += projection[-1]
+    return np.maximum(lifted, 0, out=lifted)
 
 
 def _normal_equations(

@@ -40,7 +40,7 @@ def tables_of(description: Description, limits: ValidateParams) -> Table:
     def made(splits: Splits) -> Tables:
         data = Dataset(description, splits["train"], splits["validation"], splits["test"])
         pairs = near.pairs(data, limits.near_copy_difference)
-        return features.table(data, pairs), pairs
+        return features.marked(features.table(data), pairs), pairs
 
     return made
 

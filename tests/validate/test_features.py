@@ -7,7 +7,7 @@ from pipeline.validate import features, near
 
 
 def table(data: Dataset) -> pd.DataFrame:
-    return features.table(data, near.pairs(data, limit=0.01))
+    return features.marked(features.table(data), near.pairs(data, limit=0.01))
 
 
 def three_splits(images: np.ndarray) -> Dataset:
