@@ -50,7 +50,7 @@ def warn_if_emulated(params: TrainParams) -> None:
     if factor > 1:
         print(
             f"warning: train.recipes.{params.architecture}.precision {params.recipe.precision}: a convolution takes "
-            f"{factor:.1f} times as long here as in float32 (it is emulated): set float32",
+            f"{factor:.1f} times as long here as in float32: set float32",
             file=sys.stderr,
             flush=True,
         )

@@ -1,4 +1,6 @@
+import re
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +24,7 @@ class Server:
     def __init__(self) -> None:
         self.content, self.asked = CONTENT, list[str | None]()
         self.knows_ranges, self.broken_transfers, self.silent, self.headers = True, 0, False, dict[str, str]()
+        self.pause = 0.0  # seconds between tenths of the file
         owner = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -52,7 +55,9 @@ class Server:
             request.wfile.write(body[: len(body) // 2])
             return time.sleep(0.3)  # so that the half arrives before the connection closes
         with suppress(ConnectionError):  # the client may have had enough
-            request.wfile.write(body)
+            for start in range(0, len(body), len(body) // 10):
+                request.wfile.write(body[start : start + len(body) // 10])
+                time.sleep(self.pause)
         return None
 
 
@@ -122,6 +127,20 @@ def test_silent_server_is_given_up_with_the_time_waited(part: Path, server: Serv
     monkeypatch.setattr(transfer, "_READ_TIMEOUT", 0.2)
     with pytest.raises(transfer.UnavailableError, match=r"^silent for 0\.2 seconds$"):
         transfer.fill(part, FILE, server.url)
+
+
+def test_slow_server_is_waited_for_as_long_as_bytes_come_and_shows_how_far_it_is(
+    part: Path, server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.pause = 0.1
+    monkeypatch.setattr(transfer, "_READ_TIMEOUT", 0.7)  # less than the second that all of it takes
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    transfer.fill(part, FILE, server.url)
+    assert part.read_bytes() == CONTENT
+    assert server.asked == [None]
+    shares = [int(share) for share in re.findall(r"pictures\.gz: +(\d+)%", capsys.readouterr().err)]
+    assert shares[0] == 0
+    assert any(0 < share < 100 for share in shares)
 
 
 def test_endless_file_is_cut_one_byte_after_its_end(part: Path, server: Server) -> None:

@@ -252,4 +252,4 @@ def test_emulated_precision_is_said_with_its_factor(
     machine.warn_if_emulated(changed(PARAMS, precision="bfloat16"))
     said = capfd.readouterr().err
     assert said.count("\n") == lines
-    assert ("takes 3.0 times as long here as in float32 (it is emulated): set float32" in said) == bool(lines)
+    assert ("takes 3.0 times as long here as in float32: set float32" in said) == bool(lines)

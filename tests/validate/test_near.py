@@ -78,6 +78,24 @@ def test_copies_across_splits_are_found(large: dict[SplitName, Split], change: C
     assert len(pairs - planted) <= 2
 
 
+def test_points_of_a_shift_are_those_of_the_shifted_picture(large: dict[SplitName, Split]) -> None:
+    images = np.concatenate([large["test"].images[:50], np.full((1, 28, 28, 1), 250, np.uint8)])
+    images[-1, ::2] += 3  # almost blank, and so bright that its squares are large
+    directions = np.linalg.qr(np.random.default_rng(0).standard_normal((26 * 26, 5)))[0].astype(np.float32)
+    points = near._points(images, directions - directions.mean(axis=0))
+    for shift in ((0, 0), (1, -1), (0, 1)):
+        expected = near._inner(images, shift) @ (directions - directions.mean(axis=0))
+        assert points[shift] == pytest.approx(expected, abs=1e-5)
+        assert not points[shift][-1].any()
+
+
+def test_pictures_of_a_few_pixels_are_compared_too(large: dict[SplitName, Split]) -> None:
+    tiny = {name: Split(near.small(split.images, 4), split.labels, split.source_index) for name, split in large.items()}
+    images = np.concatenate([tiny["train"].images[:1], tiny["test"].images[1:]])
+    tiny["test"] = Split(images, tiny["test"].labels, tiny["test"].source_index)
+    assert ("test", 0, "train", 0) in found(tiny)
+
+
 def test_blank_pictures_are_copies_of_nothing(large: dict[SplitName, Split]) -> None:
     test = large["test"]
     assert found({**large, "test": Split(np.full_like(test.images, 7), test.labels, test.source_index)}) == set()
