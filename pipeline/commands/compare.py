@@ -71,7 +71,7 @@ def _table(found: Comparison, wide: bool) -> "Table":
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE_HEAD if wide else None, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD if wide else None, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("score", no_wrap=True)
     for name in ("A", "B", "B - A", "95 % interval", "") if wide else ("B", "B - A"):
         table.add_column(name, justify="right" if name else "left", no_wrap=True)

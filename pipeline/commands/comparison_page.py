@@ -53,7 +53,7 @@ def html(found: Comparison) -> str:
         hidden_classes=len(found.classes) - len(classes),
         names=a.class_names,
         confusion=list(_confusion(found)) if len(a.class_names) <= _CELLS_UP_TO else [],
-        confusion_png=_confusion_png(found) if len(a.class_names) > _CELLS_UP_TO else "",
+        confusion_png=_confusion_png(found) if len(a.class_names) > _CELLS_UP_TO else None,
         has_pictures=found.pair.images is not None,
         newly_right=_grid(found, right=True),
         newly_wrong=_grid(found, right=False),
@@ -131,10 +131,10 @@ def _confusion(found: Comparison) -> Iterator[Mapping[str, Any]]:
         yield {"name": name, "cells": cells}
 
 
-def _confusion_png(found: Comparison) -> str:
+def _confusion_png(found: Comparison) -> page.Picture:
     file = io.BytesIO()
     figures.draw_confusion_change(found.confusion, file)
-    return page.embedded_bytes(file.getvalue(), ".png")
+    return page.drawing(file.getvalue())
 
 
 def _grid(found: Comparison, right: bool) -> list[Mapping[str, str]]:
@@ -161,7 +161,7 @@ def _flat(each: Predictions) -> Mapping[str, str]:
     record = each.record
     flat = {f"{section}.{key}": str(value) for section, keys in record.params.items() for key, value in keys.items()}
     began = f"{record.warm_start['model_name']} version {record.warm_start['version']}" if record.warm_start else UNDEFINED
-    return {**flat, "architecture": record.architecture, "threads used": str(record.threads), "began as": began}
+    return {**flat, "train.architecture": record.architecture, "threads used": str(record.threads), "began as": began}
 
 
 def _differing(a: Mapping[str, str], b: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:

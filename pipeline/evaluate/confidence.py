@@ -61,9 +61,9 @@ def _draw_kinds(axes: "Axes", confidence: NDArray[np.float32], right: NDArray[np
 
 def _draw_thresholds(axes: "Axes", confidence: NDArray[np.float32], right: NDArray[np.bool_], lowest: float) -> None:
     thresholds, share, accuracy = at_least(confidence, right, lowest)
-    axes.plot(thresholds, accuracy, "-", color=RIGHT, linewidth=2, label="of these right")
-    axes.plot(thresholds, share, "--", color=QUIET, linewidth=2, label="so many answers")
-    axes.set(title="If only answers at least so sure are taken", xlabel="Confidence", ylabel="Share")
+    axes.plot(thresholds, accuracy, "-", color=RIGHT, linewidth=2, label="accuracy of these")
+    axes.plot(thresholds, share, "--", color=QUIET, linewidth=2, label="these, of all answers")
+    axes.set(title="If only sure answers are taken", xlabel="From this confidence on", ylabel="Share")
 
 
 def at_least(

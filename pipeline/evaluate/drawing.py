@@ -7,7 +7,7 @@ from pipeline.evaluate.curves import Curves
 from pipeline.evaluate.evaluation import Evaluation
 from pipeline.workspace import Workspace, replacing
 
-_PAIRS = 10
+_PAIRS, _ACROSS = 10, 5  # so many side by side fit beneath the description of an MLflow run
 
 
 def write(evaluation: Evaluation, model: Any, history: Curves, pictures: int, workspace: Workspace) -> None:
@@ -39,6 +39,7 @@ def _draw_pairs(evaluation: Evaluation, workspace: Workspace) -> None:
     test, probabilities = evaluation.data.test, evaluation.answers.probabilities
     with replacing(workspace.confused_pairs_png) as aside:
         if rows:
-            figures.draw_grid(test.images[rows], test.labels[rows], probabilities[rows], evaluation.class_names, aside)
+            names = evaluation.class_names
+            figures.draw_grid(test.images[rows], test.labels[rows], probabilities[rows], names, aside, across=_ACROSS)
         else:
             figures.draw_words("Not one mistake.", aside)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.evaluate.metrics import Counts, Floats, normalized
+from pipeline.evaluate.wording import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,7 +55,7 @@ def draw_confusion(confusion: Counts, class_names: tuple[str, ...], path: Path) 
 
     side = min(max(0.52 * len(class_names), 4.2), 14)  # inches
     with rc_context(STYLE):
-        figure = Figure(figsize=(2 * side + 1.6, side + 1.4), layout="constrained")
+        figure = Figure(figsize=(2 * side + 1.6, side + 1), layout="constrained")
         left, right = figure.subplots(1, 2)
         _draw_matrix(left, confusion.astype(np.float64), "{:.0f}", class_names)
         left.set(title="Pictures", ylabel="True class")
@@ -139,9 +140,13 @@ def draw_grid(
     probabilities: NDArray[np.float32],
     class_names: tuple[str, ...],
     path: Path | BinaryIO,
+    across: int = 8,
 ) -> None:
-    """Pictures, uint8 `(n, h, w, c)`, each under its predicted and its true class, PNG; green ✓ right, red ✗ wrong."""
-    across = max(8, math.ceil(math.sqrt(len(images))))
+    """Pictures, uint8 `(n, h, w, c)`, each under its predicted and its true class, PNG; green ✓ right, red ✗ wrong.
+
+    At most `across` stand side by side, more where they would be more than so many rows.
+    """
+    across = max(across, math.ceil(math.sqrt(len(images))))
     columns = math.ceil(len(images) / math.ceil(len(images) / across))  # of ten pictures five and five, not eight and two
     canvas, corners = mosaic(images, columns)
     scale = _COLUMN * columns / canvas.shape[1]
@@ -187,13 +192,15 @@ def _caption(
     label: int,
     answer: NDArray[np.float32],
 ) -> None:
-    """The two lines above the picture whose upper left pixel is `corner` (row, column)."""
+    """Above the picture whose upper left pixel is `corner` (row, column): what it was called, what it is, how sure."""
     predicted = int(answer.argmax())
     sign, colour = ("✓", RIGHT) if predicted == label else ("✗", WRONG)
     row, column = corner
     said = f"{sign} Pred: {shortened(class_names[predicted], 12)}"
     axes.text(column, row - 0.19 * _COLUMN, said, size=8.5, weight="bold", color=colour, va="bottom")
-    axes.text(column, row - 0.05 * _COLUMN, f"True: {shortened(class_names[label], 15)}", size=8.5, va="bottom")
+    line, right = row - 0.05 * _COLUMN, column + _COLUMN / (1 + 2 * _MARGIN)
+    axes.text(column, line, f"True: {shortened(class_names[label], 12)}", size=8.5, va="bottom")
+    axes.text(right, line, percent(float(answer[predicted]), 0), size=8, color=QUIET, ha="right", va="bottom")
 
 
 def draw_words(words: str, path: Path) -> None:

@@ -22,10 +22,11 @@ def draw(calibration: Calibration, confidence: NDArray[np.float32], path: Path) 
     from matplotlib import rc_context
     from matplotlib.ticker import PercentFormatter
 
-    lowest = min(float(confidence.min()), float(calibration.accuracy.min()), 0.95)
+    least = min(float(calibration.confidence.min()), float(calibration.accuracy.min()), 0.95)
+    lowest = min(float(confidence.min()), 0.95)
     with rc_context(STYLE):
         figure, left, right = panels(4.4)
-        left.plot([lowest, 1], [lowest, 1], "--", color=QUIET, linewidth=1, label="as sure as right")
+        left.plot([least, 1], [least, 1], "--", color=QUIET, linewidth=1, label="as sure as right")
         ends = np.sort(np.stack([calibration.confidence, calibration.accuracy]), axis=0)
         left.vlines(calibration.confidence, *ends, color=_GAP, linewidth=2, label="gap")
         left.plot(

@@ -17,7 +17,7 @@ function picture([place, source, confidence]) {
   tile.role = "img";
   tile.ariaLabel = `Picture ${source} of the source`;
   tile.style.backgroundPosition = `calc(var(--side) * ${-column}) calc(var(--side) * ${-row * examples.ratio})`;
-  caption.textContent = `${confidence} sure · source ${source}`;
+  caption.textContent = `${confidence} sure\nsource ${source}`;
   figure.append(tile, caption);
   return figure;
 }

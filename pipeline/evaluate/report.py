@@ -15,6 +15,7 @@ from pipeline import page
 from pipeline.evaluate import examples, figures, metrics, tables
 from pipeline.evaluate.evaluation import Evaluation
 from pipeline.evaluate.intervals import wilson
+from pipeline.evaluate.slices import MEANING
 from pipeline.evaluate.wording import SCORES, decimal, percent
 from pipeline.workspace import Workspace, replacing
 
@@ -75,17 +76,18 @@ def write(evaluation: Evaluation, pictures: int, workspace: Workspace) -> None:
         classes=classes,
         hidden_classes=f"{len(names) - len(classes):,}" if len(names) > len(classes) else "",
         confusion=list(_confusion(evaluation)) if len(names) <= _CELLS_UP_TO else [],
-        confusion_png=page.embedded(workspace.confusion_png) if len(names) > _CELLS_UP_TO else "",
+        confusion_png=page.drawing(workspace.confusion_png.read_bytes()) if len(names) > _CELLS_UP_TO else None,
         pairs=list(_pairs(evaluation)),
         slices=list(_slices(evaluation)),
-        calibration_png=page.embedded(workspace.calibration_png),
+        meanings=list(_meanings(evaluation)),
+        calibration_png=page.drawing(workspace.calibration_png.read_bytes()),
         mistakes_png=_grid(evaluation, np.flatnonzero(wrong), -evaluation.confidence, pictures),
         hits_png=_grid(evaluation, np.flatnonzero(~wrong), evaluation.confidence, pictures),
-        confidence_png=page.embedded(workspace.confidence_png),
-        precision_recall_png=page.embedded(workspace.precision_recall_png),
-        pairs_png=page.embedded(workspace.confused_pairs_png),
-        network_png=page.embedded(workspace.network_png),
-        curves_png=page.embedded(workspace.curves_png),
+        confidence_png=page.drawing(workspace.confidence_png.read_bytes()),
+        precision_recall_png=page.drawing(workspace.precision_recall_png.read_bytes()),
+        pairs_png=page.drawing(workspace.confused_pairs_png.read_bytes()),
+        network_png=page.drawing(workspace.network_png.read_bytes()),
+        curves_png=page.drawing(workspace.curves_png.read_bytes()),
         atlas=_atlas(atlas, evaluation),
         bins=len(scores.calibration.pictures),
         script=page.trusted(_SCRIPT.read_text(encoding="utf-8")),
@@ -94,15 +96,15 @@ def write(evaluation: Evaluation, pictures: int, workspace: Workspace) -> None:
         aside.write_text(html, encoding="utf-8")
 
 
-def _grid(evaluation: Evaluation, rows: NDArray[np.int64], order: NDArray[np.float32], most: int) -> str:
-    """Those of `rows` of the test split that come first in `order`, as a picture for the page; "" where there are none."""
+def _grid(evaluation: Evaluation, rows: NDArray[np.int64], order: NDArray[np.float32], most: int) -> page.Picture | None:
+    """Those of `rows` of the test split that come first in `order`, as a picture for the page; None where there are none."""
     if len(rows) == 0:
-        return ""
+        return None
     rows = rows[np.argsort(order[rows], kind="stable")[:most]]
     test, file = evaluation.data.test, io.BytesIO()
     probabilities = evaluation.answers.probabilities[rows]
     figures.draw_grid(test.images[rows], test.labels[rows], probabilities, evaluation.class_names, file)
-    return page.embedded_bytes(file.getvalue(), ".png")
+    return page.drawing(file.getvalue())
 
 
 def _figures(evaluation: Evaluation) -> Iterator[_Figure]:
@@ -122,7 +124,7 @@ def _classes(evaluation: Evaluation) -> Iterator[Mapping[str, Any]]:
     for label in order:
         values = {name: array[label].item() for name, array in vars(per_class).items()}
         intervals = {
-            f"{name}_{end}": percent(array[label]) if math.isfinite(array[label]) else None
+            f"{name}_{end}": percent(array[label]) if math.isfinite(array[label]) else ""
             for name, arrays in ends.items()
             for end, array in zip(("low", "high"), arrays, strict=True)
         }
@@ -141,12 +143,14 @@ def _classes(evaluation: Evaluation) -> Iterator[Mapping[str, Any]]:
 
 def _confusion(evaluation: Evaluation) -> Iterator[Mapping[str, Any]]:
     confusion, names = evaluation.scores.confusion, evaluation.class_names
+    shares = metrics.normalized(confusion)
     loudest = max(int((confusion * (1 - np.eye(len(names), dtype=np.int64))).max()), 1)
     for actual, name in enumerate(names):
         cells = [
             {
                 "key": f"{actual}-{predicted}",
                 "pictures": int(count),
+                "percent": decimal(100 * float(shares[actual, predicted]), 1),
                 "right": actual == predicted,
                 "share": 0 if actual == predicted else round(int(count) / loudest, 3),
                 "title": _title(evaluation, actual, predicted, int(count)),
@@ -175,16 +179,25 @@ def _title(evaluation: Evaluation, actual: int, predicted: int, count: int) -> s
 
 
 def _slices(evaluation: Evaluation) -> Iterator[Mapping[str, Any]]:
+    """The weakest slices; a bar is the share of mistakes, the longest 100 wide."""
+    most = max((1 - each.accuracy for each in evaluation.slices), default=0) or 1
     for each in evaluation.slices[:_SLICES]:
         yield {
-            "name": str(each).replace("_", " "),
+            "name": each.feature.replace("_", " "),
+            "range": each.range,
             "pictures": f"{each.pictures:,}",
             "accuracy": percent(each.accuracy),
             "value": round(each.accuracy, 6),
             "low": percent(each.interval.low),
             "high": percent(each.interval.high),
-            "width": round(100 * each.accuracy, 1),
+            "width": round(100 * (1 - each.accuracy) / most, 1),
         }
+
+
+def _meanings(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
+    """Each feature of the slices that are shown, and what it is."""
+    for feature in dict.fromkeys(each.feature for each in evaluation.slices[:_SLICES]):
+        yield feature.replace("_", " "), MEANING[feature]
 
 
 def _atlas(atlas: examples.Atlas, evaluation: Evaluation) -> Mapping[str, Any]:
@@ -197,7 +210,7 @@ def _atlas(atlas: examples.Atlas, evaluation: Evaluation) -> Mapping[str, Any]:
     ratio = round(atlas.height / atlas.width, 4)
     content = json.dumps({"columns": atlas.columns, "ratio": ratio, "cells": cells}, separators=(",", ":"), ensure_ascii=False)
     return {
-        "picture": page.embedded_bytes(atlas.content, ".png"),
+        "picture": page.embedded(atlas.content),
         "columns": atlas.columns,
         "ratio": ratio,
         "per_cell": examples.PER_CELL,

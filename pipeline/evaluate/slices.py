@@ -15,6 +15,17 @@ from pipeline.evaluate.intervals import Interval, wilson
 from pipeline.evaluate.metrics import Floats
 
 _FEWEST = 10  # pictures of a slice
+MEANING = {
+    "pixel_mean": "brightness, 0 – 255",
+    "contrast": "standard deviation of the pixels",
+    "fill": "share of the picture that is not background",
+    "contrast_ratio": "contrast as a multiple of what is usual in its class",
+    "likeness": "correlation with the mean picture of its class",
+    "band_excess": "share of the picture in one blank stretch, beyond what is usual in its class",
+    "label_probability": "how plausible validate finds the label, 0 – 1",
+    "near_copy_of_train": "1 where training saw the same picture or a near copy of it, else 0",
+}
+"""What each figure of the validate stage says, for people."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +40,12 @@ class Slice:
     interval: Interval
 
     def __str__(self) -> str:
-        bounds = f"{self.low:.3g}" if self.low == self.high else f"{self.low:.3g} – {self.high:.3g}"
-        return f"{self.feature} {bounds}"
+        return f"{self.feature} {self.range}"
+
+    @property
+    def range(self) -> str:
+        """From the lowest to the highest value, as `0.464 – 0.574`."""
+        return f"{self.low:.3g}" if self.low == self.high else f"{self.low:.3g} – {self.high:.3g}"
 
 
 def read(features: Path, names: Sequence[str], labels: NDArray[np.int32]) -> dict[str, Floats]:

@@ -49,7 +49,7 @@ def run(params: EvaluateParams, workspace: Workspace) -> None:
             "evaluation",
             description=card.headline(evaluation),
             tags={"weakest_class": evaluation.class_names[evaluation.scores.weakest]},
-            preview=workspace.predictions_png,
+            preview=workspace.confused_pairs_png,
         ),
     )
 

@@ -6,13 +6,22 @@ A template extends `page.html.j2` and fills the blocks `title`, `headline` and `
 
 import base64
 import io
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 _SIDE = 96  # pixels of an embedded picture's longer side, about
-_MIME = {".png": "image/png", ".svg": "image/svg+xml"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A drawing for an `<img>`: half as large as the PNG has pixels, sharp on a retina screen."""
+
+    source: str  # a data URI
+    width: int  # CSS pixels
+    height: int
 
 
 def render(template: Path, **facts: object) -> str:
@@ -36,14 +45,17 @@ def trusted(text: str) -> object:
     return markupsafe.Markup(text)  # noqa: S704  # callers give no text of users
 
 
-def embedded(picture: Path) -> str:
-    """`picture` as a data URI for an `<img src>`: relative files do not load in the MLflow UI."""
-    return embedded_bytes(picture.read_bytes(), picture.suffix)
+def drawing(png: bytes) -> Picture:
+    """What figures.py of evaluate draws, for the macro `picture`, with its size: a page that knows it does not jump."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(png)) as image:
+        return Picture(embedded(png), image.width // 2, image.height // 2)
 
 
-def embedded_bytes(content: bytes, suffix: str) -> str:
-    """A picture's file `content` as a data URI; `suffix` as a file of its kind would have it: `.png`, `.svg`."""
-    return f"data:{_MIME[suffix]};base64,{base64.b64encode(content).decode()}"
+def embedded(png: bytes) -> str:
+    """The PNG file `png` as a data URI: relative files do not load in the MLflow UI."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def embedded_pixels(pixels: NDArray[np.uint8]) -> str:
@@ -58,4 +70,4 @@ def embedded_pixels(pixels: NDArray[np.uint8]) -> str:
     zoom = max(1, _SIDE // max(colours.shape[:2]))
     content = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(colours.repeat(zoom, axis=0).repeat(zoom, axis=1))).save(content, "png")
-    return embedded_bytes(content.getvalue(), ".png")
+    return embedded(content.getvalue())

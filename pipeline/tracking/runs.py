@@ -11,6 +11,7 @@ from typing import Any
 from pipeline import dataset, provenance
 from pipeline.errors import UnreachableError
 from pipeline.provenance import TrainingPlan, TrainingRecord
+from pipeline.tracking import preview
 from pipeline.tracking.models import log_model, logged_model
 from pipeline.tracking.store import connect, experiment_id
 from pipeline.workspace import Workspace
@@ -28,7 +29,7 @@ class Published:
     folder: str  # where they lie on the run
     description: str = ""  # Markdown, shown on top of the run; "" leaves what stands there
     tags: Mapping[str, str] = field(default_factory=dict)
-    preview: Path | None = None  # a PNG that the run shows among its charts
+    preview: Path | None = None  # a PNG, of twice as many pixels as it is shown in, below the description
 
 
 def publish(workspace: Workspace, published: Published) -> None:
@@ -57,19 +58,16 @@ def publish_to(client: Any, run_id: str, published: Published) -> None:
         _log_scores(client, run, new)
     for path in published.artifacts:
         client.log_artifact(run_id, str(path), published.folder)
-    tags = {**published.tags, **({"mlflow.note.content": _note(run_id, published)} if published.description else {})}
-    for name, value in tags.items():
+    for name, value in {**published.tags, **_note(client, run_id, published)}.items():
         client.set_tag(run_id, name, value)
-    if published.preview and not client.list_artifacts(run_id, "images"):  # each logging would add another
-        _show(client, run_id, published.preview)
 
 
-def _note(run_id: str, published: Published) -> str:
-    """The description with the preview in it, which the run's charts show only beneath all of its params."""
-    if published.preview is None:
-        return published.description
-    source = f"get-artifact?run_uuid={run_id}&path={published.folder}/{published.preview.name}"  # of the server that shows it
-    return f'{published.description}\n\n<img src="{source}" alt="{published.preview.stem}" width="640">'
+def _note(client: Any, run_id: str, published: Published) -> dict[str, str]:
+    """The tag that MLflow shows as the run's description, with the preview below the words."""
+    if not published.description:
+        return {}
+    picture = preview.show(client, run_id, published.preview, published.folder) if published.preview else ""
+    return {"mlflow.note.content": f"{published.description}\n\n{picture}".rstrip()}
 
 
 def _log_scores(client: Any, run: Any, metrics: Mapping[str, float]) -> None:
@@ -78,13 +76,6 @@ def _log_scores(client: Any, run: Any, metrics: Mapping[str, float]) -> None:
     data = run.inputs.dataset_inputs[0].dataset if run.inputs.dataset_inputs else None
     origin = {"dataset_name": data.name, "dataset_digest": data.digest} if data else {}
     log_metrics(client, run.info.run_id, metrics, model_id=model.model_id if model else None, **origin)
-
-
-def _show(client: Any, run_id: str, picture: Path) -> None:
-    from PIL import Image
-
-    with Image.open(picture) as image:
-        client.log_image(run_id, image.convert("RGB"), key=picture.stem, step=0)
 
 
 def run_for(client: Any, workspace: Workspace) -> str:

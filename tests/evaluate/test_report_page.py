@@ -38,6 +38,16 @@ def test_the_table_of_classes_sorts_with_the_keyboard(page: Page, report: str) -
     assert page.evaluate(values) == sorted(page.evaluate(values), reverse=True)
 
 
+def test_the_matrix_shows_counts_or_percents_of_the_true_class(page: Page, report: str) -> None:
+    page.goto(report)
+    row = page.locator(".confusion tbody tr").nth(8)  # "eight", the class that is most often mistaken
+    counts = [int(text) for text in row.locator("button").all_inner_texts()]
+    page.get_by_label("percent of the true class").press("Space")
+    percents = [float(text) for text in row.locator("button").all_inner_texts()]
+    assert percents == [pytest.approx(100 * count / sum(counts), abs=0.05) for count in counts]
+    assert len(counts) > 2
+
+
 def test_a_cell_opens_the_pictures_behind_it(page: Page, report: str) -> None:
     page.goto(report)
     cell = page.locator(".confusion button:not(.right)").first

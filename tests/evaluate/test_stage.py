@@ -149,7 +149,7 @@ def test_a_class_never_predicted_is_left_empty(trained: Trained, params: Evaluat
     assert np.isfinite(list(tracked.values())).all()
     assert "test/precision/one" not in tracked
     assert tracked["test/recall/one"] == 0
-    assert ">–</td>" in trained.workspace.report.read_text(encoding="utf-8")
+    assert ">– <" in trained.workspace.report.read_text(encoding="utf-8")
 
 
 def test_metric_names_are_those_of_mlflow(evaluated: tuple[Workspace, Evaluation]) -> None:
