@@ -18,6 +18,7 @@ LEFT_OUT = {
     "pipeline/errors.py": "only how it fails",
     "pipeline/params.py": "the values themselves are tracked as params",
     "pipeline/params_file.py": "reads them",
+    "pipeline/process.py": "tells processes apart",
     "pipeline/provenance.py": "records what happened",
     "pipeline/tracking": "shows what happened",
     "pipeline/workspace.py": "where things lie; DVC would miss the output otherwise",

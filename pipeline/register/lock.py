@@ -5,20 +5,16 @@ its time is up. Whoever takes over renames it first, which only one can: the nam
 found, so a second taker fails on the name, and a lock that was made meanwhile is seen by its token and put back.
 """
 
-import os
-import socket
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
-
-import psutil
 
 from pipeline import provenance
 from pipeline.errors import LockedError, RegistryError
+from pipeline.process import Process
 
 _LASTS = timedelta(minutes=15)  # longer than the checks of a promotion; each step of the move renews it
 _NOTE = "Held while a stage of {model} changes; deleted afterwards. The next promotion takes over one that was left."
@@ -42,9 +38,7 @@ class Holder:
     @property
     def gone(self) -> bool:
         """Whether the holder provably runs no more; False where this machine cannot know."""
-        here = _ourselves()
-        same = (self.host, self.processes) == (here.host, here.processes)
-        return same and self.pid.isdecimal() and _started(int(self.pid)) != self.started
+        return Process(self.pid, self.started, self.host, self.processes).is_gone
 
 
 class Lock:
@@ -69,9 +63,8 @@ class Lock:
         """Deletes the lock if it is still ours, and what takers left."""
         if _tags(self._client, self._name).get("token") != self._holder.token:
             return
-        for entry in self._client.search_registered_models(f"name LIKE '{self._name}-%'"):
-            if "token" in entry.tags:
-                _delete(self._client, entry.name)
+        for entry in _set_aside(self._client, self._name):
+            _delete(self._client, entry.name)
         _delete(self._client, self._name)
 
 
@@ -100,6 +93,19 @@ def holder_of(client: Any, model: str) -> Holder | None:
     return _holder(tags) if tags else None
 
 
+def leftovers(client: Any, model: str) -> Sequence[Holder]:
+    """Who left a lock of `model` behind; `held` and its end take them away.
+
+    Raises:
+        LockedError: another process holds it, or may.
+    """
+    name = lock_name(model)
+    tags = _tags(client, name)
+    if tags and not _is_over(tags):
+        raise _taken(model, _holder(tags))
+    return [_holder(each) for each in (tags, *(entry.tags for entry in _set_aside(client, name))) if each]
+
+
 def _take(client: Any, model: str) -> Lock:
     ourselves = _ourselves()
     if not _create(client, model, ourselves):
@@ -107,10 +113,17 @@ def _take(client: Any, model: str) -> Lock:
         if tags and _is_over(tags):
             _remove(client, lock_name(model), tags["token"])
         if not _create(client, model, ourselves):
-            raise LockedError(
-                f"{model} is being changed by {holder_of(client, model) or 'another process'}: try again when it is done"
-            )
+            raise _taken(model, holder_of(client, model))
     return Lock(client, model, ourselves)
+
+
+def _taken(model: str, holder: Holder | None) -> LockedError:
+    return LockedError(f"{model} is being changed by {holder or 'another process'}: try again when it is done")
+
+
+def _set_aside(client: Any, name: str) -> Sequence[Any]:
+    """Locks that `_remove` renamed."""
+    return [entry for entry in client.search_registered_models(f"name LIKE '{name}-%'") if "token" in entry.tags]
 
 
 def _is_over(tags: Mapping[str, str]) -> bool:
@@ -186,34 +199,6 @@ def _ourselves() -> Holder:
     return Holder(
         token=uuid.uuid4().hex,
         user=provenance.user(),
-        pid=str(os.getpid()),
-        started=_started(os.getpid()),
-        host=socket.gethostname(),
-        processes=_processes(),
         since=datetime.now(UTC).isoformat(),
+        **asdict(Process.ours()),
     )
-
-
-def _processes() -> str:
-    """Boot and process namespace, where the system tells them."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
-        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return "any"
-
-
-def _started(pid: int) -> str:
-    """When the process started, as this system counts it; empty where there is none, or a dead one not yet waited for."""
-    try:
-        process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return ""
-        stat = Path(f"/proc/{pid}/stat")
-        if stat.exists():  # in ticks since the boot, which no change of the clock moves
-            return stat.read_text(encoding="utf-8").rpartition(")")[2].split()[19]
-        return f"{process.create_time():.0f}"
-    except (psutil.NoSuchProcess, ProcessLookupError, FileNotFoundError):
-        return ""
-    except (psutil.Error, OSError):  # somebody else's process that may not be looked at
-        return "unknown"

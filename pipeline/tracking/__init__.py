@@ -21,11 +21,12 @@ from pipeline.tracking.registered import (
     model_folder,
     training_record,
 )
-from pipeline.tracking.runs import Published, publish, publish_to, run_for, warn
+from pipeline.tracking.runs import PROCESS, Published, publish, publish_to, run_for, warn
 from pipeline.tracking.store import answering, connect, experiment_id, has_store, tracking_uri
 from pipeline.tracking.view import PROMOTIONS, TRAININGS
 
 __all__ = [
+    "PROCESS",
     "PROMOTIONS",
     "TRAININGS",
     "InProduction",

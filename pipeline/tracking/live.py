@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from pipeline.errors import UnreachableError
+from pipeline.process import Process
 from pipeline.provenance import TrainingPlan, TrainingRecord
-from pipeline.tracking.runs import create_run, epoch_metrics, find_run, finish_run, warn
+from pipeline.tracking.runs import PROCESS, create_run, epoch_metrics, find_run, finish_run, warn
 from pipeline.tracking.store import connect, experiment_id, lost_errors, tracking_uri
 from pipeline.workspace import Workspace
 
@@ -54,6 +55,7 @@ class LiveRun:
         experiment = experiment_id(self._client, self._workspace, plan.dataset_name)
         known = find_run(self._client, experiment, plan.training_id)
         if known:  # of a training that was stopped
+            self._client.set_tag(known, PROCESS, Process.ours().text())
             self._client.update_run(known, status="RUNNING")
         self._run_id = known or create_run(self._client, experiment, plan, self._workspace)
         self._start_monitor()

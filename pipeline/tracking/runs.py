@@ -10,12 +10,14 @@ from typing import Any
 
 from pipeline import dataset, provenance
 from pipeline.errors import UnreachableError
+from pipeline.process import Process
 from pipeline.provenance import TrainingPlan, TrainingRecord
 from pipeline.tracking import preview
 from pipeline.tracking.models import log_model, logged_model
 from pipeline.tracking.store import connect, experiment_id
 from pipeline.workspace import Workspace
 
+PROCESS = "process"  # the tag that says which process writes the run, so that one whose process died can be told
 _BATCH = 500  # metrics per request; MLflow takes 1,000 entities
 _LONGEST = 6000  # characters of a param; what is longer MLflow cuts in mid-word, with a warning
 
@@ -176,6 +178,7 @@ def _send(client: Any, run_id: str, metrics: Sequence[Any]) -> None:
 def _tags(plan: TrainingPlan) -> dict[str, str]:
     tags = {
         "training_id": plan.training_id,
+        PROCESS: Process.ours().text(),
         "dataset": plan.dataset_name,
         "dataset_digest": plan.dataset_digest,
         "architecture": plan.architecture,
