@@ -210,6 +210,20 @@ def compare(
 
 
 @app.command(rich_help_panel=COMMANDS)
+def doctor(
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended without harm.")] = False,
+) -> None:
+    """Find what is wrong with versions, stages, history, runs and their files; exit code 1 where something is.
+
+    Example: python -m pipeline doctor --fix
+    """
+    from pipeline.commands import doctor as command
+
+    if not command.run(fix, Workspace.find()):
+        raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=COMMANDS)
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
     browser: Annotated[bool, typer.Option(help="Open the page in a web browser.")] = True,

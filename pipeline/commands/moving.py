@@ -37,8 +37,12 @@ class Writer:
 
     def refuse(self, record: Record) -> Entry:
         """Records that the gate said no."""
+        return self.note(replace(record, kind="refusal"))
+
+    def note(self, record: Record) -> Entry:
+        """Records what moves nothing now."""
         self.lock.keep()
-        return history.append(self.client, self._experiment(), self.entries, replace(record, kind="refusal"), "done")
+        return history.append(self.client, self._experiment(), self.entries, record, "done")
 
     def record(
         self, kind: Kind, source: Source, target: str, reason: str, rows: Sequence[Row] = (), evidence: str = ""

@@ -1,5 +1,6 @@
 """A store with two versions of a model, read only; a copy that a test may add to; and a shop to promote in."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from pipeline import tracking
 from pipeline.workspace import Workspace
+from tests.commands.patients import Patient
 from tests.commands.shop import MEDIUM, checkout, fill
 from tests.commands.trainings import MODEL, PLAIN, SWAPPED, Trainings, write_data
 from tests.register import versions as made
@@ -75,3 +77,34 @@ def damaged(request: pytest.FixtureRequest, shop: Trainings) -> Iterator[str]:
     yield request.param(folder)
     shutil.rmtree(folder)
     shutil.copytree(shop.workspace.root / "before", folder)
+
+
+@pytest.fixture(scope="session")
+def healthy_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database of a `Patient` that nothing is wrong with, to copy: making one takes seconds."""
+    root = tmp_path_factory.mktemp("healthy")
+    workspace = Workspace(root, root)
+    Patient.of(workspace, "toys").fill()
+    return workspace.database
+
+
+@pytest.fixture(params=["sqlite", pytest.param("server", marks=pytest.mark.slow)])
+def patient(
+    request: pytest.FixtureRequest, healthy_store: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> Patient:
+    """Version 1 is in production, version 2 in staging, 3 and 4 in none; in SQLite, and on a server over PostgreSQL."""
+    if request.param == "server":
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", request.getfixturevalue("server"))
+        found = Patient.of(workspace, f"toys-{os.urandom(4).hex()}")
+        found.fill()
+        return found
+    shutil.copy(healthy_store, workspace.database)
+    return Patient.of(workspace, "toys")
+
+
+@pytest.fixture
+def local_patient(workspace: Workspace) -> Patient:
+    """The same in SQLite, with files of its own."""
+    found = Patient.of(workspace, "toys")
+    found.fill()
+    return found
