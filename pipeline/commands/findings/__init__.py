@@ -1,1 +1,4 @@
-"""What `doctor` looks for, a module per kind of defect; each gives `examine(registry)`, which writes nothing."""
+"""What `doctor` looks for: each `examine(registry)` says what it looked at and what is wrong, and writes nothing.
+
+Stages and history explain each other, so `moves` asks both `standings` and `records`.
+"""
