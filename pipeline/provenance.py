@@ -112,13 +112,13 @@ def _read(kind: type[_Plan], path: Path) -> _Plan:
 def weights_digest(model: Any) -> str:
     """SHA-256 over name, dtype, shape and bytes of each weight of a `keras.Model`, in order: the identity of a model.
 
-    Files are no identity: a `.keras` file carries its date. Nor are Keras' whole paths, which change when a model is saved and
-    loaded: only layer and weight are taken.
+    Files are no identity: a `.keras` file carries its date. Nor are the names of layers: Keras numbers those without a name by
+    all that the process built before, so that equal models had two digests. A weight's own name (kernel, gamma …) stays.
     """
     digest = hashlib.sha256()
     for weight in model.weights:
         array = weight.numpy()
-        digest.update(f"{'/'.join(weight.path.split('/')[-2:])} {array.dtype} {array.shape}\n".encode())
+        digest.update(f"{weight.name} {array.dtype} {array.shape}\n".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 

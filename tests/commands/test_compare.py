@@ -98,7 +98,9 @@ def test_a_training_elsewhere_differs_in_its_environment(trainings: Trainings) -
     write_data(trainings.workspace)
     environment = {"keras": "3.15.1", "tensorflow": "2.22.0", "numpy": "2.4.0", "processor": "other"}
     run = trainings.add(SWAPPED, training_id="elsewhere", environment=environment, threads=8)
-    path = compare.write(compare.between(trainings.client, "1", run, trainings.workspace), trainings.workspace)
+    found = compare.between(trainings.client, "1", run, trainings.workspace)
+    assert found.pair.same_model
+    path = compare.write(found, trainings.workspace)
     text = " ".join(re.sub(r"<[^>]+>", " ", path.read_text(encoding="utf-8")).split())
     assert "tensorflow 2.21.0 2.22.0 processor – other" in text
     assert "threads used 2 8" in text
