@@ -224,6 +224,19 @@ def doctor(
 
 
 @app.command(rich_help_panel=COMMANDS)
+def verify(
+    version: Annotated[str, typer.Argument(help="A version, or a stage (production).")],
+) -> None:
+    """Derive a registered version again from its commit, changes, params and data, beside this checkout; say if it is the same.
+
+    Example: python -m pipeline verify 3
+    """
+    from pipeline.commands import verify as command
+
+    command.run(version, Workspace.find())
+
+
+@app.command(rich_help_panel=COMMANDS)
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
     browser: Annotated[bool, typer.Option(help="Open the page in a web browser.")] = True,

@@ -123,14 +123,30 @@ def write_split(
 
 def seal(folder: Path, name: str, class_names: tuple[str, ...], sources: tuple[SourceFile, ...]) -> Description:
     """Writes dataset.json beside the splits in `folder`, and returns what it says."""
+    digest, shapes = _content(folder, name, class_names)
+    height, width, channels = shapes["train/images"][1:]
+    counts = {split: shapes[f"{split}/labels"][0] for split in SPLITS}
+    description = Description(name, (height, width, channels), class_names, counts, sources, digest)
+    (folder / "dataset.json").write_text(json.dumps(asdict(description), indent=2) + "\n", encoding="utf-8")
+    return description
+
+
+def content_digest(folder: Path) -> str:
+    """The digest of what lies in `folder`, whatever its dataset.json says of the arrays.
+
+    Raises:
+        DatasetError: a file is missing, or is not what `write` makes.
+    """
+    description = read(folder).description
+    return _content(folder, description.name, description.class_names)[0]
+
+
+def _content(folder: Path, name: str, class_names: tuple[str, ...]) -> tuple[str, Mapping[str, tuple[int, ...]]]:
+    """SHA-256 over names, shapes and every array, and the shape of each."""
     digest = hashlib.sha256(json.dumps([name, *class_names]).encode())
     parts = [f"{split}/{part}" for split in SPLITS for part in _DTYPES]
     shapes = {part: _add_to(digest, folder / f"{part}.npy", part) for part in parts}
-    height, width, channels = shapes["train/images"][1:]
-    counts = {split: shapes[f"{split}/labels"][0] for split in SPLITS}
-    description = Description(name, (height, width, channels), class_names, counts, sources, digest.hexdigest())
-    (folder / "dataset.json").write_text(json.dumps(asdict(description), indent=2) + "\n", encoding="utf-8")
-    return description
+    return digest.hexdigest(), shapes
 
 
 def _add_to(digest: "hashlib._Hash", path: Path, name: str) -> tuple[int, ...]:

@@ -11,7 +11,10 @@ from pipeline import params_file
 
 PROJECT = Path(__file__).parents[1]
 STAGES = ("ingest", "validate", "train", "evaluate", "register")
-COMMANDS = ("run", "versions", "promote", "rollback", "archive", "history", "compare", "doctor", "ui", *STAGES)
+COMMANDS = (
+    *("run", "versions", "promote", "rollback", "archive", "history", "compare", "doctor", "verify", "ui"),
+    *STAGES,
+)
 DOCUMENTS = (PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")), PROJECT / "MLproject", PROJECT / "Makefile")
 Shell = Callable[..., Any]
 

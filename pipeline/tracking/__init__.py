@@ -21,7 +21,7 @@ from pipeline.tracking.registered import (
     model_folder,
     training_record,
 )
-from pipeline.tracking.runs import PROCESS, Published, publish, publish_to, run_for, warn
+from pipeline.tracking.runs import PROCESS, Published, logged_params, publish, publish_to, run_for, warn
 from pipeline.tracking.store import answering, connect, experiment_id, has_store, tracking_uri
 from pipeline.tracking.view import PROMOTIONS, TRAININGS
 
@@ -44,6 +44,7 @@ __all__ = [
     "has_store",
     "in_production",
     "logged_model",
+    "logged_params",
     "model_file",
     "model_folder",
     "publish",

@@ -109,13 +109,18 @@ def create_run(client: Any, experiment: str, plan: TrainingPlan, workspace: Work
     name = f"{plan.architecture}-{plan.training_id[:8]}"
     run = client.create_run(experiment, start_time=plan.started_ms, tags=_tags(plan), run_name=name)
     run_id = str(run.info.run_id)
-    flat = {f"{section}.{key}": value for section, keys in plan.params.items() for key, value in keys.items()}
-    flat |= {"threads_used": plan.threads, "parameters": plan.parameters}
-    client.log_batch(run_id, params=[Param(key, _cut(str(value))) for key, value in flat.items()])
+    client.log_batch(run_id, params=[Param(key, value) for key, value in logged_params(plan).items()])
     client.log_inputs(run_id, [_dataset_input(plan, workspace)])
     for file_name, text in _texts(plan):
         client.log_text(run_id, text, file_name)
     return run_id
+
+
+def logged_params(plan: TrainingPlan) -> Mapping[str, str]:
+    """The params of a training's run, name → value."""
+    flat = {f"{section}.{key}": value for section, keys in plan.params.items() for key, value in keys.items()}
+    flat |= {"threads_used": plan.threads, "parameters": plan.parameters}
+    return {key: _cut(str(value)) for key, value in flat.items()}
 
 
 def _cut(text: str) -> str:

@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -108,3 +110,19 @@ def local_patient(workspace: Workspace) -> Patient:
     found = Patient.of(workspace, "toys")
     found.fill()
     return found
+
+
+@pytest.fixture
+def registered(built: Path, tmp_path: Path) -> Iterator[Path]:
+    """A copy of a checkout in which `dvc repro` has run on digits, with its registry: its paths made those of the copy."""
+    folder = tmp_path / "project"
+    shutil.copytree(built, folder, ignore=shutil.ignore_patterns(".cache", "__pycache__"))
+    with closing(sqlite3.connect(folder / "mlflow.db")) as database, database:
+        tables = [name for (name,) in database.execute("select name from sqlite_master where type = 'table'")]
+        for table in tables:
+            columns = [name for _, name, kind, *_ in database.execute(f"pragma table_info({table})") if "CHAR" in kind]
+            for column in columns:
+                change = f"update {table} set {column} = replace({column}, ?, ?) where instr({column}, ?)"  # noqa: S608
+                database.execute(change, (str(built), str(folder), str(built)))
+    yield folder
+    shutil.rmtree(folder)
