@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline import params, tracking
+from pipeline.register import stages
 from pipeline.workspace import Workspace
 
 
@@ -14,8 +15,10 @@ class Version:
     """One row of the table."""
 
     number: int
-    stage: str  # the aliases that point at it: staging, production; empty for none
+    stage: str  # by the aliases; archived by its tag
+    tagged: str  # the stage that its tag says
     accuracy: float | None  # on the test set; None where the run is gone
+    verified: str  # what `verify` found last, and when; empty where it was not asked
     gate: str
     created: datetime
     run_id: str
@@ -28,7 +31,9 @@ def run(workspace: Workspace) -> None:
         TrackingError: the registry cannot be used or does not answer.
     """
     model = f"{params.load(workspace.params).ingest.dataset_name}-classifier"
-    versions = read(tracking.connect(workspace), model)
+    client = tracking.connect(workspace)
+    with tracking.answering(workspace):
+        versions = read(client, model)
     if not versions:
         print(f"{model} has no versions yet: `python -m pipeline run` trains and registers one")
         return
@@ -37,24 +42,21 @@ def run(workspace: Workspace) -> None:
 
 def read(client: Any, model: str) -> Sequence[Version]:
     """The versions of the registered model `model`, newest first; none where there is no such model."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        aliases = client.get_registered_model(model).aliases  # searching versions knows no aliases
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
-            return []
-        raise
     found = client.search_model_versions(f"name = '{model}'")
-    versions = [_version(client, entry, aliases) for entry in found]
+    if not found:
+        return []
+    standing = stages.standing(client, model)
+    versions = [_version(client, entry, standing.stage_of(str(entry.version))) for entry in found]
     return sorted(versions, key=lambda version: version.number, reverse=True)
 
 
-def _version(client: Any, entry: Any, aliases: dict[str, str]) -> Version:
+def _version(client: Any, entry: Any, stage: str) -> Version:
     return Version(
         number=int(entry.version),
-        stage=", ".join(sorted(alias for alias, version in aliases.items() if int(version) == int(entry.version))),
+        stage=stage,
+        tagged=entry.tags.get("stage", "none"),
         accuracy=_accuracy(client, entry.run_id),
+        verified=entry.tags.get("verified", ""),
         gate=entry.tags.get("gate", ""),
         created=datetime.fromtimestamp(entry.creation_timestamp / 1000, UTC),
         run_id=entry.run_id,
@@ -66,8 +68,10 @@ def _accuracy(client: Any, run_id: str) -> float | None:
 
     try:
         accuracy: float | None = client.get_run(run_id).data.metrics.get("test/accuracy")
-    except MlflowException:  # the run was deleted for good; the version is still worth a row
-        return None
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None  # the run was deleted for good; the version is still worth a row
     return accuracy
 
 
@@ -75,11 +79,17 @@ def _print(model: str, versions: Sequence[Version]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=model, title_justify="left", box=None, header_style="bold")
-    for column in ("version", "stage", "accuracy", "gate", "created (UTC)", "run"):
+    table = Table(title=model, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for column in ("version", "stage", "accuracy", "verified", "gate", "created (UTC)", "run"):
         table.add_column(column, justify="right" if column in ("version", "accuracy") else "left")
     for version in versions:
         accuracy = "–" if version.accuracy is None else f"{version.accuracy:.4f}"
         created = f"{version.created:%Y-%m-%d %H:%M}"
-        table.add_row(str(version.number), version.stage or "–", accuracy, version.gate, created, version.run_id[:8])
-    Console().print(table)
+        stage = version.stage if version.stage != "none" else "–"
+        verified, gate = version.verified or "–", version.gate or "–"
+        table.add_row(str(version.number), stage, accuracy, verified, gate, created, version.run_id[:8])
+    Console(highlight=False, markup=False, emoji=False).print(table)
+    for version in versions:
+        if version.stage != version.tagged:
+            found = f"version {version.number} is in {version.stage} by its alias, in {version.tagged} by its tag"
+            print(f"{found}: `python -m pipeline doctor` says what happened")

@@ -234,7 +234,7 @@ def test_mlflow_run_runs_the_pipeline_without_confusing_the_runs(built_copy: Pat
 def test_versions_lists_what_is_registered(built: Path, shell: Shell) -> None:
     row = shell("python", "-m", "pipeline", "versions", cwd=built).stdout.splitlines()[2].split()
     accuracy = json.loads((built / "reports/metrics.json").read_text())["accuracy"]
-    assert row[:4] == ["1", "–", f"{accuracy:.4f}", "passed"]
+    assert row[:5] == ["1", "–", f"{accuracy:.4f}", "–", "passed"]
 
 
 def test_a_database_deleted_between_two_repros_costs_nothing_computed(built_copy: Path, shell: Shell) -> None:
