@@ -75,7 +75,7 @@ def loads(
         found = fresh.check(f"models:/{source.model_name}/{source.version}", manifest, weights_digest, images, expected)
     except RegistryError as error:
         return Row(rule=LOADS, verdict="failed", detail=str(error)), None
-    told = "digests right" + ("" if expected is None else f", {len(images)} answers as evaluated")
+    told = "in a fresh process; digests right" + ("" if expected is None else f", {len(images)} answers as evaluated")
     return Row(rule=LOADS, verdict="passed", detail=told), Cost(found.milliseconds, found.bytes)
 
 

@@ -18,9 +18,9 @@ from pipeline.register import significance
 from pipeline.register.gate import judge
 from pipeline.register.history import Row
 
-LOADS = "loads and answers in a fresh process"  # the one rule that --force does not overrule
-_OVERALL, _CLASSES = "as good as production", "every class as good as production"
-_CALIBRATION = "calibration error over production's"
+LOADS = "loads and answers"  # the one rule that --force does not overrule
+_OVERALL, _CLASSES = "as good as production", "each class as good"
+_CALIBRATION = "calibration error added"
 _MEGABYTE = 1_000_000
 
 
@@ -138,7 +138,7 @@ def _classes(limit: float, new: Shown, old: Shown) -> Row:
 
 
 def _gain(limit: float | None, gain: float | None) -> Row:
-    rule = "accuracy over production's"
+    rule = "accuracy gained"
     if limit is None:
         return Row(rule=rule, verdict="no rule", value=gain, detail="promote.min_gain is null")
     if gain is None:

@@ -23,7 +23,7 @@ def test_rollback_goes_where_history_says_and_needs_no_data(shop: Trainings, cap
     no_data(shop)
     rollback.run("", shop.workspace)
     assert stage_of(shop, MEDIUM) == "production"
-    assert records(shop)[-1].rows[0].detail == "digests right"
+    assert records(shop)[-1].rows[0].detail == "in a fresh process; digests right"
     with pytest.raises(RefusedError, match="was in production before version 2: `python -m pipeline history`"):
         rollback.run("", shop.workspace)
     assert "version 2 of fashion-mnist-classifier is in production again" in printed(capsys)
