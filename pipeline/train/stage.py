@@ -43,7 +43,8 @@ def _train(params: TrainParams, data: Dataset, threads: int, workspace: Workspac
         plan = _plan_in(folder, model, data, threads, origin, workspace)
         print(
             f"{params.architecture}: {plan.parameters:,} parameters · {len(data.train):,} pictures · "
-            f"{params.recipe.epochs} epoch{'s' * (params.recipe.epochs > 1)} of batch {params.recipe.batch_size} · {threads} threads",
+            f"{params.recipe.epochs} epoch{'s' * (params.recipe.epochs > 1)} of batch {params.recipe.batch_size} · "
+            f"{threads} threads",
             flush=True,
         )
         with tracking.LiveRun(workspace, plan) as live:
