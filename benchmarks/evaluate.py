@@ -1,16 +1,22 @@
 """What each part of the evaluate stage costs on data/dataset, in seconds of the clock and of the processor.
 
-    .venv/bin/python -m benchmarks.evaluate
+    .venv/bin/python -m benchmarks.evaluate              # the test split
+    .venv/bin/python -m benchmarks.evaluate 1000000      # repeated until it holds so many pictures
 
 Libraries load where they are first used: TensorFlow's loading is a line of its own, matplotlib's is in the pictures. The
 files in reports/ are written as the stage writes them; tracking is left alone.
 """
 
+import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
+import numpy as np
+
 from pipeline import dataset, environment, params, provenance
+from pipeline.dataset import Split
 from pipeline.evaluate import card, curves, drawing, intervals, metrics, predict, report, slices, tables
 from pipeline.evaluate.evaluation import Evaluation
 from pipeline.workspace import Workspace
@@ -19,24 +25,28 @@ Result = TypeVar("Result")
 
 
 def main() -> None:
-    """Measures the parts in the order of the stage, and prints what each cost, then all of them."""
+    """Measures the parts in the order of the stage, and prints what each cost, then all of them and how large the page is."""
     environment.prepare()
     workspace = Workspace.find()
-    timed("all", lambda: parts(workspace))
+    timed("all", lambda: parts(workspace, int(sys.argv[1]) if len(sys.argv) > 1 else None))
+    print(f"{workspace.shown(workspace.report)}: {workspace.report.stat().st_size:,} bytes")
 
 
-def parts(workspace: Workspace) -> None:
-    """The stage, part by part."""
+def parts(workspace: Workspace, pictures: int | None) -> None:
+    """The stage, part by part; on `pictures` test pictures, or on those there are."""
     chosen = params.load(workspace.params).evaluate
-    data = dataset.read(workspace.need(workspace.dataset, "ingest"))
-    labels = data.test.labels
+    found = dataset.read(workspace.need(workspace.dataset, "ingest"))
+    rows = np.arange(pictures or len(found.test)) % len(found.test)
+    test = found.test if pictures is None else Split(*(np.asarray(each)[rows] for each in vars(found.test).values()))
+    data, labels = replace(found, test=test), test.labels
     timed("loading TensorFlow", environment.load_tensorflow)
     model = timed("model", lambda: predict.load(workspace.need(workspace.model, "train"), data.description))
     answers = timed("prediction", lambda: predict.predict(model, data.test.images, chosen.batch_size))
     scores = timed("scores", lambda: metrics.score(labels, answers.probabilities, chosen.calibration_bins))
     sure = timed("intervals", lambda: intervals.bootstrap(labels, answers.probabilities, scores.calibration))
     right = answers.probabilities.argmax(axis=1) == labels
-    features = timed("slices, with loading pandas", lambda: slices.read(workspace.features, chosen.slices, labels))
+    known = timed("slices, with loading pandas", lambda: slices.read(workspace.features, chosen.slices, found.test.labels))
+    features = {name: values[rows] for name, values in known.items()}
     training = provenance.read_training(workspace.training)
     cut = slices.cut(features, right, chosen.slice_bins)
     evaluation = Evaluation(data, training, answers, scores, sure, cut)

@@ -121,3 +121,17 @@ def test_a_thousand_classes_leave_the_report_usable(trained: Trained, params: Ev
     assert "The 100 classes of lowest recall; 900 more are in per_class.csv" in html
     assert html.count("<tr><td>kind") == 110  # those, and the ten most confused pairs
     assert trained.workspace.model_card.stat().st_size < 5_000  # what the registry takes
+
+
+@pytest.mark.slow
+def test_a_million_pictures_leave_the_report_as_small(trained: Trained, params: EvaluateParams) -> None:
+    test = dataset.read(trained.workspace.dataset).test
+    stage.evaluate(params, trained.workspace)
+    of_few = trained.workspace.report.stat().st_size
+    rows = np.arange(1_000_000, dtype=np.int32)
+    trained.test_on(Split(np.asarray(test.images)[rows % len(test)], np.asarray(test.labels)[rows % len(test)], rows))
+    evaluation = stage.evaluate(params.model_copy(update={"batch_size": 10_000}), trained.workspace)
+    assert evaluation.scores.confusion.sum() == 1_000_000
+    assert trained.workspace.report.stat().st_size < min(2 * of_few, 5_000_000)
+    pictures = [path for path in trained.workspace.report.parent.iterdir() if path.suffix == ".png"]
+    assert max(path.stat().st_size for path in pictures) < 1_000_000
