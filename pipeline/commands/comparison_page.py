@@ -12,7 +12,7 @@ import numpy as np
 from pipeline import page
 from pipeline.commands.comparison import Change, ClassChange, Comparison, said_p
 from pipeline.commands.predictions import Predictions
-from pipeline.evaluate import figures
+from pipeline.evaluate import confusion
 from pipeline.evaluate.wording import UNDEFINED, decimal, percent
 
 _TEMPLATE = Path(__file__).with_name("compare.html.j2")
@@ -133,7 +133,7 @@ def _confusion(found: Comparison) -> Iterator[Mapping[str, Any]]:
 
 def _confusion_png(found: Comparison) -> page.Picture:
     file = io.BytesIO()
-    figures.draw_confusion_change(found.confusion, file)
+    confusion.draw_change(found.confusion, file)
     return page.drawing(file.getvalue())
 
 

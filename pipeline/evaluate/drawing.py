@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.evaluate import confidence, curves, examples, figures, metrics, network, precision_recall, reliability
+from pipeline.evaluate import confidence, confusion, curves, examples, figures, metrics, network, precision_recall, reliability
 from pipeline.evaluate.curves import Curves
 from pipeline.evaluate.evaluation import Evaluation
 from pipeline.workspace import Workspace, replacing
@@ -15,7 +15,7 @@ def write(evaluation: Evaluation, model: Any, history: Curves, pictures: int, wo
     names, probabilities, scores = evaluation.class_names, evaluation.answers.probabilities, evaluation.scores
     labels, images = evaluation.labels, evaluation.data.test.images
     with replacing(workspace.confusion_png) as aside:
-        figures.draw_confusion(scores.confusion, names, aside)
+        confusion.draw(scores.confusion, names, aside)
     with replacing(workspace.calibration_png) as aside:
         reliability.draw(scores.calibration, evaluation.confidence, aside)
     with replacing(workspace.confidence_png) as aside:

@@ -1,4 +1,4 @@
-"""The pictures of an evaluation: confusion matrix and Pred/True grid, in one style.
+"""The one style of the pictures of an evaluation, and the Pred/True grid.
 
 Colours keep their meaning without colour vision: errors differ by lightness, right and wrong carry ✓ and ✗ as well.
 Equal inputs give equal files. Figures are made without pyplot, which keeps global state and doubles the import time.
@@ -14,112 +14,27 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.evaluate.metrics import Counts, Floats, normalized
 from pipeline.evaluate.wording import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
 DPI = 160  # sharp on a retina screen at half size
-_INK, QUIET, _DIAGONAL = "#1c2126", "#5b6670", "#e9edf1"
+INK, QUIET = "#1c2126", "#5b6670"
 RIGHT, WRONG = "#00705a", "#c43c00"  # bluish green and vermilion, darkened from Okabe & Ito until they read as text
-_ERRORS = ("#ffffff", "#fbd9bd", "#f0955a", "#c43c00", "#6d1a00")  # lightness falls steadily
 STYLE: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 10,
-    "text.color": _INK,
+    "text.color": INK,
     "text.parse_math": False,  # a class name may hold a $
-    "axes.labelcolor": _INK,
+    "axes.labelcolor": INK,
     "axes.titlesize": 12,
 }
-_CHANGE = ("#6d1a00", "#f0955a", "#ffffff", "#6fa8dc", "#123f73")  # worse … better; apart without colour vision too
-_FIGURES_UP_TO, _NAMES_UP_TO = 30, 80  # classes; beyond, what would be written in or beside the cells runs together
 _MARGIN, _TITLE = 0.06, 0.36  # of a picture's width: between pictures, and the two lines above each
-_LARGEST = 200  # pixels; pictures are thinned out down to this
+_SMALLEST, _LARGEST = 28, 200  # pixels; pictures are enlarged to about this, or thinned out to that
 _COLUMN = 240  # pixels of a picture of the grid with its margins
 _PNG = {"compress_level": 3}  # half the time of the usual 6, for files a tenth larger
-
-
-def draw_confusion(confusion: Counts, class_names: tuple[str, ...], path: Path) -> None:
-    """Counts and row shares side by side, PNG; the diagonal quiet, mistakes loud.
-
-    Args:
-        confusion: `(classes, classes)`, row = true class, column = predicted class.
-        class_names: By label.
-        path: The file to write.
-    """
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    side = min(max(0.52 * len(class_names), 4.2), 14)  # inches
-    with rc_context(STYLE):
-        figure = Figure(figsize=(2 * side + 1.6, side + 1), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        _draw_matrix(left, confusion.astype(np.float64), "{:.0f}", class_names)
-        left.set(title="Pictures", ylabel="True class")
-        _draw_matrix(right, 100 * normalized(confusion), "{:.1f}", class_names)
-        right.set(title="Percent of the true class")
-        save(figure, path)
-
-
-def draw_confusion_change(change: Counts, path: Path | BinaryIO) -> None:
-    """How a confusion matrix of many classes changed, PNG: blue where it got better, orange where worse.
-
-    Better is a picture more on the diagonal or one less beside it.
-
-    Args:
-        change: `(classes, classes)`, pictures more than before; row = true class, column = predicted class.
-        path: The file to write.
-    """
-    from matplotlib import rc_context
-    from matplotlib.colors import LinearSegmentedColormap
-    from matplotlib.figure import Figure
-
-    gain = np.where(np.eye(len(change), dtype=bool), change, -change)
-    most = max(int(np.abs(gain).max()), 1)
-    with rc_context(STYLE):
-        figure = Figure(figsize=(9, 8), layout="constrained")
-        axes = figure.subplots()
-        colours = LinearSegmentedColormap.from_list("change", _CHANGE)
-        shown = axes.imshow(gain, cmap=colours, vmin=-most, vmax=most, interpolation="nearest")
-        axes.set(xlabel="Predicted class", ylabel="True class")
-        figure.colorbar(shown, ax=axes, label="Pictures, better above zero")
-        save(figure, path)
-
-
-def _draw_matrix(axes: "Axes", values: Floats, pattern: str, class_names: tuple[str, ...]) -> None:
-    classes = len(class_names)
-    mistakes = np.where(np.eye(classes, dtype=bool), np.nan, values)
-    loudest = max(np.nanmax(mistakes, initial=0.0), 1e-9)
-    axes.imshow(mistakes, cmap=_error_colours(), vmin=0, vmax=loudest, interpolation="nearest")
-    axes.set_xlabel("Predicted class")
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0, labelsize=9 if classes <= _FIGURES_UP_TO else 6)
-    named = range(classes) if classes <= _NAMES_UP_TO else range(0)
-    labels = [shortened(class_names[label]) for label in named]
-    axes.set_xticks(list(named), labels, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(list(named), labels)
-    if classes <= _FIGURES_UP_TO:
-        _write_cells(axes, values, pattern, loudest)
-
-
-def _write_cells(axes: "Axes", values: Floats, pattern: str, loudest: float) -> None:
-    """The figure in each cell; zeros and undefined cells are a faint dot, so that what happened stands out."""
-    for (row, column), value in np.ndenumerate(values):
-        happened = value > 0
-        loud = row != column and value > 0.55 * loudest
-        colour = "white" if loud else _INK if happened and row != column else QUIET
-        text = pattern.format(value) if happened else "·"
-        cell = axes.text(column, row, text, ha="center", va="center", size=8.5, color=colour)
-        cell.set_in_layout(False)  # it lies inside; to ask each for its size costs half a second
-
-
-def _error_colours() -> "Colormap":
-    from matplotlib.colors import LinearSegmentedColormap
-
-    return LinearSegmentedColormap.from_list("errors", _ERRORS).with_extremes(bad=_DIAGONAL)
 
 
 def choose(labels: NDArray[np.int32], probabilities: NDArray[np.float32], count: int) -> NDArray[np.int64]:
@@ -148,11 +63,13 @@ def draw_grid(
     """
     across = max(across, math.ceil(math.sqrt(len(images))))
     columns = math.ceil(len(images) / math.ceil(len(images) / across))  # of ten pictures five and five, not eight and two
-    canvas, corners = mosaic(images, columns)
+    zoom = max(1, _SMALLEST // max(images.shape[1:3]))
+    canvas, corners = mosaic(images.repeat(zoom, axis=1).repeat(zoom, axis=2), columns)
     scale = _COLUMN * columns / canvas.shape[1]
+    width = _COLUMN - round(2 * corners[0][1] * scale)
     with written_on(enlarged(canvas, round(canvas.shape[0] * scale), _COLUMN * columns), path) as axes:
         for (row, column), label, answer in zip(corners, labels.tolist(), probabilities, strict=True):
-            _caption(axes, (round(row * scale), round(column * scale)), class_names, label, answer)
+            _caption(axes, (round(row * scale), round(column * scale)), width, class_names, label, answer)
 
 
 def enlarged(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
@@ -188,19 +105,20 @@ def written_on(canvas: NDArray[np.uint8], path: Path | BinaryIO) -> "Iterator[Ax
 def _caption(
     axes: "Axes",
     corner: tuple[int, int],
+    width: int,
     class_names: tuple[str, ...],
     label: int,
     answer: NDArray[np.float32],
 ) -> None:
-    """Above the picture whose upper left pixel is `corner` (row, column): what it was called, what it is, how sure."""
+    """Above the picture of `width` at `corner` (row, column): what it was called, what it is, and how sure the model was."""
     predicted = int(answer.argmax())
     sign, colour = ("✓", RIGHT) if predicted == label else ("✗", WRONG)
     row, column = corner
     said = f"{sign} Pred: {shortened(class_names[predicted], 12)}"
     axes.text(column, row - 0.19 * _COLUMN, said, size=8.5, weight="bold", color=colour, va="bottom")
-    line, right = row - 0.05 * _COLUMN, column + _COLUMN / (1 + 2 * _MARGIN)
-    axes.text(column, line, f"True: {shortened(class_names[label], 12)}", size=8.5, va="bottom")
-    axes.text(right, line, percent(float(answer[predicted]), 0), size=8, color=QUIET, ha="right", va="bottom")
+    line = row - 0.05 * _COLUMN
+    axes.text(column, line, f"True: {shortened(class_names[label], 11)}", size=8.5, va="bottom")
+    axes.text(column + width, line, percent(float(answer[predicted]), 0), size=8, color=QUIET, ha="right", va="bottom")
 
 
 def draw_words(words: str, path: Path) -> None:

@@ -24,7 +24,7 @@ _SIDE = 3  # maps of a layer: so many across and down
 _TILE, _GAP = 56, 4  # pixels of a map: a multiple of 28, 14, 8 and 7, the sizes that maps often have
 _CELL = _SIDE * _TILE + (_SIDE - 1) * _GAP
 _COLUMN, _ROW = _CELL + 28, _CELL + 40  # with the space around
-_HEADING, _LINE = 90, 52  # lines above the rows, and where the words of the columns end
+_HEADING, _LINE = 106, 52  # lines above the rows, and where the words of the columns end
 _ANSWERS, _BAR = 3, 300  # answers told of each picture, and pixels of a probability of one
 _FILTERS = 18
 

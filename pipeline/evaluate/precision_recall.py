@@ -41,12 +41,15 @@ def draw(
     shown = choose(per_class.average_precision)
     curves = {label: curve(labels == label, probabilities[:, label]) for label in shown}
     lowest = min(0.9, *(float(precision[recall > 0].min()) for precision, recall in curves.values()))
-    down = math.ceil(len(shown) / _ACROSS)
+    across = min(max(len(shown), 2), _ACROSS)
+    down = math.ceil(len(shown) / across)
     with rc_context(STYLE):
-        height = 2.5 * down + 0.3
-        figure = Figure(figsize=(13, height))
-        figure.subplots_adjust(left=0.055, right=0.99, bottom=0.6 / height, top=1 - 0.3 / height, wspace=0.08, hspace=0.25)
-        panels = figure.subplots(down, _ACROSS, sharex=True, sharey=True, squeeze=False).ravel()
+        width, height = 2.45 * across + 0.75, 2.5 * down + 0.3
+        figure = Figure(figsize=(width, height))
+        figure.subplots_adjust(
+            left=0.7 / width, right=1 - 0.12 / width, bottom=0.6 / height, top=1 - 0.3 / height, wspace=0.08, hspace=0.25
+        )
+        panels = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False).ravel()
         for axes, label in zip(panels, shown, strict=False):
             title = f"{shortened(class_names[label], 16)} · AP {decimal(float(per_class.average_precision[label]))}"
             _panel(axes, [curves[other] for other in shown if other != label], curves[label], title)
@@ -55,7 +58,7 @@ def draw(
         for axes in panels[len(shown) :]:
             axes.set_axis_off()
         figure.supxlabel("Recall: share of the class that is found", size=10, y=0.1 / height)
-        figure.supylabel("Precision", size=10, x=0.005)
+        figure.supylabel("Precision", size=10, x=0.06 / width)
         save(figure, path)
 
 

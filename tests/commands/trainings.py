@@ -58,7 +58,8 @@ class Trainings:
         self.workspace.model.parent.mkdir(exist_ok=True)
         model.save(self.workspace.model)
         digest = provenance.weights_digest(model)
-        record = replace(_record(data.description, f"{''.join(map(str, reads))}-{digest[:8]}", digest), **changes)
+        training_id = f"{''.join(map(str, reads))}-{digest[:8]}-{data.description.digest[:8]}"
+        record = replace(_record(data.description, training_id, digest), **changes)
         provenance.write(self.workspace.training, record)
         self.workspace.history.parent.mkdir(exist_ok=True)
         self.workspace.history.write_text("epoch,timestamp_ms,train/loss\n1,5,0.5\n")

@@ -8,7 +8,7 @@ from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.evaluate import figures
+from pipeline.evaluate import confusion, figures
 
 NAMES = ("cat", "dog", "a bird with a rather long name")
 
@@ -66,28 +66,36 @@ def test_grid_is_a_sharp_png_and_equal_each_time(tmp_path: Path) -> None:
 
 
 def test_confusion_is_a_sharp_png_and_equal_each_time(tmp_path: Path) -> None:
-    confusion = np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]])  # the third class is not in the data: 0/0 in its row
+    counts = np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]])  # the third class is not in the data: 0/0 in its row
     for name in ("one.png", "two.png"):
-        figures.draw_confusion(confusion, NAMES, tmp_path / name)
+        confusion.draw(counts, NAMES, tmp_path / name)
     width, height = size_of(tmp_path / "one.png")
     assert width > 1400
     assert height > 800
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
 
 
-@pytest.mark.parametrize("confusion", [np.diag([3, 4, 5]), np.zeros((3, 3), np.int64)])
-def test_confusion_without_mistakes_is_drawn(confusion: NDArray[np.int64], tmp_path: Path) -> None:
-    figures.draw_confusion(confusion, NAMES, tmp_path / "confusion.png")
+@pytest.mark.parametrize("counts", [np.diag([3, 4, 5]), np.zeros((3, 3), np.int64)])
+def test_confusion_without_mistakes_is_drawn(counts: NDArray[np.int64], tmp_path: Path) -> None:
+    confusion.draw(counts, NAMES, tmp_path / "confusion.png")
     assert size_of(tmp_path / "confusion.png")[0] > 1400
 
 
 def test_a_thousand_classes_stay_a_picture_of_bounded_size(tmp_path: Path) -> None:
-    confusion = np.random.default_rng(0).integers(0, 3, (1000, 1000))
-    figures.draw_confusion(confusion, tuple(f"class {label}" for label in range(1000)), tmp_path / "confusion.png")
-    assert max(size_of(tmp_path / "confusion.png")) < 5000
+    counts = np.random.default_rng(0).integers(0, 3, (1000, 1000))
+    confusion.draw(counts, tuple(f"class {label}" for label in range(1000)), tmp_path / "confusion.png")
+    assert max(size_of(tmp_path / "confusion.png")) < 2500
     assert (tmp_path / "confusion.png").stat().st_size < 4_000_000
 
 
+def test_one_mistake_among_a_thousand_classes_is_seen(tmp_path: Path) -> None:
+    counts = 5 * np.eye(1000, dtype=np.int64)
+    counts[503, 18] = 1
+    confusion.draw(counts, tuple(f"class {label}" for label in range(1000)), tmp_path / "confusion.png")
+    red, _, blue = np.moveaxis(np.asarray(Image.open(tmp_path / "confusion.png").convert("RGB")).astype(int), 2, 0)
+    assert np.count_nonzero(red - blue > 80) >= 2 * 4  # two pixels by two, in both matrices
+
+
 def test_names_with_dollars_and_other_scripts_are_drawn_as_they_are(tmp_path: Path) -> None:
-    figures.draw_confusion(np.eye(3, dtype=np.int64), ("$5_x$ bill", "猫", "a&b <c>"), tmp_path / "confusion.png")
+    confusion.draw(np.eye(3, dtype=np.int64), ("$5_x$ bill", "猫", "a&b <c>"), tmp_path / "confusion.png")
     assert size_of(tmp_path / "confusion.png")[0] > 1400
