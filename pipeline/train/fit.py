@@ -5,7 +5,6 @@ batches are gathered from the memory-mapped arrays. benchmarks/RESULTS.md compar
 """
 
 import csv
-import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -34,6 +33,7 @@ COLUMNS = (
 )
 _VALIDATION_BATCH = 500  # pictures; changes no result, only time
 _UNREAD = 50  # steps between two looks at the loss: each look waits for the GPU
+_HOPELESS = 1e4  # mean loss per picture; guessing has ln(classes), and a spike that a training outlives some tens
 
 
 def fit(model: Any, data: Dataset, params: TrainParams, checkpoints: Path, on_epoch: Callable[[Row], None]) -> list[Row]:
@@ -50,7 +50,7 @@ def fit(model: Any, data: Dataset, params: TrainParams, checkpoints: Path, on_ep
         One row per epoch, with the keys COLUMNS. `timestamp_ms` is Unix time, `train/seconds` counts validation too.
 
     Raises:
-        TrainingError: the batch is larger than the data, or the loss is no longer a number.
+        TrainingError: the batch is larger than the data, or the loss is beyond hope or no number.
     """
     recipe = params.recipe
     if recipe.batch_size > len(data.train):
@@ -87,7 +87,7 @@ def _run_epoch(step: Step, average: Average, data: Dataset, params: TrainParams,
     """Trains one epoch (`epoch` counts from 0) and validates.
 
     Raises:
-        TrainingError: the loss is no longer a number.
+        TrainingError: the loss is beyond hope or no number.
     """
     start = time.perf_counter()
     trained = _train(step, data.train, params, epoch)
@@ -104,7 +104,7 @@ def _train(step: Step, split: Split, params: TrainParams, epoch: int) -> tuple[f
     """Mean loss and accuracy per picture over one pass.
 
     Raises:
-        TrainingError: the loss is no longer a number.
+        TrainingError: the loss is beyond hope or no number.
     """
     recipe = params.recipe
     steps = batches.count(split, recipe)
@@ -115,15 +115,15 @@ def _train(step: Step, split: Split, params: TrainParams, epoch: int) -> tuple[f
         if len(unread) == _UNREAD or number + 1 == steps:
             sums += np.sum(unread, axis=0, dtype=np.float64)
             unread.clear()
-            _check(sums[0], params.architecture, epoch, number)
+            _check(sums[0] / ((number + 1) * recipe.batch_size), params.architecture, epoch, number)
     loss, accuracy = sums / (steps * recipe.batch_size)
     return loss, accuracy
 
 
 def _check(loss: float, architecture: str, epoch: int, number: int) -> None:
-    if not math.isfinite(loss):
+    if not loss < _HOPELESS:  # neither is NaN
         raise TrainingError(
-            f"training diverged: the loss is {loss} in epoch {epoch + 1}, by step {number + 1}: "
+            f"training diverged: the loss is {loss:.3g} in epoch {epoch + 1}, by step {number + 1}: "
             f"lower train.recipes.{architecture}.learning_rate"
         )
 
