@@ -3,6 +3,7 @@
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,7 @@ def run(params: ValidateParams, workspace: Workspace, data_docs: bool = False) -
     """
     workspace.validated.unlink(missing_ok=True)  # it vouches for data; an older one must not vouch for this
     data = dataset.read(workspace.need(workspace.dataset, "ingest"))
-    frame, pairs = _looked_at(data, params.near_copy_difference)
+    frame, pairs = looked_at(data, params.near_copy_difference)
     reference = profile.read(workspace.reference, workspace.shown(workspace.reference))
     outcomes = check(frame, pairs, data.description, params, reference)
 
@@ -54,20 +55,25 @@ def run(params: ValidateParams, workspace: Workspace, data_docs: bool = False) -
     print(f"{report.summary(outcomes, len(frame))}\nreport: {shown}")
 
 
-def _looked_at(data: Dataset, limit: float) -> "tuple[pd.DataFrame, pd.DataFrame]":
+def looked_at(data: Dataset, limit: float) -> "tuple[pd.DataFrame, pd.DataFrame]":
     """The features of the pictures and their near copies up to `limit`, at the same time, each with half of the cores."""
     # Beforehand what both need: of two threads that import at once, one can meet a module that is half made.
     import pandas  # noqa: F401
-    import scipy.linalg
     import scipy.spatial  # noqa: F401
-    from threadpoolctl import threadpool_limits
 
-    # With all cores for each, BLAS waits for itself in busy loops: 15.7 s of the processor in place of 11.
-    halves = threadpool_limits(max(1, (os.cpu_count() or 1) // 2), user_api="blas")
-    with halves, ThreadPoolExecutor(max_workers=1) as beside:
+    with half_of_the_cores(), ThreadPoolExecutor(max_workers=1) as beside:
         describing = beside.submit(_described, data)
         pairs = near.pairs(data, limit)
         return features.marked(describing.result(), pairs), pairs
+
+
+def half_of_the_cores() -> AbstractContextManager[object]:
+    """BLAS computes with so many meanwhile: two at once with all would wait in busy loops, and take half as long again."""
+    import scipy.linalg  # noqa: F401  # has a BLAS of its own beside NumPy's; only what is loaded can be limited
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[object] = threadpool_limits(max(1, (os.cpu_count() or 1) // 2), user_api="blas")
+    return limits
 
 
 def _described(data: Dataset) -> "pd.DataFrame":
