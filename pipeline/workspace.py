@@ -237,6 +237,10 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield aside
         aside.replace(path)
+    except OSError as error:
+        if error.filename:
+            raise
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error  # a full disk does not say which file
     finally:
         aside.unlink(missing_ok=True)
 

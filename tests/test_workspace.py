@@ -1,3 +1,4 @@
+import errno
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,17 @@ def test_an_interrupted_file_leaves_the_old_one(tmp_path: Path) -> None:
         raise KeyboardInterrupt
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("said", [OSError(errno.ENOSPC, "No space left on device"), OSError("Detail: no space left")])
+def test_a_full_disk_names_the_file_that_was_to_be_written(tmp_path: Path, said: OSError) -> None:
+    with pytest.raises(OSError, match=r"(?i)no space left") as error, replacing(tmp_path / "table.parquet"):
+        raise said
+    assert (error.value.filename, error.value.errno) == (str(tmp_path / "table.parquet"), said.errno)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(FileNotFoundError) as other, replacing(tmp_path / "table.parquet"):
+        (tmp_path / "input.csv").read_text(encoding="utf-8")
+    assert other.value.filename == str(tmp_path / "input.csv")
 
 
 def test_an_interrupted_folder_leaves_the_old_one(tmp_path: Path) -> None:
