@@ -19,6 +19,15 @@ _FOREIGN = {"MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "DVC_ROOT", "DVC_STAGE", "D
 _NO_HOOKS = ("-c", "core.hooksPath=/dev/null")  # `dvc install` sets one that checks out DVC's files
 
 
+@contextmanager
+def step(name: str) -> Iterator[None]:
+    """Says what is done now, and at the end how long it took."""
+    start = time.perf_counter()
+    print(name, flush=True)
+    yield
+    print(f"    {time.perf_counter() - start:,.1f} s", flush=True)
+
+
 class StageError(RegistryError):
     """A stage that did not end well in the worktree; the message is its own."""
 
@@ -29,34 +38,39 @@ class Worktree:
 
     workspace: Workspace
 
+    @property
+    def store(self) -> str:
+        """The tracking URI of its own store."""
+        return f"sqlite:///{self.workspace.database}"
+
     def run(self, stage: str, *, shown: bool = True) -> None:
         """Runs `python -m pipeline STAGE` of that code there; its lines are shown, indented, as they come, unless told not to.
 
         Raises:
             StageError: it failed, with what its `error:` line says.
         """
-        start = time.perf_counter()
-        print(stage, flush=True)
         command = [sys.executable, "-m", "pipeline", stage]
-        root, reason = self.workspace.root, "it gave no reason"
-        with subprocess.Popen(
-            command, cwd=root, env=self._environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        ) as process:
+        environment, root, reason = self._environment(), self.workspace.root, "it gave no reason"
+        with (
+            step(stage),
+            subprocess.Popen(
+                command, cwd=root, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            ) as process,
+        ):
             try:
                 for line in process.stdout or ():
                     if shown:
                         print(f"    {line.rstrip()}", flush=True)
                     reason = line.strip().removeprefix("error: ") or reason
+                process.wait()
             finally:
                 process.kill()  # on Ctrl-C; one that has ended does not feel it
-        if process.returncode != 0:
-            raise StageError(f"{stage} failed there: {reason}")
-        print(f"    {time.perf_counter() - start:,.1f} s", flush=True)
+            if process.returncode != 0:
+                raise StageError(f"{stage} failed there: {reason}")
 
     def _environment(self) -> dict[str, str]:
         inherited = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
-        root = self.workspace.root
-        own = {"MLFLOW_TRACKING_URI": f"sqlite:///{root / 'mlflow.db'}", "PYTHONPATH": str(root), "PYTHONUNBUFFERED": "1"}
+        own = {"MLFLOW_TRACKING_URI": self.store, "PYTHONPATH": str(self.workspace.root), "PYTHONUNBUFFERED": "1"}
         return {**inherited, **own}
 
 

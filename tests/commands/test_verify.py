@@ -90,6 +90,31 @@ def test_after_the_tree_has_moved_on_a_version_is_bitwise_the_same_and_nothing_h
     assert [run.info.status for run in registry(registered).search_runs(["1"])] == ["FINISHED"]  # its training is not there
 
 
+def test_a_version_that_began_with_the_weights_of_another_is_derived_from_that_one(registered: Path, shell: Shell) -> None:
+    params = registered / "params.yaml"
+    text = params.read_text().replace("epochs: 10 ", "epochs: 1 ")
+    params.write_text(text.replace('warm_start: ""', "warm_start: production"))
+    client = registry(registered)
+    client.set_registered_model_alias(MODEL, "production", "1")
+    for stage in ("train", "evaluate", "register"):
+        shell("python", "-m", "pipeline", stage, cwd=registered)
+    client.delete_registered_model_alias(MODEL, "production")  # it may be another one's today
+    done = verify(shell, registered, "2")
+    assert done.returncode == 0, done.stderr
+    assert f"BITWISE: {MODEL} version 2" in done.stdout
+
+
+def test_a_version_on_a_server_is_derived_from_there(registered: Path, shell: Shell, server: str) -> None:
+    (registered / "mlflow.db").unlink()
+    for stage in ("evaluate", "register"):  # the run is made again from the outputs
+        shell("python", "-m", "pipeline", stage, cwd=registered, MLFLOW_TRACKING_URI=server)
+    version = json.loads((registered / "reports/registration.json").read_text())["version"]
+    done = verify(shell, registered, version, MLFLOW_TRACKING_URI=server)
+    assert done.returncode == 0, done.stderr
+    assert f"BITWISE: {MODEL} version {version}" in done.stdout
+    assert not (registered / "mlflow.db").exists()
+
+
 def test_an_altered_pixel_fails_before_training_and_is_named(registered: Path, shell: Shell) -> None:
     images = np.load(registered / "data/dataset/train/images.npy", mmap_mode="r+")
     row = int(np.load(registered / "data/dataset/train/source_index.npy")[17])
