@@ -4,9 +4,11 @@ import json
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +90,21 @@ def test_after_the_tree_has_moved_on_a_version_is_bitwise_the_same_and_nothing_h
     assert {score["name"] for score in record["scores"]} >= {"accuracy", "log_loss", "calibration_error"}
     assert all(score["again"] == pytest.approx(score["recorded"]) for score in record["scores"])
     assert [run.info.status for run in registry(registered).search_runs(["1"])] == ["FINISHED"]  # its training is not there
+
+
+def test_other_weights_that_are_as_good_are_statistically_the_same(registered: Path, shell: Shell) -> None:
+    training = stored(registered, "provenance/training.json")
+    record = json.loads(training.read_text())
+    other = 1 if record["threads"] > 1 else 2  # of which both the record and the run's params speak: another order of the sums
+    training.write_text(json.dumps({**record, "threads": other}))
+    with closing(sqlite3.connect(registered / "mlflow.db")) as database, database:
+        database.execute("update params set value = ? where key = 'threads_used'", (other,))
+    done = verify(shell, registered)
+    assert done.returncode == 0, done.stderr
+    assert re.search(
+        r"^STATISTICAL: .*: every score within its recorded interval; numbers: the weights are", done.stdout, re.MULTILINE
+    )
+    assert tags(registered)["verified"].startswith("statistical 20")
 
 
 def test_a_version_that_began_with_the_weights_of_another_is_derived_from_that_one(registered: Path, shell: Shell) -> None:
