@@ -90,23 +90,32 @@ def healthy_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return workspace.database
 
 
-@pytest.fixture(params=["sqlite", pytest.param("server", marks=pytest.mark.slow)])
-def patient(
-    request: pytest.FixtureRequest, healthy_store: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> Patient:
-    """Version 1 is in production, version 2 in staging, 3 and 4 in none; in SQLite, and on a server over PostgreSQL."""
-    if request.param == "server":
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", request.getfixturevalue("server"))
-        found = Patient.of(workspace, f"toys-{os.urandom(4).hex()}")
-        found.fill()
-        return found
+@pytest.fixture
+def local_patient(healthy_store: Path, workspace: Workspace) -> Patient:
+    """Version 1 is in production, version 2 in staging, 3 and 4 in none; in SQLite."""
     shutil.copy(healthy_store, workspace.database)
     return Patient.of(workspace, "toys")
 
 
 @pytest.fixture
-def local_patient(workspace: Workspace) -> Patient:
-    """The same in SQLite, with files of its own."""
+def shared_patient(server: str, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Patient:
+    """The same on an MLflow server over PostgreSQL."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    found = Patient.of(workspace, f"toys-{os.urandom(4).hex()}")
+    found.fill()
+    return found
+
+
+@pytest.fixture(params=["sqlite", pytest.param("server", marks=pytest.mark.slow)])
+def patient(request: pytest.FixtureRequest, healthy_store: Path) -> Patient:
+    assert healthy_store.exists()  # made before the environment of this test, which MLflow writes to
+    found: Patient = request.getfixturevalue({"sqlite": "local_patient", "server": "shared_patient"}[request.param])
+    return found
+
+
+@pytest.fixture
+def own_patient(workspace: Workspace) -> Patient:
+    """The same in SQLite, with files that a test may harm."""
     found = Patient.of(workspace, "toys")
     found.fill()
     return found

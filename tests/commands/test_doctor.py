@@ -55,10 +55,6 @@ def edit_tag(patient: Patient) -> None:
     patient.client.set_model_version_tag(patient.model, "2", "stage", "Prod")
 
 
-def delete_tag(patient: Patient) -> None:
-    patient.client.delete_model_version_tag(patient.model, "1", "stage")
-
-
 def archive_by_tag(patient: Patient) -> None:
     patient.client.set_model_version_tag(patient.model, "4", "stage", "archived")
 
@@ -85,7 +81,6 @@ AS_IT_WAS = {"1": PRODUCTION, "2": STAGING}
         (change_field, [f"version 3: alias none, tag `stage` none, {FIELD} production$"], AS_IT_WAS),
         (archive_by_field, [f"version 1: alias production, tag `stage` production, {FIELD} archived$"], AS_IT_WAS),
         (edit_tag, [f"version 2: alias staging, tag `stage` Prod, {FIELD} staging$"], AS_IT_WAS),
-        (delete_tag, [f"version 1: alias production, tag `stage` none, {FIELD} production$"], AS_IT_WAS),
         (archive_by_tag, [f"version 4: alias none, tag `stage` archived, {FIELD} none$"], {**AS_IT_WAS, "4": ARCHIVED}),
         (
             second_alias,
@@ -98,20 +93,27 @@ AS_IT_WAS = {"1": PRODUCTION, "2": STAGING}
     ],
 )
 def test_what_the_ui_put_out_of_step_follows_the_alias(
-    patient: Patient, plant: Callable[[Patient], None], found: list[str], after: dict[str, Any]
+    local_patient: Patient, plant: Callable[[Patient], None], found: list[str], after: dict[str, Any]
 ) -> None:
-    plant(patient)
-    patient.is_mended_of(*found)
-    assert patient.registry.shown() == after
-    assert len(patient.registry.entries()) == 3
+    plant(local_patient)
+    local_patient.is_mended_of(*found)
+    assert local_patient.registry.shown() == after
+    assert len(local_patient.registry.entries()) == 3
 
 
-def test_an_mlflow_without_stages_has_no_field_to_disagree(patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
-    change_field(patient)
-    monkeypatch.delattr(type(patient.client), "transition_model_version_stage")
-    assert patient.doctor() == (True, [])
-    edit_tag(patient)
-    patient.is_mended_of("version 2: alias staging, tag `stage` Prod$")
+def test_all_of_it_at_once(patient: Patient) -> None:
+    for plant in (second_alias, change_field, archive_by_tag):
+        plant(patient)
+    patient.is_mended_of("^version 1: ", "^version 2: ", "^version 3: ", "^version 4: ")
+    assert patient.registry.shown() == {"1": PRODUCTION, "4": ARCHIVED}
+
+
+def test_an_mlflow_without_stages_has_no_field_to_disagree(local_patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
+    change_field(local_patient)
+    monkeypatch.delattr(type(local_patient.client), "transition_model_version_stage")
+    assert local_patient.doctor() == (True, [])
+    edit_tag(local_patient)
+    local_patient.is_mended_of("version 2: alias staging, tag `stage` Prod$")
 
 
 def production_on(version: str) -> Callable[[Patient], None]:
@@ -169,13 +171,13 @@ def test_production_moved_outside_of_promote_stays_and_gets_its_record(
     assert patient.registry.breaks() == []
 
 
-def test_a_registry_in_which_nobody_ever_promoted(patient: Patient) -> None:
-    experiment = patient.client.get_experiment_by_name(history.experiment_name(patient.model))
-    for run in patient.client.search_runs([experiment.experiment_id]):
-        patient.client.delete_run(run.info.run_id)
-    patient.client.delete_registered_model_tag(patient.model, history.HEAD)
-    patient.is_mended_of("^production is version 1; by the history it is empty$")
-    assert [entry.record.version for entry in patient.registry.entries()] == ["1"]
+def test_a_registry_in_which_nobody_ever_promoted(local_patient: Patient) -> None:
+    experiment = local_patient.client.get_experiment_by_name(history.experiment_name(local_patient.model))
+    for run in local_patient.client.search_runs([experiment.experiment_id]):
+        local_patient.client.delete_run(run.info.run_id)
+    local_patient.client.delete_registered_model_tag(local_patient.model, history.HEAD)
+    local_patient.is_mended_of("^production is version 1; by the history it is empty$")
+    assert [entry.record.version for entry in local_patient.registry.entries()] == ["1"]
 
 
 @pytest.mark.slow
@@ -204,22 +206,22 @@ def test_what_a_killed_taker_of_a_lock_left_is_taken_away(patient: Patient) -> N
     assert patient.client.search_registered_models(f"name LIKE '{patient.model}-%'") == []
 
 
-def test_while_somebody_changes_stages_it_does_not_look(patient: Patient) -> None:
-    change_field(patient)
+def test_while_somebody_changes_stages_it_does_not_look(local_patient: Patient) -> None:
+    change_field(local_patient)
     for fix in (False, True):
-        message = f"^{patient.model} is being changed by .*: try again when it is done$"
-        with lock.held(patient.client, patient.model), pytest.raises(LockedError, match=message):
-            patient.doctor(fix)
+        message = f"^{local_patient.model} is being changed by .*: try again when it is done$"
+        with lock.held(local_patient.client, local_patient.model), pytest.raises(LockedError, match=message):
+            local_patient.doctor(fix)
 
 
-def test_a_registered_model_in_the_place_of_the_lock_is_left_alone(patient: Patient) -> None:
-    change_field(patient)
-    name = lock.lock_name(patient.model)
-    patient.client.create_registered_model(name)
+def test_a_registered_model_in_the_place_of_the_lock_is_left_alone(local_patient: Patient) -> None:
+    change_field(local_patient)
+    name = lock.lock_name(local_patient.model)
+    local_patient.client.create_registered_model(name)
     changed = f"^version 3: .* {FIELD} production$"
-    patient.is_hopeless(f"^a registered model named {name} stands where the lock belongs$", changed)
-    patient.client.delete_registered_model(name)
-    patient.is_mended_of(changed)
+    local_patient.is_hopeless(f"^a registered model named {name} stands where the lock belongs$", changed)
+    local_patient.client.delete_registered_model(name)
+    local_patient.is_mended_of(changed)
 
 
 def test_without_a_store_it_says_so_and_makes_none(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
@@ -230,12 +232,12 @@ def test_without_a_store_it_says_so_and_makes_none(workspace: Workspace, capsys:
 
 
 @pytest.mark.slow
-def test_the_exit_code_says_whether_something_is_wrong(local_patient: Patient, shell: Shell) -> None:
-    change_field(local_patient)
+def test_the_exit_code_says_whether_something_is_wrong(own_patient: Patient, shell: Shell) -> None:
+    change_field(own_patient)
     told = []
     for options in ((), ("--fix",), ()):
         command = ("python", "-m", "pipeline", "doctor", *options)
-        done = shell(*command, cwd=local_patient.registry.workspace.root, check=False, PYTHONPATH=str(PROJECT))
+        done = shell(*command, cwd=own_patient.registry.workspace.root, check=False, PYTHONPATH=str(PROJECT))
         told.append((done.returncode, done.stdout.splitlines()[-1].partition(" of ")[0]))
     assert told == [(1, "`python -m pipeline doctor --fix` mends 1"), (0, "mended 1"), (0, "looked at the lock, the files")]
 

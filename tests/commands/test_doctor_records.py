@@ -22,10 +22,10 @@ def test_a_missing_record_is_named_and_what_brings_it_back(patient: Patient) -> 
     assert patient.doctor() == (True, [])
 
 
-def test_an_altered_record_is_named(patient: Patient) -> None:
-    entry = patient.registry.entries()[1]
-    patient.client.set_tag(entry.run_id, "record.1", entry.record.text().replace("somebody", "the boss"))
-    patient.is_hopeless(f"{BROKEN}record 2 was altered: record 3 holds another digest of it$")
+def test_an_altered_record_is_named(local_patient: Patient) -> None:
+    entry = local_patient.registry.entries()[1]
+    local_patient.client.set_tag(entry.run_id, "record.1", entry.record.text().replace("somebody", "the boss"))
+    local_patient.is_hopeless(f"{BROKEN}record 2 was altered: record 3 holds another digest of it$")
 
 
 def test_a_production_whose_record_is_missing_gets_one_and_the_history_stays_broken(patient: Patient) -> None:
@@ -40,14 +40,14 @@ def test_a_production_whose_record_is_missing_gets_one_and_the_history_stays_bro
     assert history.in_production(patient.registry.entries()) == [None, "1"]
 
 
-def test_a_record_that_cannot_be_read_is_named_and_the_stages_are_looked_at_all_the_same(patient: Patient) -> None:
-    entry = patient.registry.entries()[1]
-    patient.client.set_tag(entry.run_id, "record.1", "{")
+def test_a_record_that_cannot_be_read_is_named_and_the_stages_are_looked_at_all_the_same(local_patient: Patient) -> None:
+    entry = local_patient.registry.entries()[1]
+    local_patient.client.set_tag(entry.run_id, "record.1", "{")
     unreadable = f"^the history cannot be read: the run {entry.run_id} is not a record of a promotion"
-    patient.is_hopeless(unreadable)
-    patient.client.set_model_version_tag(patient.model, "2", "stage", "Prod")
-    assert len(patient.doctor(fix=True)[1]) == 2
-    patient.is_hopeless(unreadable)
+    local_patient.is_hopeless(unreadable)
+    local_patient.client.set_model_version_tag(local_patient.model, "2", "stage", "Prod")
+    assert len(local_patient.doctor(fix=True)[1]) == 2
+    local_patient.is_hopeless(unreadable)
 
 
 def test_of_a_deleted_experiment_the_command_is_named_that_brings_it_back(patient: Patient) -> None:
@@ -60,7 +60,7 @@ def test_of_a_deleted_experiment_the_command_is_named_that_brings_it_back(patien
     assert patient.doctor() == (True, [])
 
 
-def test_a_registry_without_a_model_is_healthy(patient: Patient) -> None:
-    patient.client.delete_registered_model(patient.model)
-    assert patient.doctor() == (True, [])
-    assert patient.doctor(fix=True) == (True, [])
+def test_a_registry_without_a_model_is_healthy(local_patient: Patient) -> None:
+    local_patient.client.delete_registered_model(local_patient.model)
+    assert local_patient.doctor() == (True, [])
+    assert local_patient.doctor(fix=True) == (True, [])

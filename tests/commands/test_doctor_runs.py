@@ -94,26 +94,26 @@ def running(patient: Patient, process: Process | None, heard: float) -> str:
     ("process", "why"), [(ELSEWHERE, f"its process {os.getpid()} is on elsewhere"), (None, "it does not say")]
 )
 def test_of_another_machine_only_long_silence_is_told_and_nothing_is_ended(
-    patient: Patient, process: Process | None, why: str, capsys: pytest.CaptureFixture[str]
+    local_patient: Patient, process: Process | None, why: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    running(patient, process, heard=0.5)
-    assert patient.doctor() == (True, [])
-    silent = running(patient, process, heard=2)
-    patient.is_hopeless(rf"^run {silent} \(.*\) says RUNNING, and was last heard of at 2\d+-")
-    doctor.run(False, patient.registry.workspace)
+    running(local_patient, process, heard=0.5)
+    assert local_patient.doctor() == (True, [])
+    silent = running(local_patient, process, heard=2)
+    local_patient.is_hopeless(rf"^run {silent} \(.*\) says RUNNING, and was last heard of at 2\d+-")
+    doctor.run(False, local_patient.registry.workspace)
     assert f"that cannot be known here, because {why}" in capsys.readouterr().out
-    assert patient.client.get_run(silent).info.status == "RUNNING"
+    assert local_patient.client.get_run(silent).info.status == "RUNNING"
 
 
-def test_one_that_ends_just_now_is_left_as_it_ended(patient: Patient) -> None:
-    run_id = running(patient, replace(Process.ours(), started="1"), heard=0)
-    ward = Registry(patient.client, patient.registry.workspace, patient.name, patient.model)
+def test_one_that_ends_just_now_is_left_as_it_ended(local_patient: Patient) -> None:
+    run_id = running(local_patient, replace(Process.ours(), started="1"), heard=0)
+    ward = Registry(local_patient.client, local_patient.registry.workspace, local_patient.name, local_patient.model)
     (finding,) = runs.examine(ward).findings
     assert finding.mend
-    patient.client.set_terminated(run_id, "FINISHED")
-    with lock.held(patient.client, patient.model) as held:
+    local_patient.client.set_terminated(run_id, "FINISHED")
+    with lock.held(local_patient.client, local_patient.model) as held:
         finding.mend(held)
-    assert patient.client.get_run(run_id).info.status == "FINISHED"
+    assert local_patient.client.get_run(run_id).info.status == "FINISHED"
 
 
 def test_a_record_whose_run_was_not_ended_is_ended(patient: Patient) -> None:
