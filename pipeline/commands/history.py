@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import params, tracking
 from pipeline.errors import RegistryError
-from pipeline.register import chain, history
+from pipeline.register import chain, history, wording
 from pipeline.register.history import Entry, Record
 from pipeline.workspace import Workspace
 
@@ -142,5 +142,5 @@ def _cells(entry: Entry) -> dict[str, str]:
         "from": record.source,
         "to": record.target,
         "before": record.before or "–",
-        "reason": "; ".join([record.reason] * bool(record.reason) + record.failed),
+        "reason": "; ".join([record.reason] * bool(record.reason) + wording.failed(record)),
     }

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline import params, provenance, tracking
 from pipeline.errors import RegistryError
-from pipeline.register import history, lock, stages
+from pipeline.register import history, lock, stages, wording
 from pipeline.register.history import Entry, Kind, Record, Row
 from pipeline.register.lock import Lock
 from pipeline.register.stages import Standing
@@ -130,7 +130,7 @@ def show(rows: Sequence[Row]) -> None:
     for column in ("verdict", "rule", "value"):
         table.add_column(column, no_wrap=column == "verdict")
     for row in rows:
-        said = " · ".join(part for part in (history.said(row), row.detail) if part)
+        said = " · ".join(part for part in (wording.said(row), row.detail) if part)
         table.add_row(
             row.verdict.upper() if row.verdict == "failed" else row.verdict, row.rule, said, style=_TONES.get(row.verdict, "")
         )

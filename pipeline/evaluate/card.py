@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from pipeline import markdown
 from pipeline.evaluate import metrics
 from pipeline.evaluate.evaluation import Evaluation
 from pipeline.evaluate.wording import decimal, percent
@@ -33,10 +34,10 @@ def _lines(evaluation: Evaluation) -> Iterator[str]:
 
 
 def headline(evaluation: Evaluation) -> str:
-    """The evaluation in a sentence of Markdown."""
+    """The evaluation in a sentence of Markdown; it begins plain, as the list of a model's versions shows its beginning."""
     scores, interval = evaluation.scores, evaluation.intervals["accuracy"]
     return (
-        f"**{percent(scores.accuracy, 2)} accuracy** "
+        f"{percent(scores.accuracy, 2)} accuracy "
         f"(95 % interval {percent(interval.low, 2)} – {percent(interval.high, 2)}) on "
         f"{len(evaluation.labels):,} test pictures of {evaluation.data.description.name}; "
         f"weakest class **{_plain(evaluation.class_names[scores.weakest])}** "
@@ -116,5 +117,5 @@ def _caveats(_: Evaluation) -> Iterator[str]:
 
 
 def _plain(name: str) -> str:
-    """A class name that neither ends a table's cell nor becomes markup."""
-    return "".join(f"\\{sign}" if sign in "\\`*_{}[]()<>#|!~" else sign for sign in name)[:80]
+    """A class name, and not much more of it than a table's cell holds."""
+    return markdown.plain(name)[:80]

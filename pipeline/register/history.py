@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import TypeAdapter
 
 from pipeline.errors import RegistryError
+from pipeline.register import wording
 
 Kind = Literal["promote", "rollback", "archive", "refusal", "force"]
 State = Literal["intent", "done", "undone"]
@@ -51,7 +52,7 @@ class Record:
     reason: str
     rows: tuple[Row, ...]
     git_commit: str | None
-    evidence: str  # the page on the version's run that shows how good it is
+    evidence: str  # the page that shows how good it is: runs:/RUN/PATH, on the version's run
 
     def text(self) -> str:
         """Canonical JSON: equal records are equal texts."""
@@ -61,11 +62,6 @@ class Record:
     def digest(self) -> str:
         """SHA-256 of the canonical JSON."""
         return hashlib.sha256(self.text().encode()).hexdigest()
-
-    @property
-    def failed(self) -> list[str]:
-        """The rules that failed, each with value and limit."""
-        return [f"{row.rule} {said(row)}".strip() for row in self.rows if row.verdict == "failed"]
 
 
 @dataclass(frozen=True)
@@ -139,7 +135,7 @@ def append(client: Any, experiment: str, known: Sequence[Entry], record: Record,
     linked = replace(record, number=number + 1, previous=digest)
     text = linked.text()
     parts = {f"record.{part + 1}": text[part * _PART : (part + 1) * _PART] for part in range(-(-len(text) // _PART))}
-    shown = {**labels(linked), "mlflow.user": linked.who, "mlflow.note.content": in_words(linked)[:_PART]}
+    shown = {**labels(linked), "mlflow.user": linked.who, "mlflow.note.content": wording.in_words(linked)[:_PART]}
     run = client.create_run(
         experiment,
         start_time=int(datetime.fromisoformat(linked.when).timestamp() * 1000),
@@ -171,10 +167,10 @@ def labels(record: Record) -> dict[str, str]:
         "to": record.target,
         "before": record.before or "none",
         "reason": record.reason,
-        "failed": "; ".join(record.failed),
+        "failed": ", ".join(row.rule for row in record.rows if row.verdict == "failed"),
         "git_commit": record.git_commit or "unknown",
     }
-    return {name: value[:_PART] for name, value in shown.items()}
+    return {name: value[:_PART] for name, value in shown.items() if value}
 
 
 def head(client: Any, model: str) -> tuple[int, str]:
@@ -186,29 +182,6 @@ def head(client: Any, model: str) -> tuple[int, str]:
 
 def _set_head(client: Any, record: Record) -> None:
     client.set_registered_model_tag(record.model, HEAD, f"{record.number} {record.digest}")
-
-
-def in_words(record: Record) -> str:
-    """The record as Markdown, as the UI shows it on the run."""
-    where = f"{record.source} → {record.target}" + (f" (there was version {record.before})" if record.before else "")
-    lines = [f"**{record.kind}**: version {record.version} of {record.model}, {where}, by {record.who}, {record.when[:19]} UTC"]
-    lines += [f"Reason: {record.reason}"] if record.reason else []
-    if record.rows:
-        table = [_line((row.rule, said(row), row.verdict, row.detail)) for row in record.rows]
-        lines.append("\n".join([_line(("rule", "value", "verdict", "")), "|---|---|---|---|", *table]))
-    return "\n\n".join(lines)
-
-
-def _line(cells: Sequence[str]) -> str:
-    """A line of a Markdown table; a class may be called `a|b`."""
-    escaped = [cell.replace("|", r"\|") for cell in cells]
-    return f"| {' | '.join(escaped)} |"
-
-
-def said(row: Row) -> str:
-    """Value and limit of a row: "0.9312 ≥ 0.9"; what is missing is left out."""
-    value = "" if row.value is None else f"{row.value:.4g}"
-    return value if row.limit is None else f"{value or '–'} (must be {row.comparison} {row.limit:g})"
 
 
 def in_production(entries: Sequence[Entry], until: datetime | None = None) -> list[str | None]:

@@ -2,7 +2,8 @@
 
 import json
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -12,6 +13,7 @@ class View:
     key: str  # names it in a link: `…/runs?viewStateShareKey=trainings`
     title: str
     columns: tuple[str, ...]
+    widths: Mapping[str, int] = field(default_factory=dict)  # pixels, of those that hold longer texts than their headings
 
     @property
     def tag(self) -> str:
@@ -21,7 +23,8 @@ class View:
     def content(self) -> str:
         """What the tag holds, in the form in which the UI saves views."""
         now = int(time.time() * 1000)
-        widths = {name: max(90, 10 * len(name.split("`")[1])) for name in self.columns}  # pixels; else longer headings are cut
+        widths = {name: max(90, 10 * len(name.split("`")[1])) for name in self.columns}  # else longer headings are cut
+        widths.update(self.widths)
         state = json.dumps({"selectedColumns": self.columns, "columnOrder": self.columns, "columnWidths": widths})
         return json.dumps({"name": self.title, "createdAt": now, "updatedAt": now, "state": state})
 
@@ -51,15 +54,16 @@ PROMOTIONS = View(
     "Promotions",
     (
         "attributes.`Created`",
+        "attributes.`User`",
         "tags.`kind`",
         "tags.`version`",
         "tags.`from`",
         "tags.`to`",
-        "tags.`before`",
-        "attributes.`User`",
         "tags.`reason`",
         "tags.`failed`",
+        "tags.`before`",
         "tags.`state`",
         "tags.`git_commit`",
     ),
+    {"tags.`reason`": 200, "tags.`failed`": 200},
 )

@@ -3,18 +3,23 @@
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pipeline import tracking
 from pipeline.workspace import Workspace
+from tests import stores
 from tests.commands.patients import Patient
 from tests.commands.shop import MEDIUM, checkout, fill
 from tests.commands.trainings import MODEL, PLAIN, SWAPPED, Trainings, write_data
 from tests.register import versions as made
+
+if TYPE_CHECKING:
+    from playwright.sync_api import ConsoleMessage
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 
@@ -26,7 +31,7 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
     workspace = Workspace(root, root)
     shutil.copy(PARAMS, root)
     write_data(workspace)
-    made = Trainings(workspace, tracking.connect(workspace))
+    made = Trainings(workspace, stores.connect(workspace))
     for reads, alias in ((SWAPPED, "production"), (PLAIN, "staging")):
         params = {"ingest": {"dataset": "fashion-mnist"}, "train": {"epochs": 2 + 3 * (alias == "staging"), "seed": 42}}
         version = made.register(made.add(reads, params=params))
@@ -43,10 +48,22 @@ def trainings(versions: Trainings, tmp_path: Path) -> Trainings:
     return Trainings(copy, tracking.connect(copy))
 
 
+@pytest.fixture(scope="module")
+def open_mlflow(open_page: Callable[..., Any]) -> Callable[[str], Any]:
+    """Opens a page on the MLflow server at an address."""
+
+    def is_error(message: "ConsoleMessage") -> bool:
+        """MLflow asks a server without users who is there, is told 404, and goes on; and it lays a panel out in two frames."""
+        harmless = message.location["url"].endswith("/users/current") or "ResizeObserver loop" in message.text
+        return message.type == "error" and not harmless
+
+    return lambda address: open_page(address, is_error)
+
+
 @pytest.fixture(scope="session")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
     workspace = checkout(tmp_path_factory.mktemp("filled"))
-    return fill(Trainings(workspace, tracking.connect(workspace)))
+    return fill(Trainings(workspace, stores.connect(workspace)))
 
 
 @pytest.fixture
@@ -86,6 +103,7 @@ def healthy_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The database of a `Patient` that nothing is wrong with, to copy: making one takes seconds."""
     root = tmp_path_factory.mktemp("healthy")
     workspace = Workspace(root, root)
+    stores.connect(workspace)
     Patient.of(workspace, "toys").fill()
     return workspace.database
 

@@ -1,7 +1,6 @@
 """`history` on a real store: the table, the answer for a time, JSON, and a chain that is broken."""
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from pipeline.commands import history as command
 from pipeline.errors import RegistryError
 from pipeline.register import history
 from pipeline.workspace import Workspace
+from tests import stores
 from tests.commands.trainings import MODEL
 from tests.register.moves import Registry
 
@@ -31,8 +31,7 @@ def five_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database to copy: hour by hour 1 to staging and production, 2 there by force, 3 refused, 1 back and archived."""
     root = tmp_path_factory.mktemp("records")
     workspace = Workspace(root, root)
-    os.environ.pop("MLFLOW_TRACKING_URI", None)  # MLflow may have set it for another store
-    registry = Registry(workspace, tracking.connect(workspace), MODEL)
+    registry = Registry(workspace, stores.connect(workspace), MODEL)
     registry.fill()
     with pytest.MonkeyPatch.context() as patch:
         for hour, move in zip(HOURS, _moves(registry), strict=False):

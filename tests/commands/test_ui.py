@@ -10,15 +10,12 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 import pytest
 
 from tests.servers import free_port
-
-if TYPE_CHECKING:
-    from playwright.sync_api import ConsoleMessage
 
 pytestmark = pytest.mark.slow
 PATIENCE = 30_000  # milliseconds, on a machine that does other things
@@ -57,20 +54,14 @@ def test_it_serves_this_experiments_runs_on_loopback_only(served: tuple["subproc
     assert listening(process) == {"127.0.0.1"}
 
 
-def is_error(message: "ConsoleMessage") -> bool:
-    """MLflow asks a server without users who is there, is told 404, and goes on; and it lays a panel out in two frames."""
-    harmless = message.location["url"].endswith("/users/current") or "ResizeObserver loop" in message.text
-    return message.type == "error" and not harmless
-
-
 def test_a_browser_shows_runs_report_and_version(
-    served: tuple["subprocess.Popen[str]", str], built: Path, open_page: Callable[..., Any], screenshots: Path
+    served: tuple["subprocess.Popen[str]", str], built: Path, open_mlflow: Callable[..., Any], screenshots: Path
 ) -> None:
     _, address = served
     host = address.split("/#")[0]
     training_id = json.loads((built / "models/training.json").read_text())["training_id"]
     figures = json.loads((built / "reports/metrics.json").read_text())
-    with open_page(host, is_error) as page:
+    with open_mlflow(host) as page:
         page.set_viewport_size({"width": 1800, "height": 1100})
         page.goto(address)
         run = page.get_by_role("link", name=f"notebook-{training_id[:8]}")

@@ -209,7 +209,7 @@ def test_run_publishes_files_that_exist_and_prints_where_to_look(
     assert what.metrics["test/accuracy"] == json.loads(workspace.metrics.read_text())["accuracy"]
     assert all(path.is_file() for path in [*what.artifacts, what.preview])
     assert what.folder == "evaluation"
-    assert what.description.startswith(f"**{100 * what.metrics['test/accuracy']:.2f} % accuracy** (95 % interval")
+    assert what.description.startswith(f"{100 * what.metrics['test/accuracy']:.2f} % accuracy (95 % interval")
     assert "look at reports/report.html" in capsys.readouterr().out
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline import tracking
 from pipeline.workspace import Workspace
+from tests import stores
 from tests.register.moves import Registry
 
 
@@ -17,7 +18,7 @@ def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database to copy: making one takes seconds."""
     root = tmp_path_factory.mktemp("registry")
     workspace = Workspace(root, root)
-    Registry(workspace, tracking.connect(workspace)).fill()
+    Registry(workspace, stores.connect(workspace)).fill()
     return workspace.database
 
 

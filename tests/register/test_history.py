@@ -1,7 +1,6 @@
 """The history: what a record keeps, each defect that somebody can make by hand, and what was in production when."""
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -15,6 +14,7 @@ from pipeline.errors import RegistryError
 from pipeline.register import chain, history
 from pipeline.register.history import HEAD, Entry, Kind, Record, State
 from pipeline.workspace import Workspace
+from tests import stores
 from tests.register.moves import MODEL, Registry
 
 
@@ -24,8 +24,7 @@ def five_records(empty_registry: Path, tmp_path_factory: pytest.TempPathFactory)
     root = tmp_path_factory.mktemp("records")
     workspace = Workspace(root, root)
     shutil.copy(empty_registry, workspace.database)
-    os.environ.pop("MLFLOW_TRACKING_URI", None)  # MLflow set it when the registry to copy was made
-    registry = Registry(workspace, tracking.connect(workspace))
+    registry = Registry(workspace, stores.connect(workspace))
     for version, target in (("1", "staging"), ("1", "production"), ("2", "staging"), ("2", "production")):
         registry.move(version, target)
     registry.move("1", "production", "rollback")

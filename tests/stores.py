@@ -1,0 +1,17 @@
+"""The store of a workspace, for fixtures that outlive a test."""
+
+import os
+from typing import Any
+
+from pipeline import tracking
+from pipeline.workspace import Workspace
+
+
+def connect(workspace: Workspace) -> Any:
+    """A client for the store in `workspace`, whichever store another fixture used before.
+
+    MLflow leaves the address of that in the environment, where it looks as if a person had set it; for fixtures of one test
+    `_clean_environment` takes it away.
+    """
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    return tracking.connect(workspace)
