@@ -56,11 +56,17 @@ def _version(client: Any, entry: Any, stage: str) -> Version:
         stage=stage,
         tagged=entry.tags.get("stage", "none"),
         accuracy=_accuracy(client, entry.run_id),
-        verified=entry.tags.get("verified", ""),
+        verified=_day(entry.tags.get("verified", "")),
         gate=entry.tags.get("gate", ""),
         created=datetime.fromtimestamp(entry.creation_timestamp / 1000, UTC),
         run_id=entry.run_id,
     )
+
+
+def _day(verdict: str) -> str:
+    """What `verify` wrote, "bitwise 2026-11-24T18:30Z by anna", without time and person."""
+    outcome, _, rest = verdict.partition(" ")
+    return f"{outcome} {rest[:10]}".rstrip()
 
 
 def _accuracy(client: Any, run_id: str) -> float | None:

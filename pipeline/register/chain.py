@@ -86,7 +86,7 @@ def _is_cut_short(entry: Entry, head: tuple[int, str]) -> bool:
 
 def _mislabelled(entries: Sequence[Entry]) -> Iterator[str]:
     for entry in entries:
-        wrong = [name for name, value in history.labels(entry.record).items() if entry.tags.get(name, value) != value]
+        wrong = [name for name, value in history.labels(entry.record).items() if entry.tags.get(name, "") != value]
         wrong += ["state"] * (_ENDS.get(entry.status, entry.state) != entry.state)
         if wrong:
             yield f"record {entry.record.number} has a label that was altered: its run's tag {', '.join(wrong)}"

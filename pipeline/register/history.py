@@ -135,7 +135,8 @@ def append(client: Any, experiment: str, known: Sequence[Entry], record: Record,
     linked = replace(record, number=number + 1, previous=digest)
     text = linked.text()
     parts = {f"record.{part + 1}": text[part * _PART : (part + 1) * _PART] for part in range(-(-len(text) // _PART))}
-    shown = {**labels(linked), "mlflow.user": linked.who, "mlflow.note.content": wording.in_words(linked)[:_PART]}
+    shown = {name: value for name, value in labels(linked).items() if value}
+    shown |= {"mlflow.user": linked.who, "mlflow.note.content": wording.in_words(linked)[:_PART]}
     run = client.create_run(
         experiment,
         start_time=int(datetime.fromisoformat(linked.when).timestamp() * 1000),
@@ -158,7 +159,7 @@ def mark(client: Any, entry: Entry, state: State) -> Entry:
 
 
 def labels(record: Record) -> dict[str, str]:
-    """What the UI shows of a record, as tags of its run."""
+    """What the UI shows of a record, as tags of its run; one that is empty is left out there."""
     shown = {
         "number": str(record.number),
         "kind": record.kind,
@@ -170,7 +171,7 @@ def labels(record: Record) -> dict[str, str]:
         "failed": ", ".join(row.rule for row in record.rows if row.verdict == "failed"),
         "git_commit": record.git_commit or "unknown",
     }
-    return {name: value[:_PART] for name, value in shown.items() if value}
+    return {name: value[:_PART] for name, value in shown.items()}
 
 
 def head(client: Any, model: str) -> tuple[int, str]:

@@ -37,7 +37,7 @@ def moved(trainings: Trainings) -> Registry:
 def test_stage_accuracy_and_verdict_of_each_version(moved: Registry, lines: Callable[..., list[str]]) -> None:
     run_id = moved.client.get_model_version(MODEL, "2").run_id
     moved.client.log_metric(run_id, "test/accuracy", 0.93456)
-    moved.client.set_model_version_tag(MODEL, "2", "verified", "statistical 2026-11-24")
+    moved.client.set_model_version_tag(MODEL, "2", "verified", "statistical 2026-11-24T18:30Z by a person")
     moved.client.set_model_version_tag(MODEL, "2", "gate", "passed")
     title, head, *rows = lines(moved.workspace)
     assert title.strip() == MODEL
