@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pipeline import params, tracking
+from pipeline.commands.findings import records
+from pipeline.commands.findings.finding import Registry
 from pipeline.errors import RegistryError
-from pipeline.register import chain, history, wording
+from pipeline.register import history, wording
 from pipeline.register.history import Entry, Record
 from pipeline.workspace import Workspace
 
@@ -26,13 +28,14 @@ def run(at: str | None, as_json: bool, workspace: Workspace) -> None:
 
     Raises:
         RegistryError: `at` is no time or one to come; or, after all was printed, records are missing or altered.
-        TrackingError: the registry cannot be used or does not answer.
+        TrackingError: the registry cannot be used or does not answer, or the records' experiment was deleted.
     """
     time = None if at is None else _time(at, datetime.now(UTC))
-    model = f"{params.load(workspace.params).ingest.dataset_name}-classifier"
+    name = params.load(workspace.params).ingest.dataset_name
+    model = f"{name}-classifier"
     client = tracking.connect(workspace)
     with tracking.answering(workspace):
-        entries, breaks = chain.examined(client, model)
+        entries, breaks = records.read(Registry(client, workspace, name, model))
     if as_json:
         content = [_as_json(entry) for entry in entries] if time is None else {"model": model, **_at(entries, time)}
         print(json.dumps(content, indent=2, ensure_ascii=False))

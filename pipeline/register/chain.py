@@ -96,7 +96,8 @@ def _restorable(client: Any, model: str, entries: Sequence[Entry]) -> Iterator[s
     from mlflow.entities import ViewType
 
     experiment = client.get_experiment_by_name(history.experiment_name(model))
+    deleted = client.search_runs([experiment.experiment_id], run_view_type=ViewType.DELETED_ONLY) if experiment else ()
     there = {str(entry.record.number) for entry in entries}
-    for run in client.search_runs([experiment.experiment_id], run_view_type=ViewType.DELETED_ONLY) if experiment else ():
-        if (number := run.data.tags.get("number", "")) not in there:
-            yield f"the run {run.info.run_id} of record {number} was deleted: the MLflow UI can restore it"
+    if missing := {run.data.tags.get("number", "") for run in deleted} - there:
+        numbers = ", ".join(sorted(missing, key=lambda number: (len(number), number)))
+        yield f"the MLflow UI can restore record {numbers} (experiment {experiment.name}, State: Deleted)"
