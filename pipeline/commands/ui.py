@@ -8,9 +8,12 @@ import time
 import urllib.error
 import urllib.request
 import webbrowser
+from collections.abc import Mapping
+from typing import Any
 
 from pipeline import params, tracking
 from pipeline.errors import TrackingError
+from pipeline.register import history
 from pipeline.workspace import Workspace
 
 _HOST = "127.0.0.1"
@@ -27,10 +30,10 @@ def run(port: int, open_browser: bool, workspace: Workspace) -> None:
     """
     name = params.load(workspace.params).ingest.dataset_name
     client = tracking.connect(workspace)
-    view = _VIEW.format(experiment=tracking.experiment_id(client, workspace, name), view=tracking.TRAININGS.key)
+    shown = pages(client, workspace, name)
     uri = tracking.tracking_uri(workspace)
     if uri.startswith("http"):
-        _show(f"{uri.rstrip('/')}{view}", open_browser)
+        _show(uri.rstrip("/"), shown, open_browser)
         return
     _check_free(port)
     log = workspace.caches / "mlflow-server.log"
@@ -42,13 +45,23 @@ def run(port: int, open_browser: bool, workspace: Workspace) -> None:
     ):
         try:
             _wait(server, f"http://{_HOST}:{port}/health", workspace.shown(log))
-            _show(f"http://{_HOST}:{port}{view}", open_browser)
+            _show(f"http://{_HOST}:{port}", shown, open_browser)
             print(f"Ctrl-C stops it; its log is {workspace.shown(log)}", flush=True)
             server.wait()
         except KeyboardInterrupt:
             print()
         finally:
             server.terminate()
+
+
+def pages(client: Any, workspace: Workspace, name: str) -> dict[str, str]:
+    """What there is to see, and where on the server: the trainings, and the promotions if there were any."""
+    experiment = tracking.experiment_id(client, workspace, name)
+    found = {"MLflow UI": _VIEW.format(experiment=experiment, view=tracking.TRAININGS.key)}
+    records = client.get_experiment_by_name(history.experiment_name(f"{name}-classifier"))
+    if records:
+        found["promotions"] = _VIEW.format(experiment=records.experiment_id, view=tracking.PROMOTIONS.key)
+    return found
 
 
 def _command(uri: str, port: int, workspace: Workspace) -> list[str]:
@@ -81,7 +94,8 @@ def _wait(server: "subprocess.Popen[bytes]", health: str, log: str) -> None:
     raise TrackingError(f"the MLflow server did not start within {_START_SECONDS} s: its own words are in {log}")
 
 
-def _show(address: str, open_browser: bool) -> None:
-    print(f"MLflow UI: {address}", flush=True)
+def _show(server: str, pages: Mapping[str, str], open_browser: bool) -> None:
+    for what, page in pages.items():
+        print(f"{what}: {server}{page}", flush=True)
     if open_browser:
-        webbrowser.open(address)
+        webbrowser.open(server + next(iter(pages.values())))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pipeline.commands import ui
 from pipeline.errors import RefusedError
 from pipeline.register import history
 from tests import servers, stores
@@ -45,11 +46,10 @@ def shown(filled: Trainings, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with pytest.raises(RefusedError):
         to(shop, WEAK, "staging")
     place(shop, MEDIUM, "staging")
-    experiment = shop.client.get_experiment_by_name(history.experiment_name(MODEL)).experiment_id
+    table = ui.pages(shop.client, workspace, "fashion-mnist")["promotions"]
     with servers.mlflow(f"sqlite:///{workspace.database}", workspace.root / "served") as address:
-        runs = f"{address}/#/experiments/{experiment}/runs"
-        view = "?workflowType=machine_learning&viewStateShareKey=promotions"
-        yield Shown(shop, address, runs + view, f"{runs}/{history.read(shop.client, MODEL)[3].run_id}")
+        record = f"{table.split('?')[0]}/{history.read(shop.client, MODEL)[3].run_id}"
+        yield Shown(shop, address, f"{address}{table}", f"{address}{record}")
 
 
 @pytest.fixture
