@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pipeline.errors import RegistryError
 
-MANIFEST = "manifest"  # the version's tag
+MANIFEST = "version_manifest"  # the tag; among the others in the UI, which sorts them, a long text stands near the end
 _MAX = 5000  # characters of a version's tag, in stores of before MLflow 2; a version of ours has 9 files, 900 characters
 _MLFLOWS_OWN = "registered_model_meta"  # written into the store by MLflow whenever somebody loads the model; nothing reads it
 

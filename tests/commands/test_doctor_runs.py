@@ -91,7 +91,9 @@ def running(patient: Patient, process: Process | None, heard: float) -> str:
 
 
 @pytest.mark.parametrize(
-    ("process", "why"), [(ELSEWHERE, f"its process {os.getpid()} is on elsewhere"), (None, "it does not say")]
+    ("process", "why"),
+    [(ELSEWHERE, f"its process {os.getpid()} is on elsewhere"), (None, "it does not say")],
+    ids=["elsewhere", "unsaid"],  # two workers have two numbers, and would see two tests
 )
 def test_of_another_machine_only_long_silence_is_told_and_nothing_is_ended(
     local_patient: Patient, process: Process | None, why: str, capsys: pytest.CaptureFixture[str]

@@ -51,7 +51,7 @@ def test_a_path_that_leads_out_of_the_folder_is_not_followed(folder: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("said", "told"), [("", "version 3 has no manifest"), ("[1]", "a tag `manifest` that"), ("{", "a tag")]
+    ("said", "told"), [("", "version 3 has no manifest"), ("[1]", "a tag `version_manifest` that"), ("{", "a tag")]
 )
 def test_without_a_manifest_nothing_is_trusted(folder: Path, said: str, told: str) -> None:
     with pytest.raises(RegistryError, match=f"{told}[^\n]*$"):
