@@ -25,6 +25,14 @@ def test_anyone_can_read_it(readable: Callable[..., None], report: str, size: tu
     readable(report, size, scheme)
 
 
+def test_pictures_are_sharp_on_a_retina_screen_and_never_blown_up(page: Page, report: str) -> None:
+    page.set_viewport_size({"width": WIDE[0], "height": WIDE[1]})
+    page.goto(report)
+    sizes = page.evaluate("[...document.images].map((image) => [image.naturalWidth, image.clientWidth])")
+    assert len(sizes) == 8
+    assert all(pixels >= 2 * shown for pixels, shown in sizes)
+
+
 def test_the_table_of_classes_sorts_with_the_keyboard(page: Page, report: str) -> None:
     page.goto(report)
     recall = page.locator("#classes th", has_text="Recall")
