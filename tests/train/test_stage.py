@@ -205,7 +205,7 @@ def test_the_file_alone_gives_the_accuracy_that_was_reported(ready: Workspace, a
     import keras
 
     chosen = PARAMS.model_copy(update={"architecture": architecture})
-    stage.run(changed(chosen, epochs=2, batch_size=50, ema=0.9, flip_averaging=False), ready)
+    stage.run(changed(chosen, epochs=2, batch_size=50, learning_rate=0.01, ema=0.9, flip_averaging=False), ready)
     model = keras.saving.load_model(ready.model, compile=False)
     held_out = dataset.read(ready.dataset).validation
     answers = np.asarray(model(np.array(held_out.images)))
