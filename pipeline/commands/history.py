@@ -62,7 +62,7 @@ def _time(text: str, now: datetime) -> datetime:
 
 def _shown(time: datetime | str) -> str:
     time = datetime.fromisoformat(time) if isinstance(time, str) else time
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _at(entries: Sequence[Entry], time: datetime) -> dict[str, Any]:
@@ -138,7 +138,7 @@ def _cells(entry: Entry) -> dict[str, str]:
     record = entry.record
     return {
         "": str(record.number),
-        "when (UTC)": _shown(record.when).removesuffix(" UTC"),
+        "when (UTC)": _shown(record.when)[:16],  # without seconds
         "who": record.who,
         "what": record.kind + _STATES[entry.state],
         "version": record.version,

@@ -141,3 +141,5 @@ def _summary(workspace: Workspace) -> None:
         f"  MLflow UI      make ui\n"
         f"  versions       .venv/bin/python -m pipeline versions"
     )
+    if not failed:
+        print(f"  promote it     .venv/bin/python -m pipeline promote {registration['version']} staging")

@@ -116,26 +116,26 @@ def test_it_fits_the_terminal_and_says_what_it_leaves_out(lines: Callable[..., l
     [
         (
             "2025-12-31",
-            "no version was in production at 2025-12-31 00:00 UTC by the records (the first is of 2026-01-01 10:00 UTC)",
+            "no version was in production at 2025-12-31 00:00:00 UTC by the records (the first is of 2026-01-01 10:00:00 UTC)",
         ),
-        ("2026-01-01T10:30", "(the first is of 2026-01-01 10:00 UTC, and none up to then put one there)"),
+        ("2026-01-01T10:30", "(the first is of 2026-01-01 10:00:00 UTC, and none up to then put one there)"),
         (
             "2026-01-01T11:00",
-            "version 1 was in production at 2026-01-01 11:00 UTC, since 2026-01-01 11:00 UTC (record 2, promote by",
+            "version 1 was in production at 2026-01-01 11:00:00 UTC, since 2026-01-01 11:00:00 UTC (record 2, promote by",
         ),
         (
             "2026-01-01 12:59",
-            "version 2 was in production at 2026-01-01 12:59 UTC, since 2026-01-01 12:00 UTC (record 3, force by",
+            "version 2 was in production at 2026-01-01 12:59:00 UTC, since 2026-01-01 12:00:00 UTC (record 3, force by",
         ),
-        ("2026-01-01T13:30+01:00", "version 2 was in production at 2026-01-01 12:30 UTC"),
-        ("2026-01-01T13:30Z", "version 2 was in production at 2026-01-01 13:30 UTC"),
+        ("2026-01-01T13:30+01:00", "version 2 was in production at 2026-01-01 12:30:00 UTC"),
+        ("2026-01-01T13:30Z", "version 2 was in production at 2026-01-01 13:30:00 UTC"),
         (
             "20260101T1430",
-            "version 1 was in production at 2026-01-01 14:30 UTC, since 2026-01-01 14:00 UTC (record 5, rollback by",
+            "version 1 was in production at 2026-01-01 14:30:00 UTC, since 2026-01-01 14:00:00 UTC (record 5, rollback by",
         ),
         (
             "2026-01-02",
-            "no version was in production at 2026-01-02 00:00 UTC, since 2026-01-01 15:00 UTC (record 6, archive by",
+            "no version was in production at 2026-01-02 00:00:00 UTC, since 2026-01-01 15:00:00 UTC (record 6, archive by",
         ),
     ],
 )
@@ -157,7 +157,7 @@ def test_what_is_no_time_is_one_line_with_examples(lines: Callable[..., list[str
 
 
 def test_a_time_to_come_is_said_so(lines: Callable[..., list[str]]) -> None:
-    with pytest.raises(RegistryError, match=r"--at 9000-01-01: 9000-01-01 00:00 UTC is yet to come, it is 2"):
+    with pytest.raises(RegistryError, match=r"--at 9000-01-01: 9000-01-01 00:00:00 UTC is yet to come, it is 2"):
         lines("9000-01-01")
 
 
@@ -216,7 +216,9 @@ def test_where_nothing_was_promoted_it_says_so(tmp_path: Path, capsys: pytest.Ca
         == f"{MODEL} has no history yet: `python -m pipeline promote VERSION STAGE` writes the first record\n"
     )
     command.run("2026-01-01", False, workspace)
-    assert "no version was in production at 2026-01-01 00:00 UTC by the records (there are none yet)" in capsys.readouterr().out
+    assert (
+        "no version was in production at 2026-01-01 00:00:00 UTC by the records (there are none yet)" in capsys.readouterr().out
+    )
     command.run(None, True, workspace)
     assert json.loads(capsys.readouterr().out) == []
 

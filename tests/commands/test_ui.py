@@ -32,7 +32,7 @@ def served(built: Path) -> Iterator[tuple["subprocess.Popen[str]", str]]:
         try:
             yield process, lines[1].removeprefix("MLflow UI: ").strip()
         finally:
-            process.kill()
+            process.terminate()  # not killed: its server would stay
 
 
 def listening(process: "subprocess.Popen[str]") -> set[str]:
