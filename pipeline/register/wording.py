@@ -7,6 +7,8 @@ from pipeline.markdown import plain
 if TYPE_CHECKING:
     from pipeline.register.history import Record, Row
 
+_SMALL = 0.0001  # a p value below it is said to be so
+
 
 def in_words(record: "Record") -> str:
     """The record as Markdown, the essential first: the UI folds what comes after some lines."""
@@ -35,7 +37,9 @@ def failed(record: "Record") -> list[str]:
 
 
 def _value(row: "Row") -> str:
-    return "" if row.value is None else f"{row.value:.4g}"
+    if row.value is None:
+        return ""
+    return f"< {_SMALL:.4f}" if 0 < row.value < _SMALL else f"{row.value:.4g}"
 
 
 def _limit(row: "Row") -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.params import PromoteParams, RegisterParams
-from pipeline.register import promotion
+from pipeline.register import promotion, wording
 from pipeline.register.history import Row
 from pipeline.register.promotion import Cost, Shown
 
@@ -119,3 +119,8 @@ def test_time_and_size_have_limits_where_they_are_set() -> None:
     ]
     tight = PARAMS.model_copy(update={"max_milliseconds": 1.9, "max_megabytes": 3.0})
     assert [row.verdict for row in promotion.costs(tight, cost)] == ["failed", "passed"]
+
+
+def test_a_tiny_p_is_said_to_be_tiny() -> None:
+    rows = promotion.against(PARAMS, shown({"bag": (20, 100), "shirt": (60, 100)}), OLD)
+    assert wording.said(rows[0]) == "< 0.0001 (must be ≥ 0.05)"
