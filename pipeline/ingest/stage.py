@@ -29,17 +29,13 @@ def run(params: IngestParams, workspace: Workspace) -> None:
         SourceError: the data cannot be had or is not what it should be, or there is no room; nothing is written then.
     """
     start = time.perf_counter()
-    with (
-        alone(workspace, "ingest"),
-        _explained(workspace),
-        replacing_folder(workspace.dataset) as folder,
-        replacing(workspace.samples_png) as picture,
-    ):
+    with alone(workspace, "ingest"), _explained(workspace), replacing_folder(workspace.dataset) as folder:
         source = sources.read(params, workspace, folder)
         rows = cut(source, params.validation_fraction, params.test_fraction, params.seed)
         _write(folder, source, rows, Form(params.image_size, params.channels, params.resize))
         description = dataset.seal(folder, params.dataset_name, source.class_names, source.files)
-        samples.draw(picture, dataset.read(folder).train, source.class_names)
+        with replacing(workspace.samples_png) as picture:
+            samples.draw(picture, dataset.read(folder).train, source.class_names)
     _tell(description, source, params, time.perf_counter() - start, workspace)
 
 

@@ -55,8 +55,11 @@ def state(shell: Shell, project: Path) -> tuple[str, ...]:
     """Everything of the checkout that verify must leave alone."""
     status = shell("git", "status", "--porcelain", cwd=project).stdout
     trees = shell("git", "worktree", "list", cwd=project).stdout
+    left_out = {"mlartifacts", "__pycache__"}  # the verdict goes there; Python's own
     files = sorted(
-        f"{path} {path.stat().st_mtime_ns}" for path in project.glob("[!.]*/**/*") if "mlartifacts" not in path.parts
+        f"{path} {path.stat().st_mtime_ns}"
+        for path in project.glob("[!.]*/**/*")
+        if path.is_file() and left_out.isdisjoint(path.parts)
     )
     checkpoints = sorted(map(str, project.glob(".checkpoints/*")))
     return status, trees, *files, *checkpoints
