@@ -25,6 +25,11 @@ MAX_DIFF_BYTES = 1_000_000
 _PACKAGES = ("tensorflow", "keras", "numpy", "mlflow", "dvc", "pandas", "scikit-learn", "great-expectations")
 
 
+def model_name(dataset_name: str) -> str:
+    """The name of the registered model: one per data set, so that a digits model never meets a fashion one."""
+    return f"{dataset_name}-classifier"
+
+
 @dataclass(frozen=True)
 class GitState:
     """The code at the start of a training; all None or empty where there is no git."""
@@ -57,8 +62,8 @@ class TrainingPlan:
 
     @property
     def model_name(self) -> str:
-        """The name of the registered model: one per data set, so that a digits model never meets a fashion one."""
-        return f"{self.dataset_name}-classifier"
+        """The name of the registered model."""
+        return model_name(self.dataset_name)
 
 
 @dataclass(frozen=True, kw_only=True)

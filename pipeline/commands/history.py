@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from pipeline import params, tracking
+from pipeline import params, provenance, tracking
 from pipeline.commands.findings import records
 from pipeline.commands.findings.finding import Registry
 from pipeline.errors import RegistryError
@@ -32,7 +32,7 @@ def run(at: str | None, as_json: bool, workspace: Workspace) -> None:
     """
     time = None if at is None else _time(at, datetime.now(UTC))
     name = params.load(workspace.params).ingest.dataset_name
-    model = f"{name}-classifier"
+    model = provenance.model_name(name)
     client = tracking.connect(workspace)
     with tracking.answering(workspace):
         entries, breaks = records.read(Registry(client, workspace, name, model))

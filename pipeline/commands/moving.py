@@ -80,9 +80,8 @@ def writer(client: Any, model: str, workspace: Workspace) -> Iterator[Writer]:
         workspace: The checkout whose commit the records name.
 
     Raises:
-        RegistryError: there is no such model yet.
+        RegistryError: there is no such model yet, or a record of an earlier move was altered beyond reading.
         LockedError: another process changes the model's stages.
-        RegistryError: a record of an earlier move was altered beyond reading.
     """
     if not client.search_registered_models(f"name = '{model}'"):
         raise RegistryError(f"{model} has no versions yet: `python -m pipeline run` trains and registers one")
@@ -98,7 +97,7 @@ def writer(client: Any, model: str, workspace: Workspace) -> Iterator[Writer]:
 
 def model_name(workspace: Workspace) -> str:
     """The registered model of the data set that params.yaml names."""
-    return f"{params.load(workspace.params).ingest.dataset_name}-classifier"
+    return provenance.model_name(params.load(workspace.params).ingest.dataset_name)
 
 
 def notify(entry: Entry, workspace: Workspace) -> None:

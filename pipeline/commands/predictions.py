@@ -96,7 +96,7 @@ def pair(client: Any, a: str, b: str, workspace: Workspace) -> Pair:
         MissingInputError: they were evaluated on different data, and there is no data/dataset to score both on.
     """
     loaded = params.load(workspace.params)
-    sources = [tracking.find(client, f"{loaded.ingest.dataset_name}-classifier", wanted) for wanted in (a, b)]
+    sources = [tracking.find(client, provenance.model_name(loaded.ingest.dataset_name), wanted) for wanted in (a, b)]
     records = [tracking.training_record(client, source) for source in sources]
     _check_alike(sources, records)
     data = dataset.read(workspace.dataset) if workspace.dataset.exists() else None

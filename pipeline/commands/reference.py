@@ -1,6 +1,6 @@
 """The profile of the data that production was trained on: brought to data/reference, where validate compares with it."""
 
-from pipeline import params, tracking
+from pipeline import params, provenance, tracking
 from pipeline.errors import UnreachableError
 from pipeline.tracking import warn
 from pipeline.workspace import Workspace, replacing
@@ -17,7 +17,7 @@ def refresh(workspace: Workspace) -> None:
         ParamsError: params.yaml cannot be used.
         TrackingError: MLFLOW_TRACKING_URI is malformed.
     """
-    model = f"{params.load(workspace.params).ingest.dataset_name}-classifier"
+    model = provenance.model_name(params.load(workspace.params).ingest.dataset_name)
     try:
         content = _in_production(model, workspace)
     except UnreachableError as error:

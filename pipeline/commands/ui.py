@@ -11,7 +11,7 @@ import webbrowser
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline import params, tracking
+from pipeline import params, provenance, tracking
 from pipeline.errors import TrackingError
 from pipeline.register import history
 from pipeline.workspace import Workspace
@@ -58,7 +58,7 @@ def pages(client: Any, workspace: Workspace, name: str) -> dict[str, str]:
     """What there is to see, and where on the server: the trainings, and the promotions if there were any."""
     experiment = tracking.experiment_id(client, workspace, name)
     found = {"MLflow UI": _VIEW.format(experiment=experiment, view=tracking.TRAININGS.key)}
-    records = client.get_experiment_by_name(history.experiment_name(f"{name}-classifier"))
+    records = client.get_experiment_by_name(history.experiment_name(provenance.model_name(name)))
     if records:
         found["promotions"] = _VIEW.format(experiment=records.experiment_id, view=tracking.PROMOTIONS.key)
     return found

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline import dataset, params, tracking
+from pipeline import dataset, params, provenance, tracking
 from pipeline.commands import verdict
 from pipeline.commands.verdict import Difference
 from pipeline.dataset import Description
@@ -36,7 +36,7 @@ def read(client: Any, wanted: str, workspace: Workspace) -> Entry:
         RegistryError: there is no such version, or its files are others.
         EvaluationError: it has no evaluation, or its run lacks what it was made of.
     """
-    model = f"{params.load(workspace.params).ingest.dataset_name}-classifier"
+    model = provenance.model_name(params.load(workspace.params).ingest.dataset_name)
     source = tracking.find_version(client, model, wanted)
     record = tracking.training_record(client, source)
     tags = client.get_model_version(model, source.version).tags

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline import params, tracking
+from pipeline import params, provenance, tracking
 from pipeline.register import stages
 from pipeline.workspace import Workspace
 
@@ -30,7 +30,7 @@ def run(workspace: Workspace) -> None:
     Raises:
         TrackingError: the registry cannot be used or does not answer.
     """
-    model = f"{params.load(workspace.params).ingest.dataset_name}-classifier"
+    model = provenance.model_name(params.load(workspace.params).ingest.dataset_name)
     client = tracking.connect(workspace)
     with tracking.answering(workspace):
         versions = read(client, model)

@@ -28,7 +28,7 @@ def take(model: Any, wanted: str, data: Description, workspace: Workspace) -> Li
         RegistryError: there is no such version, or its files cannot be had.
         TrainingError: it was made for other pictures, classes or weights.
     """
-    with tracking.fetched(tracking.connect(workspace), f"{data.name}-classifier", wanted) as version:
+    with tracking.fetched(tracking.connect(workspace), provenance.model_name(data.name), wanted) as version:
         _check_data(version, data)
         _copy(version, model)
     record = version.record
