@@ -50,14 +50,15 @@ def prepare(project: Path, clone: Path, architecture: str) -> None:
     shutil.copy(project / "models/.gitignore", clone / "models")
     file = clone / "params.yaml"
     file.write_text(re.sub(r"^  architecture: \w+", f"  architecture: {architecture}", file.read_text(), flags=re.MULTILINE))
+    (clone / "dvc.lock").unlink(missing_ok=True)  # where it knows this training, DVC would fetch the model from its cache
     subprocess.run(["git", "init", "-q"], cwd=clone, check=True)
     subprocess.run([sys.executable, "-m", "dvc", "repro", "-q", "validate"], cwd=clone, env=child_environment(), check=True)
     shutil.copy(clone / "dvc.lock", clone / VALIDATED)
 
 
 def repro(clone: Path) -> "subprocess.Popen[bytes]":
-    """`dvc repro train` in a process group of its own, silent."""
-    command, quiet = [sys.executable, "-m", "dvc", "repro", "train"], subprocess.DEVNULL
+    """`dvc repro train` in a process group of its own, silent; it trains also what DVC's run cache holds from before."""
+    command, quiet = [sys.executable, "-m", "dvc", "repro", "--no-run-cache", "train"], subprocess.DEVNULL
     return subprocess.Popen(command, cwd=clone, env=child_environment(), start_new_session=True, stdout=quiet, stderr=quiet)
 
 
@@ -73,7 +74,6 @@ def one_kill(clone: Path, seconds: float, wanted: str) -> bool:
         path = clone / left
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     shutil.copy(clone / VALIDATED, clone / "dvc.lock")
-    shutil.rmtree(clone / ".dvc/cache/runs", ignore_errors=True)  # else DVC takes the model from its run cache
     process = repro(clone)
     time.sleep(seconds)
     os.killpg(process.pid, signal.SIGKILL)
