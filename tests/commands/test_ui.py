@@ -10,12 +10,15 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
 from tests.servers import free_port
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 pytestmark = pytest.mark.slow
 PATIENCE = 30_000  # milliseconds, on a machine that does other things
@@ -59,30 +62,18 @@ def test_a_browser_shows_runs_report_and_version(
 ) -> None:
     _, address = served
     host = address.split("/#")[0]
-    training_id = json.loads((built / "models/training.json").read_text())["training_id"]
     figures = json.loads((built / "reports/metrics.json").read_text())
     with open_mlflow(host) as page:
         page.set_viewport_size({"width": 1800, "height": 1100})
         page.goto(address)
-        run = page.get_by_role("link", name=f"notebook-{training_id[:8]}")
+        run = page.get_by_role("link", name=f"notebook-{training_id(built)[:8]}")
         run.wait_for(timeout=PATIENCE)
-        page.get_by_role("button", name="Close").first.click()  # MLflow's assistant opens in a new browser
-        page.get_by_text("notebook", exact=True).wait_for(timeout=PATIENCE)  # the last column of the view that fits
+        sees_the_table(page, figures)
         page.screenshot(path=screenshots / "mlflow-runs.png")
-        headings = page.locator("[role=columnheader]").all_inner_texts()
-        assert set(COLUMNS) <= set(headings)
-        assert page.get_by_role("button", name="Trainings").count() == 1
-        row = "\n".join(page.locator("[role=row]").all_inner_texts())
-        assert f"{figures['accuracy']:.3f}"[:4] in row
-        assert f"{figures['weakest_class_recall']:.3f}"[:4] in row
 
         opened = f"{host}/{run.get_attribute('href')}"
         page.goto(opened)
-        page.get_by_text("% accuracy", exact=False).wait_for(timeout=PATIENCE)
-        page.get_by_text("Show more").first.click(timeout=PATIENCE)
-        picture = page.locator("img[src*='confused_pairs.svg']")
-        picture.wait_for(timeout=PATIENCE)
-        assert 200 < picture.evaluate("(image) => image.naturalWidth") <= 600  # what the column has room for on a laptop
+        sees_the_description(page)
         page.screenshot(path=screenshots / "mlflow-run.png")
 
         page.goto(f"{opened}/model-metrics")
@@ -99,6 +90,31 @@ def test_a_browser_shows_runs_report_and_version(
         page.goto(f"{host}/#/models/digits-classifier/versions/1")
         page.get_by_text("The gate it passed").wait_for(timeout=PATIENCE)
         page.screenshot(path=screenshots / "mlflow-version.png")
+
+
+def training_id(built: Path) -> str:
+    return str(json.loads((built / "models/training.json").read_text())["training_id"])
+
+
+def sees_the_table(page: "Page", figures: dict[str, float]) -> None:
+    """The columns of the saved view, and the figures of the run in them."""
+    page.get_by_role("button", name="Close").first.click()  # MLflow's assistant opens in a new browser
+    page.get_by_text("notebook", exact=True).wait_for(timeout=PATIENCE)  # the last column of the view that fits
+    headings = page.locator("[role=columnheader]").all_inner_texts()
+    assert set(COLUMNS) <= set(headings)
+    assert page.get_by_role("button", name="Trainings").count() == 1
+    row = "\n".join(page.locator("[role=row]").all_inner_texts())
+    assert f"{figures['accuracy']:.3f}"[:4] in row
+    assert f"{figures['weakest_class_recall']:.3f}"[:4] in row
+
+
+def sees_the_description(page: "Page") -> None:
+    """The headline of a run, and its picture at a size that the column has room for."""
+    page.get_by_text("% accuracy", exact=False).wait_for(timeout=PATIENCE)
+    page.get_by_text("Show more").first.click(timeout=PATIENCE)
+    picture = page.locator("img[src*='confused_pairs.svg']")
+    picture.wait_for(timeout=PATIENCE)
+    assert 200 < picture.evaluate("(image) => image.naturalWidth") <= 600  # on a laptop
 
 
 def test_ctrl_c_ends_it_and_its_server(served: tuple["subprocess.Popen[str]", str]) -> None:
