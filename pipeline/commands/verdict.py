@@ -9,6 +9,7 @@ from pipeline.provenance import TrainingRecord
 Kind = Literal["data", "code", "params", "environment", "numbers"]
 KINDS: tuple[Kind, ...] = get_args(Kind)  # in the order in which one explains the next
 _CODE = ("pipeline/", "params.yaml")  # what a training runs
+_SET_BY_VERIFY = {"train.threads", "ingest.source"}  # to the recorded number, and to where the source lies here
 _ROUNDING = 1e-6  # of a score that is computed anew from the same weights
 
 
@@ -113,7 +114,7 @@ def _params(recorded: TrainingRecord, again: TrainingRecord) -> Iterator[Differe
         {f"{part}.{key}": value for part, keys in each.params.items() for key, value in keys.items()}
         for each in (recorded, again)
     )
-    for name in sorted((before.keys() | now.keys()) - {"train.threads"}):  # set to the recorded number, see `threads`
+    for name in sorted((before.keys() | now.keys()) - _SET_BY_VERIFY):
         if before.get(name) != now.get(name):
             yield Difference(
                 "params", f"{name} is {now.get(name)} in provenance/params.yaml, {before.get(name)} in provenance/training.json"

@@ -13,7 +13,7 @@ from pipeline.commands import arrays
 from pipeline.commands.worktree import StageError, Worktree
 from pipeline.dataset import Description
 from pipeline.errors import DatasetError, RegistryError
-from pipeline.workspace import Workspace
+from pipeline.workspace import Workspace, replacing
 
 _HERE = "data/dataset of this checkout"
 
@@ -111,9 +111,7 @@ def _ingest(wanted: Description, copy: Worktree, here: Workspace) -> str:
     there = copy.workspace
     if here.downloads.exists():
         shutil.copytree(here.downloads, there.downloads, dirs_exist_ok=True)
-    source = params_file.read_yaml(there.params)["ingest"]["source"]
-    if (here.root / source).exists() and not Path(source).is_absolute():
-        _link(there.root / source, here.root / source)
+    _read_source_of(here, there)
     try:
         copy.run("ingest")
     except StageError as error:
@@ -125,13 +123,20 @@ def _ingest(wanted: Description, copy: Worktree, here: Workspace) -> str:
     return "" if found.digest == wanted.digest else _how(wanted, found)
 
 
-def _link(name: Path, target: Path) -> None:
-    """Makes `name` a link to the user's own data, which is read and may be large."""
-    if name.is_dir() and not name.is_symlink():
-        shutil.rmtree(name)
-    name.unlink(missing_ok=True)
-    name.parent.mkdir(parents=True, exist_ok=True)
-    name.symlink_to(target.resolve())
+def _read_source_of(here: Workspace, there: Workspace) -> None:
+    """Make ingest in the worktree read the source where the user has it.
+
+    The recorded path comes from a run, so nothing is linked, moved or removed by it: ingest only reads what it names. The
+    worktree's own params.yaml is rewritten instead; `verdict` leaves `ingest.source` out when it compares params.
+    """
+    from ruamel.yaml import YAML
+
+    content = params_file.read_yaml(there.params)
+    source = here.root / content["ingest"]["source"]
+    if source.exists():
+        content["ingest"]["source"] = str(source.resolve())
+        with replacing(there.params) as aside, aside.open("w", encoding="utf-8") as file:
+            YAML().dump(content, file)
 
 
 def _how(wanted: Description, found: Description) -> str:

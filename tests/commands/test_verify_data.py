@@ -105,6 +105,32 @@ def test_an_altered_picture_of_ones_own_is_named_as_well_as_it_was_recorded(own:
         bring(own, wanted)
 
 
+def everything_below(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["../photos", "../../../../../../../../../..{photos}", "data", ".", "data/dataset"])
+def test_whatever_source_was_recorded_nothing_outside_the_worktree_is_removed_or_written(own: Path, source: str) -> None:
+    wanted = dataset.describe(own / "data/dataset")
+    photos = own.parent / "photos"
+    shutil.copytree(own / "data/source", photos)
+    path = own / "params.yaml"
+    path.write_text(path.read_text().replace("source: data/source ", f"source: {source.format(photos=photos)} "))
+    shutil.rmtree(own / "data/dataset")
+    (own / "data/dataset").mkdir()
+    (own / "data/dataset/notes.txt").write_text("the user's own")
+    before = everything_below(photos), everything_below(own / "data")
+    if "photos" in source:
+        assert bring(own, wanted) == ("the source, ingested again", "")
+    else:  # these hold other pictures or none
+        with pytest.raises(RegistryError, match="cannot be had"):
+            bring(own, wanted)
+    assert (everything_below(photos), everything_below(own / "data")) == before
+    assert not photos.is_symlink()
+    assert not (own / "data/dataset").is_symlink()
+
+
 @pytest.mark.slow
 def test_an_altered_pixel_is_named_where_the_right_data_can_be_made_again(own: Path) -> None:
     wanted = dataset.describe(own / "data/dataset")
