@@ -176,7 +176,7 @@ def describe(folder: Path) -> Description:
             **content,
         )
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise DatasetError(f"{path} is not what ingest writes ({error}): run `dvc repro -f ingest`") from None
+        raise DatasetError(f"{path} is not what ingest writes ({error}): run `dvc repro -s -f ingest`") from None
 
 
 def read(folder: Path) -> Dataset:
@@ -198,11 +198,11 @@ def _read_split(folder: Path, count: int, description: Description) -> Split:
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
-            raise DatasetError(f"{path} cannot be read ({error}): run `dvc repro -f ingest`") from None
+            raise DatasetError(f"{path} cannot be read ({error}): run `dvc repro -s -f ingest`") from None
         if array.shape != shapes[part] or array.dtype != dtype:
             raise DatasetError(
                 f"{path} holds {array.dtype} {array.shape}, dataset.json says {np.dtype(dtype)} {shapes[part]}: "
-                "run `dvc repro -f ingest`"
+                "run `dvc repro -s -f ingest`"
             )
         arrays[part] = array
     return Split(**arrays)

@@ -111,7 +111,7 @@ def _read(kind: type[_Plan], path: Path) -> _Plan:
             content[name] = tuple(content[name])
         return kind(git=GitState(untracked=untracked, **git), **content)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise PipelineError(f"{path} is not what train writes ({error}): run `dvc repro -f train`") from None
+        raise PipelineError(f"{path} is not what train writes ({error}): run `dvc repro -s -f train`") from None
 
 
 def weights_digest(model: Any) -> str:

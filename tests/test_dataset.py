@@ -94,6 +94,6 @@ def test_a_damaged_data_set_is_one_line_that_names_the_file(tmp_path: Path, dama
     write(tmp_path / "d")
     assert callable(damage)
     damage(tmp_path / "d")
-    with pytest.raises(DatasetError, match=rf"{file}.*dvc repro -f ingest") as error:
+    with pytest.raises(DatasetError, match=rf"{file}.*dvc repro -s -f ingest") as error:
         dataset.read(tmp_path / "d")
     assert "\n" not in str(error.value)

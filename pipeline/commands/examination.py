@@ -113,6 +113,6 @@ def _slices(client: Any, of: Predictions) -> dict[str, float]:
             return evidence.read_slices(path) if path else {}
         except (ValueError, KeyError, TypeError) as error:
             raise RegistryError(
-                f"{_SLICES} of {of.source.name} is not what evaluate writes ({error!r}): `dvc repro -f evaluate` where it was "
-                "trained stores it again"
+                f"{_SLICES} of {of.source.name} is not what evaluate writes ({error!r}): `dvc repro -s -f evaluate` where it "
+                "was trained stores it again"
             ) from None

@@ -109,7 +109,7 @@ def pair(client: Any, a: str, b: str, workspace: Workspace) -> Pair:
     if not np.array_equal(both[0].source_index, both[1].source_index) or not np.array_equal(both[0].labels, both[1].labels):
         raise EvaluationError(
             f"{sources[0].name} and {sources[1].name} hold answers to other pictures of the same data: "
-            "`dvc repro -f evaluate` where they were trained stores them again"
+            "`dvc repro -s -f evaluate` where they were trained stores them again"
         )
     return Pair(both[0], both[1], data.test.images if data else None, _scored_again(both))
 
@@ -139,8 +139,8 @@ def stored(client: Any, source: Source, record: TrainingRecord, bins: int) -> Pr
     with tracking.artifact(client, source, _STORED) as path:
         if path is None:
             raise EvaluationError(
-                f"{source.name} has no evaluation: its run {source.run_id} holds no {_STORED}; `dvc repro -f evaluate` where "
-                "it was trained adds it"
+                f"{source.name} has no evaluation: its run {source.run_id} holds no {_STORED}; `dvc repro -s -f evaluate` "
+                "where it was trained adds it"
             )
         index, labels, probabilities = _read(path, record.class_names, source)
     return Predictions(
@@ -170,8 +170,8 @@ def _read(
         wrong = " ".join(str(error).split())[:120]
     if wrong:
         raise EvaluationError(
-            f"{_STORED} of {source.name} is not what evaluate writes ({wrong}): `dvc repro -f evaluate` where it was trained "
-            "stores it again"
+            f"{_STORED} of {source.name} is not what evaluate writes ({wrong}): `dvc repro -s -f evaluate` where it was "
+            "trained stores it again"
         )
     return index, labels, probabilities
 

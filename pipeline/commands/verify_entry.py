@@ -51,7 +51,7 @@ def read(client: Any, wanted: str, workspace: Workspace) -> Entry:
         if missing:
             raise EvaluationError(
                 f"{model} {source.name} cannot be derived again: its run {source.run_id} holds no {missing[0]}; "
-                "`dvc repro -f evaluate register` where it was trained adds it"
+                "`dvc repro -s -f evaluate register` where it was trained adds it"
             )
         recorded, description, intervals = (file for file in files.values() if file)
         return Entry(
@@ -76,4 +76,4 @@ def intervals_in(path: Path) -> Mapping[str, tuple[float, float, float]]:
         found = {row["score"]: (float(row["value"]), float(row["low"]), float(row["high"])) for row in rows}
         return {"accuracy": found["accuracy"], **found}
     except (ValueError, KeyError, TypeError) as error:
-        raise EvaluationError(f"{path.name} is not what evaluate writes ({error!r}): run `dvc repro -f evaluate`") from None
+        raise EvaluationError(f"{path.name} is not what evaluate writes ({error!r}): run `dvc repro -s -f evaluate`") from None

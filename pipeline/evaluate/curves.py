@@ -23,7 +23,7 @@ def read(history: Path) -> Curves:
             rows = list(csv.DictReader(file))
         return {column: [float(row[column]) for row in rows] for column in _COLUMNS}
     except (ValueError, KeyError) as error:
-        raise EvaluationError(f"{history} is not what train writes ({error!r}): run `dvc repro -f train`") from None
+        raise EvaluationError(f"{history} is not what train writes ({error!r}): run `dvc repro -s -f train`") from None
 
 
 def draw(curves: Curves, path: Path) -> None:

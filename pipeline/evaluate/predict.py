@@ -34,12 +34,12 @@ def load(path: Path, description: Description) -> Any:
     import keras
 
     if not zipfile.is_zipfile(path):  # Keras would say that it does not exist
-        raise EvaluationError(f"{path.name} is no Keras model, or was cut short: run `dvc repro -f train`")
+        raise EvaluationError(f"{path.name} is no Keras model, or was cut short: run `dvc repro -s -f train`")
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())[:200]
-        raise EvaluationError(f"{path.name} cannot be loaded ({reason}): run `dvc repro -f train`") from None
+        raise EvaluationError(f"{path.name} cannot be loaded ({reason}): run `dvc repro -s -f train`") from None
     _check_fit(model, path.name, description)
     return model
 

@@ -68,9 +68,9 @@ def read(features: Path, names: Sequence[str], labels: NDArray[np.int32]) -> dic
         found = {name: table[name].to_numpy().astype(np.float64) for name in columns}
     except (pyarrow.ArrowException, KeyError, ValueError) as error:
         reason = " ".join(str(error).split())[:120]
-        raise EvaluationError(f"{features} is not what validate writes ({reason}): run `dvc repro -f validate`") from None
+        raise EvaluationError(f"{features} is not what validate writes ({reason}): run `dvc repro -s -f validate`") from None
     if not np.array_equal(found["label"], labels):
-        raise EvaluationError(f"{features} speaks of another test split: run `dvc repro -f validate`")
+        raise EvaluationError(f"{features} speaks of another test split: run `dvc repro -s -f validate`")
     return {name: found[name] for name in names}
 
 

@@ -41,7 +41,7 @@ def read(workspace: Workspace) -> Evidence:
         known = {name: float(metrics[name]) for name in ("accuracy", "calibration_error", "macro_f1", "log_loss")}
     except (ValueError, KeyError, TypeError) as error:
         files = ", ".join(workspace.shown(path) for path in (metrics_path, per_class, slices_path))
-        raise RegistryError(f"one of {files} is not what evaluate writes ({error!r}): run `dvc repro -f evaluate`") from None
+        raise RegistryError(f"one of {files} is not what evaluate writes ({error!r}): run `dvc repro -s -f evaluate`") from None
     return Evidence(training, known, recalls, slices)
 
 

@@ -93,7 +93,7 @@ class SmokeTest:
         if not difference <= TOLERANCE:
             raise RegistryError(
                 f"the model {uri} answers otherwise in a fresh process: a probability differs by {difference:.4f} from what "
-                "evaluate stored: run `dvc repro -f evaluate` where it was trained"
+                "evaluate stored: run `dvc repro -s -f evaluate` where it was trained"
             )
         return loaded
 

@@ -54,7 +54,7 @@ def _version(
         return known, False
     model = tracking.logged_model(client, client.get_run(run_id).info.experiment_id, run_id)
     if model is None:
-        raise RegistryError(f"the run {run_id} has no model: `dvc repro -f register` logs it again")
+        raise RegistryError(f"the run {run_id} has no model: `dvc repro -s -f register` logs it again")
     with tracking.model_folder(client, Source(f"run {run_id}", run_id, training.model_name)) as folder:
         files = manifest.of(folder)
     _smoke(smoke_test, f"models:/{model.model_id}", files, facts, workspace)
@@ -70,7 +70,7 @@ def _smoke(smoke_test: SmokeTest, uri: str, files: str, facts: Evidence, workspa
     test = dataset.read(workspace.need(workspace.dataset, "ingest")).test
     stored = _stored_answers(facts, workspace)
     if len(stored) != len(test):
-        raise RegistryError("reports/predictions.parquet and the test split differ in length: run `dvc repro -f evaluate`")
+        raise RegistryError("reports/predictions.parquet and the test split differ in length: run `dvc repro -s -f evaluate`")
     smoke_test.check(uri, files, facts.training.weights_digest, test.images[:PICTURES], stored[:PICTURES])
 
 

@@ -47,7 +47,7 @@ def check(folder: Path, manifest: str, name: str) -> None:
     if not manifest:
         raise RegistryError(
             f"{name} has no manifest of its files, so nobody can tell whether they are the ones that were registered: delete "
-            "this version in the MLflow UI and register it again (`dvc repro -f register` where it was trained)"
+            "this version in the MLflow UI and register it again (`dvc repro -s -f register` where it was trained)"
         )
     problem = _difference(_read(manifest, name), _digests(folder))
     if problem:

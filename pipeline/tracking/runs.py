@@ -44,7 +44,7 @@ def publish(workspace: Workspace, published: Published) -> None:
         client = connect(workspace)
         publish_to(client, run_for(client, workspace), published)
     except UnreachableError as error:
-        warn(f"{error}. The files are written; `dvc repro -f evaluate` publishes them later")
+        warn(f"{error}. The files are written; `dvc repro -s -f evaluate` publishes them later")
 
 
 def warn(message: str) -> None:

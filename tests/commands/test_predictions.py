@@ -154,7 +154,7 @@ def other_pictures(trainings: Trainings) -> str:
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
-        (no_evaluation, r"has no evaluation: its run .* holds no evaluation/predictions\.parquet; `dvc repro -f evaluate`"),
+        (no_evaluation, r"has no evaluation: its run .* holds no evaluation/predictions\.parquet; `dvc repro -s -f evaluate`"),
         (other_answers, r"evaluation/predictions\.parquet of run .* is not what evaluate writes"),
         (nothing_of_ours, r"has no provenance/training\.json on its run"),
         (other_classes, r"know other classes \(<coat> & 'co', dress\): only models of the same task can be compared"),

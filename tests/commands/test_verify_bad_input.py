@@ -56,7 +56,7 @@ def outside_git(trainings: Trainings) -> str:
         (unknown, r"has no version or alias '7' \(it has 1, 2\)"),
         (
             without_evaluation,
-            r"version 3 cannot be derived again: its run \w+ holds no evaluation/intervals\.csv; `dvc repro -f",
+            r"version 3 cannot be derived again: its run \w+ holds no evaluation/intervals\.csv; `dvc repro -s -f",
         ),
         (without_params, r"version 3 cannot be derived again: its run \w+ holds no provenance/params\.yaml;"),
         (altered_files, r"version 3 is not what was registered: its file data/model\.keras was altered"),

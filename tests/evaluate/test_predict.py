@@ -86,7 +86,7 @@ def test_a_damaged_model_file_is_refused_in_one_line(learned: Workspace, tmp_pat
         content[len(content) // 2] ^= 0xFF
     (tmp_path / "model.keras").write_bytes(content)
     with pytest.raises(
-        EvaluationError, match=r"^model\.keras (is no Keras model|cannot be loaded).*: run `dvc repro -f train`$"
+        EvaluationError, match=r"^model\.keras (is no Keras model|cannot be loaded).*: run `dvc repro -s -f train`$"
     ):
         predict.load(tmp_path / "model.keras", dataset.describe(learned.dataset))
 

@@ -62,7 +62,7 @@ def test_features_come_in_the_order_of_the_test_split(tmp_path: Path) -> None:
 
 
 def test_features_of_another_split_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(EvaluationError, match="speaks of another test split: run `dvc repro -f validate`"):
+    with pytest.raises(EvaluationError, match="speaks of another test split: run `dvc repro -s -f validate`"):
         slices.read(features(tmp_path, label=[1, 1, 1, 1]), ["fill"], LABELS)
 
 
