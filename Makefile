@@ -1,18 +1,19 @@
-# make run   set up, get the data, run the pipeline        make ui     the MLflow UI on this machine
-# make test  set up, run every check                       make bench  notebook against sprint, side by side
+# make run    set up, get the data, run the pipeline       make ui               open the MLflow UI on this machine
+# make test   set up, run the tests (8 minutes, 2 cores)   make test-exhaustive  the long tests that `make test` leaves out
+# make bench  time the notebook's network against sprint   make lock             renew requirements.lock
 #
-# Everything is set up inside .venv from this machine's python3 (3.11, 3.12 or 3.13); another one: make run PYTHON=python3.12
-# A GPU: make run EXTRA=gpu
+# Everything is installed in .venv with this machine's python3 (3.11, 3.12 or 3.13). Another one: make run PYTHON=python3.12
+# With a GPU: make run EXTRA=gpu
 
 PYTHON ?= python3
 EXTRA ?=
 LOCK := $(if $(EXTRA),requirements-$(EXTRA).lock,requirements.lock)
 READY := .venv/.ready-$(LOCK)
 .DEFAULT_GOAL := help
-.PHONY: help run test ui bench setup lock
+.PHONY: help run test test-exhaustive ui bench setup lock
 
 help:
-	@sed -n 's/^# \{0,1\}//p' Makefile | head -5
+	@sed -n 's/^# \{0,1\}//p' Makefile | head -6
 
 run: setup
 	@.venv/bin/python -m pipeline run
@@ -21,7 +22,10 @@ test: setup
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest -m "not exhaustive"
+
+test-exhaustive: setup
+	@.venv/bin/python -m pytest -m exhaustive
 
 ui: setup
 	@.venv/bin/python -m pipeline ui
@@ -30,17 +34,20 @@ bench: setup
 	@.venv/bin/dvc repro --quiet ingest
 	@.venv/bin/python -m benchmarks.architectures
 
-setup: $(READY)
+setup: .venv/bin/dvc
 
-# uv's own wheel is in the lock too: pip installs that one by its hash, then uv installs all, also by hash.
-$(READY): $(LOCK) setup/dvc
+# Replaces pip's dvc, without setting everything up again when only the wrapper changes.
+.venv/bin/dvc: $(READY) setup/dvc
+	@install -m 755 setup/dvc $@
+
+# uv's own wheel is in the lock too: pip installs that one by its hash, then uv installs everything, also by hash.
+$(READY): $(LOCK)
 	@$(PYTHON) setup/check_python.py
 	@echo "setting up .venv (once; about a minute and 3.1 GB)"
 	@$(PYTHON) -m venv --clear .venv
 	@sed -n '/^uv==/,/^ *# /p' $(LOCK) > .venv/uv.lock
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r .venv/uv.lock
 	@.venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes --compile-bytecode -r $(LOCK)
-	@install -m 755 setup/dvc .venv/bin/dvc
 	@touch $@
 
 # Takes the newest versions that pyproject.toml allows.

@@ -93,9 +93,11 @@ def _folders() -> Mapping[str, str]:
         caches = Workspace.find().caches
     except PipelineError:  # outside a checkout only --help works, and writes nothing
         return {}
-    return {
+    folders = {
         "KERAS_HOME": str(caches / "keras"),
         "MPLCONFIGDIR": str(caches / "matplotlib"),
         "DVC_SITE_CACHE_DIR": str(caches / "dvc"),
-        "DVC_GLOBAL_CONFIG_DIR": str(caches / "dvc-config"),
     }
+    if not os.access(os.environ.get("HOME", "/"), os.X_OK):  # DVC fails where it cannot look for its global configuration
+        folders["DVC_GLOBAL_CONFIG_DIR"] = str(caches / "dvc-config")
+    return folders

@@ -1,0 +1,44 @@
+"""What stands around the pipeline: DVC's configuration and the workflows."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline import environment
+from tests.conftest import PROJECT, Shell
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variables", [{}, environment.settings()], ids=["dvc in a terminal", "dvc called by the pipeline"])
+def test_the_users_global_dvc_configuration_is_in_force(
+    new_clone: Callable[[Path], Path], shell: Shell, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    config = tmp_path / "home/.config/dvc/config"
+    config.parent.mkdir(parents=True)
+    config.write_text("[core]\n    remote = store\n['remote \"store\"']\n    url = s3://bucket/folder\n")
+    clone = new_clone(tmp_path / "clone")
+    listed = shell("dvc", "remote", "list", cwd=clone, HOME=str(tmp_path / "home"), **variables)
+    assert listed.stdout.split() == ["store", "s3://bucket/folder", "(default)"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("home", ["/nonexistent", "/dev/null"])
+def test_dvc_works_without_a_home_folder(new_clone: Callable[[Path], Path], shell: Shell, tmp_path: Path, home: str) -> None:
+    done = shell("dvc", "status", "--json", cwd=new_clone(tmp_path), HOME=home)
+    assert "ingest" in json.loads(done.stdout)
+
+
+def test_the_workflows_are_valid() -> None:
+    workflows = sorted((PROJECT / ".github/workflows").glob("*.yml"))
+    assert [workflow.name for workflow in workflows] == ["ci.yml", "model-on-pull-request.yml"]
+    checker = shutil.which("check-jsonschema", path=Path(sys.executable).parent)
+    assert checker
+    done = subprocess.run(
+        [checker, "--builtin-schema", "vendor.github-workflows", *workflows], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout
