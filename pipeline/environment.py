@@ -93,11 +93,8 @@ def _folders() -> Mapping[str, str]:
         caches = Workspace.find().caches
     except PipelineError:  # outside a checkout only --help works, and writes nothing
         return {}
-    folders = {
+    return {
         "KERAS_HOME": str(caches / "keras"),
         "MPLCONFIGDIR": str(caches / "matplotlib"),
         "DVC_SITE_CACHE_DIR": str(caches / "dvc"),
     }
-    if not os.access(os.environ.get("HOME", "/"), os.X_OK):  # DVC fails where it cannot look for its global configuration
-        folders["DVC_GLOBAL_CONFIG_DIR"] = str(caches / "dvc-config")
-    return folders
