@@ -28,13 +28,13 @@ def main() -> None:
     limits = params.load(workspace.params).validate
     data = dataset.read(workspace.need(workspace.dataset, "ingest"))
     with stage.half_of_the_cores():
-        pairs = timed("near copies", lambda: near.pairs(data, limits.near_copy_difference))
+        pairs = timed("near copies", lambda: near.pairs(data, limits.near_duplicate_difference))
         frame = timed("features, outliers and suspects", lambda: features.marked(features.table(data), pairs))
         of_which(data, frame)
     timed("loading of Great Expectations", load)
-    timed("the above once more, at once", lambda: stage.looked_at(data, limits.near_copy_difference))
+    timed("the above once more, at once", lambda: stage.looked_at(data, limits.near_duplicate_difference))
     for name in ("expectations", "expectations again"):
-        outcomes = timed(name, lambda: check(frame, pairs, data.description, limits, None))
+        outcomes = timed(name, lambda: check(frame, pairs, data.description, limits))
     timed("report", lambda: report.as_html(outcomes, data))
 
 

@@ -46,15 +46,12 @@ EXPECTATIONS = (
     "no-lost-regions",
     "images-unique",
     "no-image-in-two-splits",
-    "no-near-copy-in-two-splits",
-    "no-near-copy-in-one-split",
-    "copies-agree-on-class",
+    "no-near-duplicates-across-splits",
+    "no-near-duplicates-within-a-split",
+    "duplicates-agree-on-class",
     "features-do-not-drift",
     "class-shares-do-not-drift",
-    "features-as-in-production",
-    "class-shares-as-in-production",
-    "classes-as-in-production",
-    "labels-plausible",
+    "no-label-issues",
 )
 """What `validate.warn` can name, in the order of the suite (a test holds the two equal)."""
 
@@ -136,9 +133,9 @@ class ValidateParams(Section):
     max_feature_drift: Annotated[float, Field(ge=0)]
     max_class_drift: Annotated[float, Field(ge=0)]
     min_contrast_ratio: Share
-    min_likeness: Annotated[float, Field(ge=-1, le=1)]
-    max_band_excess: Share
-    near_copy_difference: Annotated[float, Field(ge=0, le=0.01)]  # the search for pairs is made for these
+    min_class_similarity: Annotated[float, Field(ge=-1, le=1)]
+    max_blank_band_share: Share
+    near_duplicate_difference: Annotated[float, Field(ge=0, le=0.01)]  # the search for pairs is made for these
     warn: list[str]
 
     @field_validator("warn")
@@ -218,12 +215,12 @@ class TrainParams(Section):
 SliceFeature = Literal[
     "pixel_mean",
     "contrast",
-    "fill",
+    "foreground_fraction",
     "contrast_ratio",
-    "likeness",
-    "band_excess",
+    "class_similarity",
+    "blank_band_share",
     "label_probability",
-    "near_copy_of_train",
+    "near_duplicate_of_train",
 ]
 
 

@@ -42,12 +42,6 @@ class Workspace:
     def params(self) -> Path:
         return self.root / "params.yaml"
 
-    # What `run` fetches.
-    @property
-    def reference(self) -> Path:
-        """The profile of the data that the version in production was trained on; missing where none is."""
-        return self.root / "data" / "reference" / "profile.json"
-
     # Outputs of ingest.
     @property
     def dataset(self) -> Path:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline import params
-from pipeline.commands import reference
 from pipeline.errors import DownloadError, ParamsError
 from pipeline.ingest import download, remote
 from pipeline.ingest.catalog import CATALOG
@@ -36,7 +35,6 @@ def run(dataset: str | None, name: str | None, url: str | None, workspace: Works
     elif name is not None or url is not None:
         raise ParamsError("--name and --url are of a data set of your own: give them with --dataset folder, idx or npz")
     missing = _get_data(workspace)
-    reference.refresh(workspace)
     done = subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=workspace.root, env=child_environment(), check=False)
     if done.returncode != 0:
         sys.exit(1)  # the stage and dvc have said why

@@ -18,12 +18,12 @@ _FEWEST = 10  # pictures of a slice
 MEANING = {
     "pixel_mean": "brightness, 0 – 255",
     "contrast": "standard deviation of the pixels",
-    "fill": "share of the picture that is not background",
+    "foreground_fraction": "share of the picture that is not background",
     "contrast_ratio": "contrast as a multiple of what is usual in its class",
-    "likeness": "correlation with the mean picture of its class",
-    "band_excess": "share of the picture in one blank stretch, beyond what is usual in its class",
+    "class_similarity": "correlation with the mean picture of its class",
+    "blank_band_share": "share of the picture in one blank stretch, beyond what is usual in its class",
     "label_probability": "how plausible validate finds the label, 0 – 1",
-    "near_copy_of_train": "1 where training saw the same picture or a near copy of it, else 0",
+    "near_duplicate_of_train": "1 where training saw the same image or a near-duplicate, else 0",
 }
 """What each figure of the validate stage says, for people."""
 

@@ -9,7 +9,6 @@
 
 from pipeline.tracking.live import LiveRun
 from pipeline.tracking.models import logged_model
-from pipeline.tracking.production import InProduction, in_production
 from pipeline.tracking.registered import (
     Registered,
     Source,
@@ -29,7 +28,6 @@ __all__ = [
     "PROCESS",
     "PROMOTIONS",
     "TRAININGS",
-    "InProduction",
     "LiveRun",
     "Published",
     "Registered",
@@ -42,7 +40,6 @@ __all__ = [
     "find",
     "find_version",
     "has_store",
-    "in_production",
     "logged_model",
     "logged_params",
     "model_file",

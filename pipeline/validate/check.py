@@ -8,7 +8,6 @@ from pipeline import environment
 from pipeline.dataset import Description
 from pipeline.params import ValidateParams
 from pipeline.validate import suite, tables
-from pipeline.validate.profile import Reference
 from pipeline.validate.suite import Rule
 from pipeline.validate.tables import TableName
 
@@ -22,14 +21,10 @@ _NAMES: Mapping[TableName, str] = {
     "classes": "class counts",
     "pairs": "pairs of copies",
     "drifts": "comparisons",
-    "production": "comparisons",
-    "known": "classes",
 }
-_NEED_REFERENCE: tuple[TableName, ...] = ("production", "known")
 # With `unexpected_index_column_names` it looks up every row at fault by itself: 91 s in place of 8 s where all of 70,000
 # pictures are bad. Without, rows come as labels of the frame's index.
 _ROWS_AT_FAULT = {"result_format": "COMPLETE", "return_unexpected_index_query": False}
-_NO_REFERENCE = "no version in production to compare with"
 
 
 @dataclass(frozen=True)
@@ -117,25 +112,13 @@ def check(
     pairs: "pd.DataFrame",
     description: Description,
     params: ValidateParams,
-    reference: Reference | None,
 ) -> tuple[Outcome, ...]:
-    """Every expectation's outcome on the frames `features` and `pairs`, in the order of the suite.
-
-    `reference` is the profile of what production was trained on; of another data set, it is not compared.
-    """
+    """Every expectation's outcome on the frames `features` and `pairs`, in the order of the suite."""
     load()
     rules = suite.rules(description, params)
-    frames = tables.build(features, pairs, description.class_names, comparable(reference, description))
-    uncompared = _NO_REFERENCE + (f", data/reference is of {reference.dataset}" if reference else "")
+    frames = tables.build(features, pairs, description)
     results = _results(frames, rules)
-    return tuple(
-        _outcome(rule, suite.severity(rule.id, params), results[rule.id], frames[rule.table], uncompared) for rule in rules
-    )
-
-
-def comparable(reference: Reference | None, description: Description) -> Reference | None:
-    """`reference`, unless it is of another data set."""
-    return reference if reference and reference.dataset == description.name else None
+    return tuple(_outcome(rule, suite.severity(rule.id, params), results[rule.id], frames[rule.table]) for rule in rules)
 
 
 def _results(frames: "Mapping[TableName, pd.DataFrame]", rules: Sequence[Rule]) -> Mapping[str, Any]:
@@ -166,19 +149,18 @@ def _validated(batch: Any, expectations: Iterable[Any], result_format: Mapping[s
     return {result.expectation_config.meta["id"]: result for result in validation.results}
 
 
-def _outcome(rule: Rule, severity: suite.Severity, result: Any, frame: "pd.DataFrame", uncompared: str) -> Outcome:
+def _outcome(rule: Rule, severity: suite.Severity, result: Any, frame: "pd.DataFrame") -> Outcome:
     rows = frame.loc[result.result.get("unexpected_index_list") or []]
     if rule.order:
         rows = rows.sort_values(rule.order, kind="stable")
     lowest, highest = _extremes(rule, frame)
     observed = _trouble(result) or _observed(rule, frame, lowest, highest, len(rows))
-    nothing_there = frame.empty and rule.table in _NEED_REFERENCE
     return Outcome(
         id=rule.id,
         severity=severity,
         description=rule.description,
         passed=bool(result.success),
-        observed=uncompared if nothing_there else observed,
+        observed=observed,
         observed_min=lowest,
         observed_max=highest,
         limit=rule.limit,

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 from pipeline.dataset import Description
 from pipeline.params import ValidateParams
 from pipeline.validate import suite, tables
-from pipeline.validate.check import comparable
-from pipeline.validate.profile import Reference
 from pipeline.validate.suite import Rule
 
 if TYPE_CHECKING:
@@ -25,13 +23,12 @@ def build(
     pairs: "pd.DataFrame",
     description: Description,
     params: ValidateParams,
-    reference: Reference | None,
     folder: Path,
 ) -> None:
     """Writes the pages into `folder`, `index.html` first of them; the other arguments are those of `check`."""
     context = _context(folder)
     rules = suite.rules(description, params)
-    frames = tables.build(features, pairs, description.class_names, comparable(reference, description))
+    frames = tables.build(features, pairs, description)
     for name, frame in frames.items():
         _run(context, name, frame, [rule for rule in rules if rule.table == name])
     context.build_data_docs(site_names=[_SITE])

@@ -1,104 +1,118 @@
-"""Drift: how far the pictures of one split are from those of another, figure by figure.
+"""Drift: how far the images of one data set or split are from those of another, feature by feature.
 
-The measure is the population stability index, PSI = Σ (p - q) ln(p / q), because it reads the same for a figure (in deciles)
-and for class shares; by custom 0.1 is worth a look and 0.25 a change. Equal populations too have a PSI above 0, of about
-χ²(bins - 1) · (1/n + 1/m) (Yurdakul 2018, https://scholarworks.wmich.edu/dissertations/3208): what chance alone exceeds once in
-1,000 times is taken off, so that a few hundred pictures raise no false alarm.
+A profile holds the histogram of each feature and the images per class: small, and enough to compare two data sets of which
+only one is at hand. The measure is the population stability index, PSI = Σ (p - q) ln(p / q), because it reads the same for a
+feature (in deciles) and for class shares; by custom, 0.1 deserves a look and 0.25 is a change. Equal populations have a PSI
+above 0 too, of about χ²(bins - 1) · (1/n + 1/m) (Yurdakul 2018, https://scholarworks.wmich.edu/dissertations/3208). What chance
+alone exceeds once in 1,000 times is subtracted, so that a few hundred images raise no false alarm.
 """
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
 
-from pipeline.dataset import SplitName
-from pipeline.validate import profile
-from pipeline.validate.profile import FIGURES, Profile
+from pipeline.dataset import Description
+from pipeline.errors import DatasetError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-_COMPARED: tuple[SplitName, ...] = ("test", "validation")
+RANGES = {"pixel_mean": 256, "contrast": 128, "foreground_fraction": 1}
+"""Feature → upper end of its range, which begins at 0. The darkest and the brightest pixel are nearly constant in most data."""
+_BINS = 256
 _CHANCE = 0.001
-_NEW, _GONE = "new, production was not trained on it", "gone, production was trained on it"
-_COLUMNS = ["column", "psi", "chance", "feature_drift", "class_drift"]
-Counts = NDArray[np.float64]
-Row = tuple[str, float, float, float, float]
+Counts = NDArray[np.int64]
+Count = Annotated[int, Field(ge=0)]
+Histogram = Annotated[tuple[Count, ...], Field(min_length=_BINS, max_length=_BINS)]  # images per bin of the feature's range
 
 
-def drifts(features: "pd.DataFrame", class_names: tuple[str, ...]) -> "pd.DataFrame":
-    """PSI beyond chance of every figure and of the class shares, of test and validation against train.
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
+class Profile:
+    """What the images of one split are like; profile.json holds that of the training split."""
 
-    Returns:
-        A frame with `column` (what is compared), `psi`, `chance`, and the PSI beyond chance, 0 or more, in `feature_drift` or
-        `class_drift`; the other of the two is missing, and both are where a split or a figure is.
+    dataset: str
+    dataset_digest: str
+    features: Mapping[str, Histogram]
+    classes: Mapping[str, Count]  # class name → images; 0 where the split has none
+
+
+@dataclass(frozen=True)
+class Drift:
+    """How far one feature, or the class shares, lie from those of another profile; NaN where a profile has no images."""
+
+    name: str
+    psi: float
+    chance: float  # the PSI that equal populations exceed once in 1,000 times
+
+    @property
+    def beyond_chance(self) -> float:
+        """PSI less what chance explains, 0 or more."""
+        return float(np.maximum(0, self.psi - self.chance))  # unlike `max`, NaN stays NaN
+
+
+def profile(images: "pd.DataFrame", description: Description) -> Profile:
+    """Return the profile of one split's rows of the features; missing values and labels that are no class are left out."""
+    counts = images["class_name"].value_counts().reindex(list(description.class_names), fill_value=0)
+    features = {}
+    for name, end in RANGES.items():
+        histogram, _ = np.histogram(images[name].dropna(), _BINS, (0, end))
+        features[name] = tuple(histogram.tolist())
+    return Profile(description.name, description.digest, features, {str(name): int(count) for name, count in counts.items()})
+
+
+def between(profile: Profile, base: Profile) -> tuple[Drift, ...]:
+    """Return the drift from `base` of each feature that both have, in the deciles of `base`, and of the class shares.
+
+    Shares are taken over the classes that both have; whoever calls this reports classes that are new or gone.
     """
-    import pandas as pd
-
-    train = profile.of(_of(features, "train"), class_names)
-    rows = [row for split in _COMPARED for row in _rows(_of(features, split), train, class_names, f"{split} against train")]
-    return pd.DataFrame(rows, columns=_COLUMNS)
-
-
-def since(reference: Profile | None, features: "pd.DataFrame", class_names: tuple[str, ...]) -> "pd.DataFrame":
-    """The same of train against `reference`, what production was trained on; without rows where there is none."""
-    import pandas as pd
-
-    rows = _rows(_of(features, "train"), reference, class_names, "train against production") if reference else []
-    return pd.DataFrame(rows, columns=_COLUMNS).astype(dict.fromkeys(_COLUMNS[1:], "float64"))
+    features = [name for name in base.features if name in profile.features]
+    classes = [name for name, count in base.classes.items() if count and profile.classes.get(name)]
+    shares = (np.array([one.classes[name] for name in classes], np.int64) for one in (profile, base))
+    return (
+        *(_drift(name, *_in_deciles(profile.features[name], base.features[name])) for name in features),
+        _drift("class shares", *shares),
+    )
 
 
-def class_changes(reference: Profile | None, features: "pd.DataFrame", class_names: tuple[str, ...]) -> "pd.DataFrame":
-    """Which classes came and went.
+def as_json(profile: Profile) -> str:
+    """Return the content of profile.json: equal profiles give equal bytes."""
+    return json.dumps(asdict(profile), ensure_ascii=False, allow_nan=False) + "\n"
 
-    Returns:
-        A row per class of train or of `reference`: `class_name`, and `change` in words, missing where both have it.
+
+def read(path: Path) -> Profile:
+    """Return the profile in `path`.
+
+    Raises:
+        DatasetError: the file is missing or is not what `as_json` makes.
     """
-    import pandas as pd
-
-    here = _there(_of(features, "train"), class_names) if reference else set()
-    before = {name for name, count in reference.classes.items() if count} if reference else set()
-    names = [name for name in dict.fromkeys((*class_names, *sorted(before))) if name in here | before]
-    changes = [None if name in here & before else _NEW if name in here else _GONE for name in names]
-    return pd.DataFrame({"class_name": pd.Series(names, dtype="str"), "change": pd.Series(changes, dtype="str")})
+    try:
+        return TypeAdapter(Profile).validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
+        raise DatasetError(f"{path.name} is not a profile written by validate ({reason})") from None
 
 
-def _of(features: "pd.DataFrame", split: SplitName) -> "pd.DataFrame":
-    return features[features["split"] == split]
+def _in_deciles(here: tuple[int, ...], base: tuple[int, ...]) -> tuple[Counts, Counts]:
+    """Merge the bins of both histograms so that each holds about a tenth of `base`."""
+    below = np.cumsum(base)
+    starts = np.unique([0, *(np.searchsorted(below, np.arange(1, 10) * below[-1] / 10) + 1)])
+    starts = starts[starts < len(base)]
+    return np.add.reduceat(here, starts), np.add.reduceat(base, starts)
 
 
-def _there(pictures: "pd.DataFrame", class_names: tuple[str, ...]) -> set[str]:
-    counts = profile.class_counts(pictures, class_names)
-    return {*counts.index[counts > 0]}
-
-
-def _rows(here: "pd.DataFrame", base: Profile, class_names: tuple[str, ...], between: str) -> Iterator[Row]:
-    for figure, bins in base.figures.items():
-        if figure in FIGURES:  # the profile of another version of this code can hold others
-            psi, chance = _psi(profile.counted(profile.values(here, figure), bins.edges), np.array(bins.counts, np.float64))
-            yield f"{figure}, {between}", psi, chance, _beyond(psi, chance), np.nan
-    psi, chance = _psi(*_shares(profile.class_counts(here, class_names), base))
-    yield f"class shares, {between}", psi, chance, np.nan, _beyond(psi, chance)
-
-
-def _shares(counts: "pd.Series[int]", base: Profile) -> tuple[Counts, Counts]:
-    """How many pictures each class has, of the classes that both have: an absent one has its own expectation."""
-    both = [name for name in counts.index if counts[name] and base.classes.get(name)]
-    one, other = (np.array([of[name] for name in both], np.float64) for of in (counts, base.classes))
-    return one, other
-
-
-def _beyond(psi: float, chance: float) -> float:
-    return float(np.maximum(0, psi - chance))  # keeps what is missing missing
-
-
-def _psi(here: Counts, there: Counts) -> tuple[float, float]:
-    """The PSI of two rows of counts, and what chance exceeds once in 1,000 times; half a picture is added to each bin."""
+def _drift(name: str, here: Counts, base: Counts) -> Drift:
+    """Compare two rows of counts; half an image is added to each bin."""
     from scipy.special import chdtri
 
-    if not here.sum() or not there.sum():
-        return np.nan, np.nan
-    one, other = ((counts + 0.5) / (counts + 0.5).sum() for counts in (here, there))
-    chance = chdtri(max(1, len(here) - 1), _CHANCE) * (1 / here.sum() + 1 / there.sum())
-    return float(((one - other) * np.log(one / other)).sum().round(6)), float(np.round(chance, 6))
+    if not here.sum() or not base.sum():
+        return Drift(name, np.nan, np.nan)
+    p, q = ((counts + 0.5) / (counts + 0.5).sum() for counts in (here, base))
+    chance = chdtri(max(1, len(here) - 1), _CHANCE) * (1 / here.sum() + 1 / base.sum())
+    return Drift(name, float(((p - q) * np.log(p / q)).sum().round(6)), float(np.round(chance, 6)))

@@ -31,15 +31,15 @@ COLUMNS = {
     "pixel_max": "int32",
     "pixel_mean": "float64",
     "contrast": "float64",  # standard deviation within the picture
-    "fill": "float64",  # share of pixels above FILL_LEVEL
+    "foreground_fraction": "float64",  # share of pixels above FILL_LEVEL
     "digest": "str",  # of the pixels
     "also_in": "str",  # other splits with a picture of the same pixels; missing where there is none
     "contrast_ratio": "float64",  # this and the next two: see outliers.columns
-    "likeness": "float64",
-    "band_excess": "float64",
+    "class_similarity": "float64",
+    "blank_band_share": "float64",
     "label_probability": "float64",  # this and the next: see suspects.columns
     "suggested": "str",
-    "near_copy_of_train": "float64",  # 1 where train holds the same picture or a near copy, else 0; missing in train
+    "near_duplicate_of_train": "float64",  # 1 where train holds the same picture or a near copy, else 0; missing in train
 }
 """Column → pandas type of the frame that `marked` returns."""
 
@@ -65,7 +65,7 @@ def table(data: Dataset) -> "pd.DataFrame":
 
 def marked(frame: "pd.DataFrame", pairs: "pd.DataFrame") -> "pd.DataFrame":
     """`frame` as `table` returns it, with the column that says what `pairs`, its near copies, have of train."""
-    return frame.assign(near_copy_of_train=_copied(frame, pairs))
+    return frame.assign(near_duplicate_of_train=_copied(frame, pairs))
 
 
 def _of_split(name: SplitName, split: Split, class_names: tuple[str, ...]) -> "pd.DataFrame":
@@ -106,7 +106,7 @@ def _of_chunk(chunk: NDArray[np.uint8]) -> dict[str, NDArray[np.generic]]:
         "pixel_max": chunk.max(axis=1),
         "pixel_mean": total / pixels,
         "contrast": np.sqrt(variance),
-        "fill": (chunk > FILL_LEVEL).sum(axis=1) / pixels,
+        "foreground_fraction": (chunk > FILL_LEVEL).sum(axis=1) / pixels,
         "digest": np.array(digests, dtype=object),
     }
 

@@ -21,27 +21,27 @@ _CHUNK = 2_048  # pictures
 
 
 def columns(data: Dataset, features: "pd.DataFrame") -> "dict[str, pd.Series[float]]":
-    """The columns `contrast_ratio`, `likeness` and `band_excess`, missing where a picture is blank or its label is no class.
+    """Return three columns, missing where an image is blank or its label is no class.
 
     Args:
         data: the pictures.
         features: their frame so far, with `label` and `contrast`.
 
     Returns:
-        contrast_ratio  contrast / the median of the class
-        likeness        correlation with the mean picture of the class, -1 … 1; missing where the class has no common look
-        band_excess     share of the picture in the longest stretch of rows or columns of one level, less the class's median
+        contrast_ratio    contrast / the median of the class
+        class_similarity  correlation with the mean image of the class, -1 … 1; missing where the class has no common look
+        blank_band_share  share of the image in the longest stretch of rows or columns of one level, less the class's median
     """
     known = features["label"].between(0, data.description.classes - 1) & (features["contrast"] > 0)
     labels = features["label"].where(known)
     contrast = features["contrast"].where(known)
-    likeness = _round(np.concatenate(_likenesses(data)), features).where(known)
+    class_similarity = _round(np.concatenate(_likenesses(data)), features).where(known)
     band = _round(np.concatenate([_bands(split.images) for split in data.splits().values()]), features).where(known)
-    common = likeness.groupby(labels).transform("median") >= COMMON_LOOK
+    common = class_similarity.groupby(labels).transform("median") >= COMMON_LOOK
     return {
         "contrast_ratio": contrast / contrast.groupby(labels).transform("median"),
-        "likeness": likeness.where(common),
-        "band_excess": band - band.groupby(labels).transform("median"),
+        "class_similarity": class_similarity.where(common),
+        "blank_band_share": band - band.groupby(labels).transform("median"),
     }
 
 
@@ -73,8 +73,8 @@ def _with_mean(
 ) -> NDArray[np.float32]:
     chunk = slice(start, start + _CHUNK)
     every = _normal(images[chunk]) @ means.T
-    likeness: NDArray[np.float32] = every[np.arange(len(every)), labels[chunk]]
-    return likeness
+    class_similarity: NDArray[np.float32] = every[np.arange(len(every)), labels[chunk]]
+    return class_similarity
 
 
 def _normal(images: NDArray[np.uint8]) -> NDArray[np.float32]:

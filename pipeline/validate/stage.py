@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline import dataset
-from pipeline.dataset import Dataset, Description
+from pipeline.dataset import Dataset
 from pipeline.errors import ValidationFailedError
 from pipeline.params import ValidateParams
 from pipeline.validate import data_docs as docs
-from pipeline.validate import features, near, profile, report
+from pipeline.validate import drift, features, near, report
 from pipeline.validate.check import check, load
 from pipeline.workspace import Workspace, replacing, replacing_folder
 
@@ -35,18 +35,17 @@ def run(params: ValidateParams, workspace: Workspace, data_docs: bool = False) -
     """
     workspace.validated.unlink(missing_ok=True)  # it vouches for data; an older one must not vouch for this
     data = dataset.read(workspace.need(workspace.dataset, "ingest"))
-    frame, pairs = looked_at(data, params.near_copy_difference)
-    reference = profile.read(workspace.reference, workspace.shown(workspace.reference))
-    outcomes = check(frame, pairs, data.description, params, reference)
+    frame, pairs = looked_at(data, params.near_duplicate_difference)
+    outcomes = check(frame, pairs, data.description, params)
 
     with replacing(workspace.features) as path:
         frame.to_parquet(path, index=False)
-    _write(workspace.profile, _profile(frame, data.description))
+    _write(workspace.profile, drift.as_json(drift.profile(frame[frame["split"] == "train"], data.description)))
     _write(workspace.validation_json, report.as_json(outcomes, data))
     _write(workspace.validation_html, report.as_html(outcomes, data))
     if data_docs:
         with replacing_folder(workspace.data_docs) as folder:
-            docs.build(frame, pairs, data.description, params, reference, folder)
+            docs.build(frame, pairs, data.description, params, folder)
         print(f"data docs: {workspace.shown(workspace.data_docs / 'index.html')} (loads its style from the network)")
     shown = workspace.shown(workspace.validation_html)
     if any(outcome.verdict == "failed" for outcome in outcomes):
@@ -80,11 +79,6 @@ def _described(data: Dataset) -> "pd.DataFrame":
     frame = features.table(data)
     load()  # for `check`, while copies are still looked for
     return frame
-
-
-def _profile(frame: "pd.DataFrame", description: Description) -> str:
-    train = profile.of(frame[frame["split"] == "train"], description.class_names)
-    return profile.as_json(train, description.name, description.digest)
 
 
 def _write(path: Path, content: str) -> None:

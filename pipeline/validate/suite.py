@@ -39,14 +39,13 @@ def rules(description: Description, params: ValidateParams) -> tuple[Rule, ...]:
         *_copies(),
         *_near_copies(params),
         *_drift(params),
-        *_production(params),
         _suspects(),
     )
 
 
 def severity(slug: str, params: ValidateParams) -> Severity:
     """Whether a broken expectation ends the pipeline. A suspected label never does: the pictures know no better than we."""
-    return "warn" if slug in params.warn or slug == "labels-plausible" else "stop"
+    return "warn" if slug in params.warn or slug == "no-label-issues" else "stop"
 
 
 def _schema() -> tuple[Rule, ...]:
@@ -111,14 +110,14 @@ def _copies() -> tuple[Rule, ...]:
 
 
 def _outliers(params: ValidateParams) -> tuple[Rule, ...]:
-    ratio, least, most = params.min_contrast_ratio, params.min_likeness, params.max_band_excess
+    ratio, least, most = params.min_contrast_ratio, params.min_class_similarity, params.max_blank_band_share
     contrast = "contrast of every picture / the median of its class: no picture is almost blank"
-    likeness = "correlation of every picture with the mean of its class: no picture is inverted"
+    class_similarity = "correlation of every picture with the mean of its class: no picture is inverted"
     band = "share of every picture in one stretch of one level, beyond the median of its class: no part is lost"
     return (
         _between("no-almost-blank-images", contrast, "pictures", "contrast_ratio", ratio, None, "contrast_ratio"),
-        _between("no-inverted-images", likeness, "pictures", "likeness", least, None, "likeness"),
-        _between("no-lost-regions", band, "pictures", "band_excess", None, most),
+        _between("no-inverted-images", class_similarity, "pictures", "class_similarity", least, None, "class_similarity"),
+        _between("no-lost-regions", band, "pictures", "blank_band_share", None, most),
     )
 
 
@@ -126,16 +125,16 @@ def _near_copies(params: ValidateParams) -> tuple[Rule, ...]:
     leak = "no picture is in two splits but for a shift by a pixel, brightness, contrast or compression"
     repeat = "no picture is twice in one split but for a shift by a pixel, brightness, contrast or compression"
     conflict = "copies and near copies have one class"
-    limit = f"none below {params.near_copy_difference:g}"
+    limit = f"none below {params.near_duplicate_difference:g}"
     return (
-        _none("no-near-copy-in-two-splits", leak, limit, "pairs", "leak", "difference"),
-        _none("no-near-copy-in-one-split", repeat, limit, "pairs", "repeat", "difference"),
-        _none("copies-agree-on-class", conflict, "one class", "pairs", "conflict", "difference"),
+        _none("no-near-duplicates-across-splits", leak, limit, "pairs", "leak", "difference"),
+        _none("no-near-duplicates-within-a-split", repeat, limit, "pairs", "repeat", "difference"),
+        _none("duplicates-agree-on-class", conflict, "one class", "pairs", "conflict", "difference"),
     )
 
 
 def _drift(params: ValidateParams) -> tuple[Rule, ...]:
-    pixels = "PSI beyond chance of brightness, contrast and fill, test and validation against train"
+    pixels = "PSI beyond chance of brightness, contrast and foreground fraction, test and validation against train"
     classes = "PSI beyond chance of the class shares, test and validation against train"
     return (
         _between("features-do-not-drift", pixels, "drifts", "feature_drift", None, params.max_feature_drift),
@@ -143,20 +142,9 @@ def _drift(params: ValidateParams) -> tuple[Rule, ...]:
     )
 
 
-def _production(params: ValidateParams) -> tuple[Rule, ...]:
-    pixels = "PSI beyond chance of brightness, contrast and fill, train against what production was trained on"
-    shares = "PSI beyond chance of the class shares, train against what production was trained on"
-    classes = "train has the classes that production was trained on, no more and no fewer"
-    return (
-        _between("features-as-in-production", pixels, "production", "feature_drift", None, params.max_feature_drift),
-        _between("class-shares-as-in-production", shares, "production", "class_drift", None, params.max_class_drift),
-        _none("classes-as-in-production", classes, "none new or gone", "known", "change", ""),
-    )
-
-
 def _suspects() -> Rule:
     wording = "no label is contradicted by a model that did not see it (confident learning)"
-    return _none("labels-plausible", wording, "none suspected", "pictures", "suggested", "label_probability")
+    return _none("no-label-issues", wording, "none suspected", "pictures", "suggested", "label_probability")
 
 
 def _between(

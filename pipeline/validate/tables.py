@@ -5,20 +5,17 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from pipeline.dataset import SPLITS
+from pipeline.dataset import SPLITS, Description
 from pipeline.validate import drift
 from pipeline.validate.features import COLUMNS
-from pipeline.validate.profile import Profile
 
 if TYPE_CHECKING:
     import pandas as pd
 
-TableName = Literal["columns", "pictures", "classes", "splits", "pairs", "drifts", "production", "known"]
+TableName = Literal["columns", "pictures", "classes", "splits", "pairs", "drifts"]
 
 
-def build(
-    features: "pd.DataFrame", pairs: "pd.DataFrame", class_names: tuple[str, ...], reference: Profile | None
-) -> "Mapping[TableName, pd.DataFrame]":
+def build(features: "pd.DataFrame", pairs: "pd.DataFrame", description: Description) -> "Mapping[TableName, pd.DataFrame]":
     """The tables over `features`; a column that it lacks leaves the figures made of it missing.
 
     Returns:
@@ -27,21 +24,17 @@ def build(
         classes     one row per split and class: split, class_name, images, images_if_any (missing where there are none)
         splits      one row per split: split, images, class_imbalance, pixel_mean, pixel_std, pixel_span (grey levels)
         pairs       `pairs` with the difference once more in the one column that applies to it: leak, repeat or conflict
-        drifts      one row per figure and pair of splits: see drift.drifts
-        production  one row per figure, against `reference`: see drift.since; empty without one, as is the next
-        known       one row per class, here or in `reference`: see drift.class_changes
+        drifts      one row per comparison with train: column, psi, chance, and feature_drift or class_drift (PSI beyond chance)
     """
     complete = features.reindex(columns=list(COLUMNS))
-    classes = _classes(complete, class_names)
+    classes = _classes(complete, description.class_names)
     return {
         "columns": _columns(features),
         "pictures": features,
         "classes": classes,
         "splits": _splits(complete, classes),
         "pairs": _pairs(pairs, complete),
-        "drifts": drift.drifts(complete, class_names),
-        "production": drift.since(reference, complete, class_names),
-        "known": drift.class_changes(reference, complete, class_names),
+        "drifts": _drifts(complete, description),
     }
 
 
@@ -90,3 +83,16 @@ def _pairs(pairs: "pd.DataFrame", features: "pd.DataFrame") -> "pd.DataFrame":
         repeat=difference.where(~across & ~conflict & ~exact),
         conflict=difference.where(conflict),
     )
+
+
+def _drifts(features: "pd.DataFrame", description: Description) -> "pd.DataFrame":
+    import pandas as pd
+
+    profiles = {split: drift.profile(features[features["split"] == split], description) for split in SPLITS}
+    rows = [
+        {"column": f"{found.name}, {split} against train", "psi": found.psi, "chance": found.chance, kind: found.beyond_chance}
+        for split in ("test", "validation")
+        for found in drift.between(profiles[split], profiles["train"])
+        for kind in ["class_drift" if found.name == "class shares" else "feature_drift"]
+    ]
+    return pd.DataFrame(rows)

@@ -19,7 +19,9 @@ from pipeline.workspace import Workspace
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight, or 8", "<nine> & 'more'")
 BuildModel = Callable[..., Any]
-PARAMS = EvaluateParams(batch_size=64, calibration_bins=10, slices=["pixel_mean", "likeness"], slice_bins=4, grid_pictures=12)
+PARAMS = EvaluateParams(
+    batch_size=64, calibration_bins=10, slices=["pixel_mean", "class_similarity"], slice_bins=4, grid_pictures=12
+)
 
 
 @dataclass(frozen=True)
@@ -110,11 +112,17 @@ def trained(learned: Workspace, tmp_path: Path) -> Trained:
 
 
 def _write_features(workspace: Workspace, test: Split) -> None:
-    """What validate writes, of the columns that are asked for; likeness is unknown of every tenth picture."""
+    """What validate writes, of the columns that are asked for; class_similarity is unknown of every tenth picture."""
     rows = np.arange(len(test), dtype=np.int32)
-    likeness = np.where(rows % 10 == 0, np.nan, np.linspace(-0.2, 1, len(test)))
+    class_similarity = np.where(rows % 10 == 0, np.nan, np.linspace(-0.2, 1, len(test)))
     brightness = test.images.mean(axis=(1, 2, 3))
-    columns = {"row": rows, "label": test.labels, "split": "test", "pixel_mean": brightness, "likeness": likeness}
+    columns = {
+        "row": rows,
+        "label": test.labels,
+        "split": "test",
+        "pixel_mean": brightness,
+        "class_similarity": class_similarity,
+    }
     pd.DataFrame(columns).to_parquet(workspace.features, index=False)
 
 

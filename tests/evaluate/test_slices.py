@@ -26,44 +26,44 @@ def test_a_model_blind_in_the_dark_is_found() -> None:
 def test_equal_values_share_a_slice_and_unknown_ones_have_none() -> None:
     values = np.repeat([0, 0, 0, 0, 5, 6, np.nan, np.nan], 10)
     right = np.repeat(np.array([1, 1, 1, 0, 0, 0, 0, 0], bool), 10)
-    found = slices.cut({"fill": values}, right, bins=2)
+    found = slices.cut({"foreground_fraction": values}, right, bins=2)
     assert found == []  # both parts would begin with 0
-    found = slices.cut({"fill": np.where(values == 6, np.arange(80), values)}, right, bins=3)
+    found = slices.cut({"foreground_fraction": np.where(values == 6, np.arange(80), values)}, right, bins=3)
     assert [(each.low, each.high, each.pictures, each.accuracy) for each in found] == [(5, 59, 20, 0), (0, 0, 40, 0.75)]
 
 
 def test_a_feature_of_two_values_has_a_slice_of_each_however_rare_one_is() -> None:
     copied = np.repeat([0.0, 1.0], [990, 10])
-    found = slices.cut({"near_copy_of_train": copied}, copied == 0, bins=4)
+    found = slices.cut({"near_duplicate_of_train": copied}, copied == 0, bins=4)
     assert [(str(each), each.pictures, each.accuracy) for each in found] == [
-        ("near_copy_of_train 1", 10, 0),
-        ("near_copy_of_train 0", 990, 1),
+        ("near_duplicate_of_train 1", 10, 0),
+        ("near_duplicate_of_train 0", 990, 1),
     ]
 
 
 def test_nine_pictures_are_too_few_for_a_slice() -> None:
     copied = np.repeat([0.0, 1.0], [991, 9])
-    assert [each.pictures for each in slices.cut({"near_copy_of_train": copied}, copied == 0, bins=4)] == [991]
+    assert [each.pictures for each in slices.cut({"near_duplicate_of_train": copied}, copied == 0, bins=4)] == [991]
 
 
 @pytest.mark.parametrize("values", [np.full(4, 7.0), np.full(4, np.nan), np.array([])])
 def test_a_feature_that_tells_nothing_has_no_slices(values: np.ndarray) -> None:
-    assert slices.cut({"fill": values}, np.ones(len(values), bool), bins=4) == []
+    assert slices.cut({"foreground_fraction": values}, np.ones(len(values), bool), bins=4) == []
 
 
 def features(path: Path, **changes: object) -> Path:
-    columns = {"row": [1, 0, 2, 0], "label": [0, 1, 1, 1], "split": ["test"] * 3 + ["train"], "fill": [1.0, 0, 2, 9]}
+    columns = {"row": [1, 0, 2, 0], "label": [0, 1, 1, 1], "split": ["test"] * 3 + ["train"], "foreground_fraction": [1.0, 0, 2, 9]}
     pd.DataFrame(columns | changes).to_parquet(path / "features.parquet", index=False)
     return path / "features.parquet"
 
 
 def test_features_come_in_the_order_of_the_test_split(tmp_path: Path) -> None:
-    assert slices.read(features(tmp_path), ["fill"], LABELS)["fill"].tolist() == [0, 1, 2]
+    assert slices.read(features(tmp_path), ["foreground_fraction"], LABELS)["foreground_fraction"].tolist() == [0, 1, 2]
 
 
 def test_features_of_another_split_are_refused(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="speaks of another test split: run `dvc repro -s -f validate`"):
-        slices.read(features(tmp_path, label=[1, 1, 1, 1]), ["fill"], LABELS)
+        slices.read(features(tmp_path, label=[1, 1, 1, 1]), ["foreground_fraction"], LABELS)
 
 
 def test_a_file_that_is_none_of_validates_is_refused(tmp_path: Path) -> None:
@@ -71,4 +71,4 @@ def test_a_file_that_is_none_of_validates_is_refused(tmp_path: Path) -> None:
         slices.read(features(tmp_path), ["brightness"], LABELS)
     (tmp_path / "features.parquet").write_text("row,label\n")
     with pytest.raises(EvaluationError, match="is not what validate writes"):
-        slices.read(tmp_path / "features.parquet", ["fill"], LABELS)
+        slices.read(tmp_path / "features.parquet", ["foreground_fraction"], LABELS)

@@ -12,7 +12,7 @@ from pipeline.params import ValidateParams
 from pipeline.workspace import Workspace
 
 Splits = dict[SplitName, Split]
-ODD = (5, 1553)  # a 5 like a 9, and an 8 like a 1: labels-plausible rightly doubts both
+ODD = (5, 1553)  # a 5 like a 9, and an 8 like a 1: no-label-issues rightly doubts both
 CLASSES = tuple(str(digit) for digit in range(10))
 
 

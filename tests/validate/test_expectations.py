@@ -5,15 +5,14 @@ from collections.abc import Callable, Mapping
 import pandas as pd
 import pytest
 
-from pipeline.dataset import Dataset, Description, Split, SplitName
+from pipeline.dataset import Dataset, Description, SplitName
 from pipeline.params import EXPECTATIONS, ValidateParams
-from pipeline.validate import features, near, profile, suite
+from pipeline.validate import features, near, suite
 from pipeline.validate.check import Outcome, check
-from pipeline.validate.profile import Profile, Reference
-from tests.validate.defects import IN_PRODUCTION, IN_THE_DATA, IN_THE_TABLE, Splits, blank_picture, copy_across_splits
+from tests.validate.defects import IN_THE_DATA, IN_THE_TABLE, Splits, blank_picture, copy_across_splits
 
 Tables = tuple[pd.DataFrame, pd.DataFrame]  # features and pairs
-Outcomes = Callable[..., Mapping[str, Outcome]]  # of Tables, and of a profile of what production was trained on
+Outcomes = Callable[[Tables], Mapping[str, Outcome]]
 Table = Callable[[Splits], Tables]
 
 
@@ -28,9 +27,8 @@ def outcomes_of(description: Description, limits: ValidateParams) -> Outcomes:
     # What the limit on imbalance lets through is, in so few pictures, barely more than chance.
     strict = limits.model_copy(update={"max_class_drift": 0.01})
 
-    def made(tables: Tables, production: Profile | None = None, dataset: str = "digits") -> Mapping[str, Outcome]:
-        reference = Reference(production.figures, production.classes, dataset, "0" * 64) if production else None
-        return {outcome.id: outcome for outcome in check(*tables, description, strict, reference)}
+    def made(tables: Tables) -> Mapping[str, Outcome]:
+        return {outcome.id: outcome for outcome in check(*tables, description, strict)}
 
     return made
 
@@ -39,14 +37,14 @@ def outcomes_of(description: Description, limits: ValidateParams) -> Outcomes:
 def tables_of(description: Description, limits: ValidateParams) -> Table:
     def made(splits: Splits) -> Tables:
         data = Dataset(description, splits["train"], splits["validation"], splits["test"])
-        pairs = near.pairs(data, limits.near_copy_difference)
+        pairs = near.pairs(data, limits.near_duplicate_difference)
         return features.marked(features.table(data), pairs), pairs
 
     return made
 
 
 def failed(outcomes: Mapping[str, Outcome], besides: str = "") -> list[str]:
-    """All that are broken. `besides` is left out: labels-plausible guesses, and odd pictures make it guess at others too."""
+    """All that are broken. `besides` is left out: no-label-issues guesses, and odd pictures make it guess at others too."""
     return [outcome.id for outcome in outcomes.values() if not outcome.passed and outcome.id != besides]
 
 
@@ -59,11 +57,7 @@ def test_params_name_every_expectation(description: Description, limits: Validat
 
 
 def test_every_expectation_has_its_defect_here(description: Description, limits: ValidateParams) -> None:
-    assert {rule.id for rule in suite.rules(description, limits)} == {
-        *IN_THE_DATA,
-        *IN_THE_TABLE,
-        *IN_PRODUCTION,
-    }
+    assert {rule.id for rule in suite.rules(description, limits)} == {*IN_THE_DATA, *IN_THE_TABLE}
 
 
 @pytest.mark.parametrize(("expectation", "spoil"), IN_THE_DATA.items(), ids=IN_THE_DATA)
@@ -72,7 +66,7 @@ def test_a_defect_in_the_data_fails_its_expectation_alone(
 ) -> None:
     spoil(splits)
     outcomes = outcomes_of(tables_of(splits))
-    assert failed(outcomes, besides="" if expectation == "labels-plausible" else "labels-plausible") == [expectation]
+    assert failed(outcomes, besides="" if expectation == "no-label-issues" else "no-label-issues") == [expectation]
     assert outcomes[expectation].faults
 
 
@@ -88,59 +82,6 @@ def test_a_defect_in_the_table_fails_its_expectation_alone(
     outcomes = outcomes_of((spoil(frame), pairs))
     assert failed(outcomes) == [expectation]
     assert outcomes[expectation].faults
-
-
-@pytest.fixture
-def good_tables(tables_of: Table, good_splits: Mapping[SplitName, Split]) -> Tables:
-    return tables_of({**good_splits})
-
-
-def profile_of(tables: Tables) -> Profile:
-    frame, _ = tables
-    return profile.of(frame[frame["split"] == "train"], tuple("0123456789"))
-
-
-def test_data_like_that_of_production_passes_every_expectation(good_tables: Tables, outcomes_of: Outcomes) -> None:
-    outcomes = outcomes_of(good_tables, profile_of(good_tables))
-    assert failed(outcomes) == []
-    assert [outcomes[name].checked for name in IN_PRODUCTION] == ["4 comparisons", "4 comparisons", "10 classes"]
-    assert outcomes["features-as-in-production"].observed == "0"
-
-
-@pytest.mark.parametrize(("expectation", "spoil"), IN_PRODUCTION.items(), ids=IN_PRODUCTION)
-def test_data_unlike_that_of_production_fails_its_expectation_alone(
-    expectation: str,
-    spoil: Callable[[Splits], None],
-    good_tables: Tables,
-    splits: Splits,
-    tables_of: Table,
-    outcomes_of: Outcomes,
-) -> None:
-    spoil(splits)
-    outcomes = outcomes_of(good_tables, profile_of(tables_of(splits)))
-    assert failed(outcomes) == [expectation]
-    assert outcomes[expectation].faults
-
-
-def test_classes_that_came_and_went_since_production_are_named(good_tables: Tables, outcomes_of: Outcomes) -> None:
-    production = profile_of(good_tables)
-    renamed = {("ten" if name == "3" else name): count for name, count in production.classes.items()}
-    outcomes = outcomes_of(good_tables, Profile(production.figures, renamed))
-    assert failed(outcomes) == ["classes-as-in-production"]
-    faults = [str(fault) for fault in outcomes["classes-as-in-production"].faults]
-    assert faults == ["3: new, production was not trained on it", "ten: gone, production was trained on it"]
-
-
-@pytest.mark.parametrize(
-    ("dataset", "reason"), [("", "no version in production to compare with"), ("cats", "data/reference is of cats")]
-)
-def test_nothing_in_production_passes_and_says_so(
-    good_tables: Tables, outcomes_of: Outcomes, dataset: str, reason: str
-) -> None:
-    other = profile_of(good_tables) if dataset else None
-    outcomes = outcomes_of(good_tables, other, dataset)
-    assert failed(outcomes) == []
-    assert all(reason in outcomes[name].observed for name in IN_PRODUCTION)
 
 
 def test_a_fault_says_which_picture_and_what_is_wrong_with_it(splits: Splits, tables_of: Table, outcomes_of: Outcomes) -> None:

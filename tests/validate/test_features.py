@@ -26,7 +26,7 @@ def test_figures_of_a_picture_are_exact() -> None:
     row = table(three_splits(images)).iloc[0]
     assert (row["split"], row["row"], row["source_index"], row["label"], row["class_name"]) == ("train", 0, 100, 0, "cat")
     assert (row["height"], row["width"], row["channels"], row["dtype"]) == (2, 2, 1, "uint8")
-    assert (row["pixel_min"], row["pixel_max"], row["pixel_mean"], row["fill"]) == (0, 255, 95.0, 0.5)
+    assert (row["pixel_min"], row["pixel_max"], row["pixel_mean"], row["foreground_fraction"]) == (0, 255, 95.0, 0.5)
     assert row["contrast"] == pytest.approx(np.sqrt(75650 / 4 - 95**2), rel=1e-15)
 
 
@@ -64,4 +64,4 @@ def test_a_picture_that_training_holds_too_is_marked_whether_moved_or_not() -> N
     description = Description("tiny", (9, 9, 1), ("cat",), dict.fromkeys(SPLITS, 3), (), "0" * 64)
     parts = {name: Split(images, np.zeros(3, np.int32), rows) for name, images in splits.items()}
     frame = table(Dataset(description, parts["train"], parts["validation"], parts["test"]))
-    assert frame["near_copy_of_train"].fillna(-1).tolist() == [-1, -1, -1, 0, 0, 1, 0, 1, 0]
+    assert frame["near_duplicate_of_train"].fillna(-1).tolist() == [-1, -1, -1, 0, 0, 1, 0, 1, 0]

@@ -42,8 +42,8 @@ def outlying(splits: Splits) -> "dict[str, pd.Series[float]]":
 def test_inverted_pictures_are_found_at_their_rows(splits: Splits, limits: ValidateParams) -> None:
     rows = [3, 50, 200]
     splits["train"].images[rows] = 255 - splits["train"].images[rows]
-    likeness = outlying(splits)["likeness"]
-    assert np.flatnonzero(likeness < limits.min_likeness).tolist() == rows
+    class_similarity = outlying(splits)["class_similarity"]
+    assert np.flatnonzero(class_similarity < limits.min_class_similarity).tolist() == rows
 
 
 def test_pictures_with_a_tenth_of_their_contrast_are_found_at_their_rows(splits: Splits, limits: ValidateParams) -> None:
@@ -57,15 +57,15 @@ def test_pictures_with_a_tenth_of_their_contrast_are_found_at_their_rows(splits:
 def test_pictures_of_which_half_is_lost_are_found_at_their_rows(splits: Splits, limits: ValidateParams, level: int) -> None:
     splits["train"].images[[11], 4:] = level  # rows
     splits["train"].images[[70], :, :4] = level  # columns
-    excess = outlying(splits)["band_excess"]
-    assert np.flatnonzero(excess > limits.max_band_excess).tolist() == [11, 70]
+    excess = outlying(splits)["blank_band_share"]
+    assert np.flatnonzero(excess > limits.max_blank_band_share).tolist() == [11, 70]
 
 
 def test_pictures_as_they_are_have_no_outliers(splits: Splits, limits: ValidateParams) -> None:
     found = outlying(splits)
-    assert not (found["likeness"] < limits.min_likeness).any()
+    assert not (found["class_similarity"] < limits.min_class_similarity).any()
     assert not (found["contrast_ratio"] < limits.min_contrast_ratio).any()
-    assert not (found["band_excess"] > limits.max_band_excess).any()
+    assert not (found["blank_band_share"] > limits.max_blank_band_share).any()
 
 
 def test_a_class_without_a_common_look_is_not_judged_for_inversion(splits: Splits) -> None:
@@ -73,9 +73,9 @@ def test_a_class_without_a_common_look_is_not_judged_for_inversion(splits: Split
     for split in splits.values():
         noise = split.labels == 3
         split.images[noise] = dice.integers(0, 256, (noise.sum(), *split.images.shape[1:]), np.uint8)
-    likeness, labels = outlying(splits)["likeness"], frame_of(described(splits))["label"]
-    assert likeness[labels == 3].isna().all()
-    assert likeness[labels != 3].notna().all()
+    class_similarity, labels = outlying(splits)["class_similarity"], frame_of(described(splits))["label"]
+    assert class_similarity[labels == 3].isna().all()
+    assert class_similarity[labels != 3].notna().all()
 
 
 def swapped(labels: Labels, seed: int) -> tuple[Labels, NDArray[np.int64]]:
