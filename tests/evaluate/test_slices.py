@@ -52,7 +52,12 @@ def test_a_feature_that_tells_nothing_has_no_slices(values: np.ndarray) -> None:
 
 
 def features(path: Path, **changes: object) -> Path:
-    columns = {"row": [1, 0, 2, 0], "label": [0, 1, 1, 1], "split": ["test"] * 3 + ["train"], "foreground_fraction": [1.0, 0, 2, 9]}
+    columns = {
+        "row": [1, 0, 2, 0],
+        "label": [0, 1, 1, 1],
+        "split": ["test"] * 3 + ["train"],
+        "foreground_fraction": [1.0, 0, 2, 9],
+    }
     pd.DataFrame(columns | changes).to_parquet(path / "features.parquet", index=False)
     return path / "features.parquet"
 
