@@ -5,7 +5,7 @@
 Without names: notebook:1 sprint:5, what `make bench` runs (7 to 11 minutes on 2 cores). It trains on data/dataset; seconds are
 those of `fit`: compiling, validation and checkpoints included. The test set is read once per training, after it. --save adds
 a JSON line per training to FILE, its curve in it. The last three make every training shorter than its recipe, on fewer pictures
-or in plain arithmetic: to see whether a recipe learns where all of it would take days (`record` on a CPU).
+or in plain arithmetic: to see whether a recipe learns where all of it would take days (`large` on a CPU).
 """
 
 import argparse

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-_COLOURS = {"notebook": "#777777", "sprint": "#D55E00", "default": "#0072B2", "compact": "#009E73", "record": "#CC79A7"}
+_COLOURS = {"notebook": "#777777", "sprint": "#D55E00", "default": "#0072B2", "compact": "#009E73", "large": "#CC79A7"}
 
 
 def main(results: Path, picture: Path) -> None:

@@ -187,14 +187,14 @@ class Recipes(Section):
     sprint: Recipe
     compact: Recipe
     default: Recipe
-    record: Recipe
+    large: Recipe
 
 
 class TrainParams(Section):
     """How the model is trained."""
 
-    architecture: Literal["notebook", "sprint", "compact", "default", "record"]
-    mirror: bool
+    architecture: Literal["notebook", "sprint", "compact", "default", "large"]
+    horizontal_flip: bool
     warm_start: str
     seed: Seed
     threads: Annotated[int, Field(ge=0)]
@@ -202,9 +202,9 @@ class TrainParams(Section):
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe of the chosen architecture; mirrored pictures are left out of it where `mirror` forbids them."""
+        """The recipe of the chosen architecture; without flips where `horizontal_flip` forbids them."""
         chosen: Recipe = getattr(self.recipes, self.architecture)
-        return chosen if self.mirror else chosen.model_copy(update={"flip": "none", "flip_averaging": False})
+        return chosen if self.horizontal_flip else chosen.model_copy(update={"flip": "none", "flip_averaging": False})
 
     @property
     def settings(self) -> dict[str, str | int | float | bool]:

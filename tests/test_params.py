@@ -51,7 +51,7 @@ def test_tested_params_are_the_notebooks() -> None:
         (
             "architecture: notebook",
             "architecture: vgg",
-            "train.architecture = 'vgg': input should be 'notebook', 'sprint', 'compact', 'default' or 'record'",
+            "train.architecture = 'vgg': input should be 'notebook', 'sprint', 'compact', 'default' or 'large'",
         ),
         ("optimizer: adam", "optimizer: lion", "train.recipes.notebook.optimizer = 'lion': input should be 'sgd' or 'adam'"),
         ("pixel_std_min: 50.0", "pixel_std_min: 150.0", "validate: pixel_std_min 150.0 is above pixel_std_max 120.0"),

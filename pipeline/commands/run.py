@@ -60,7 +60,7 @@ def _get_data(workspace: Workspace) -> str | None:
     except DownloadError as error:
         print(
             f"{error}\n\nGoing on with {EMBEDDED}, which needs no network: in params.yaml ingest.dataset is now {EMBEDDED}, "
-            "and train.mirror false.\n"
+            "and train.horizontal_flip false.\n"
         )
         set_dataset(workspace.params, EMBEDDED)
         return wanted
@@ -70,8 +70,8 @@ def _get_data(workspace: Workspace) -> str | None:
 def set_dataset(path: Path, dataset: str, name: str | None = None, url: str | None = None) -> None:
     """Writes `ingest.dataset: dataset` into params.yaml, keeping its comments, as `dvc exp run -S` does.
 
-    With it goes what was true of the other data set only: its name, URL, class names and channels, and `train.mirror`, for a
-    mirrored digit is no digit; one's own pictures are not mirrored until params.yaml says that they may be.
+    With it go the values that belong to the other data set only: its name, URL, class names and channels, and
+    `train.horizontal_flip`, since a flipped digit is no digit; your own images are not flipped until params.yaml allows it.
 
     Args:
         path: params.yaml.
@@ -92,7 +92,7 @@ def set_dataset(path: Path, dataset: str, name: str | None = None, url: str | No
     if ingest["dataset"] == dataset and name in (None, ingest["name"]) and url in (None, ingest["url"]):
         return
     if ingest["dataset"] != dataset:
-        content["train"]["mirror"] = known is not None and known.mirror
+        content["train"]["horizontal_flip"] = known is not None and known.horizontal_flip
     ingest["dataset"] = dataset
     if url is not None or known or name not in (None, ingest["name"]):
         ingest["url"] = url or ""

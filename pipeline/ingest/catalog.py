@@ -22,7 +22,7 @@ class IdxFiles:
     test_images: SourceFile
     test_labels: SourceFile
     urls: tuple[str, ...]  # folders that hold the four files, best first
-    mirror: bool  # a picture and its mirror image are of the same class
+    horizontal_flip: bool  # an image and its horizontal flip are of the same class
 
     @property
     def files(self) -> tuple[SourceFile, ...]:
@@ -36,7 +36,7 @@ class Embedded:
 
     name: str
     class_names: tuple[str, ...]
-    mirror: bool
+    horizontal_flip: bool
 
 
 Known = IdxFiles | Embedded
@@ -64,9 +64,9 @@ _FASHION_MNIST = IdxFiles(
         "https://storage.googleapis.com/tensorflow/tf-keras-datasets",
         "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion",
     ),
-    mirror=True,
+    horizontal_flip=True,
 )
-_DIGITS = Embedded(name="digits", class_names=tuple("0123456789"), mirror=False)
+_DIGITS = Embedded(name="digits", class_names=tuple("0123456789"), horizontal_flip=False)
 
 CATALOG: Mapping[str, Known] = {known.name: known for known in (_FASHION_MNIST, _DIGITS)}
 

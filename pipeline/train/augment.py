@@ -42,7 +42,7 @@ def _flipped(images: Images, which: NDArray[np.bool_]) -> Images:
 
 
 def _first_flips(rows: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
-    """Whether the first epoch mirrors the picture in each row, by a hash of (seed, row): every later epoch alternates.
+    """Whether the first epoch flips the image in each row, by a hash of (seed, row): every later epoch alternates.
 
     So two epochs show each picture both ways (Jordan 2024, https://arxiv.org/abs/2404.00498).
     """

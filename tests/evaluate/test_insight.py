@@ -31,7 +31,7 @@ def test_every_architecture_shows_its_layers(architecture: str, shape: tuple[int
 
 @pytest.mark.slow
 def test_forty_layers_are_thinned_out(tmp_path: Path) -> None:
-    model = classifier("record", (8, 8, 1))
+    model = classifier("large", (8, 8, 1))
     insight = layers.look(model, pictures((8, 8, 1)), 7)
     assert (len(insight.steps), insight.steps[0].name) == (7, "Convolution 1")
     assert insight.of > 30

@@ -75,7 +75,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
 def known(*urls: str) -> IdxFiles:
     a, b, c, d = (SourceFile(name, len(content), hashlib.sha256(content).hexdigest()) for name, content in FILES.items())
-    return IdxFiles("clothes", ("a", "b"), a, b, c, d, urls, mirror=True)
+    return IdxFiles("clothes", ("a", "b"), a, b, c, d, urls, horizontal_flip=True)
 
 
 def put(folder: Path, **changed: bytes) -> None:

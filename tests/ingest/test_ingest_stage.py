@@ -51,7 +51,7 @@ def tiny_fashion(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> IdxFi
             packed = gzip.compress(content, mtime=0)
             (workspace.downloads / f"{split}-{kind}.gz").write_bytes(packed)
             files.append(SourceFile(f"{split}-{kind}.gz", len(packed), hashlib.sha256(packed).hexdigest()))
-    known = IdxFiles("fashion-mnist", ("cat", "dog"), files[0], files[1], files[2], files[3], urls=(), mirror=True)
+    known = IdxFiles("fashion-mnist", ("cat", "dog"), files[0], files[1], files[2], files[3], urls=(), horizontal_flip=True)
     monkeypatch.setattr(catalog, "CATALOG", {"fashion-mnist": known})
     return known
 

@@ -45,12 +45,12 @@ def workspace(tmp_path: Path) -> Workspace:
 def test_run_writes_own_data_into_params_and_takes_it_out_again(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     before = (Path(__file__).parents[1] / "params.yaml").read_text(encoding="utf-8")
-    path.write_text(before.replace("mirror: false", "mirror: true"), encoding="utf-8")
+    path.write_text(before.replace("horizontal_flip: false", "horizontal_flip: true"), encoding="utf-8")
     with pytest.raises(ParamsError, match="name is empty: folder is your own data; write name: shirts, or"):
         set_dataset(path, "folder")
     set_dataset(path, "folder", "pets")
     changed = params.load(path)
-    assert (changed.ingest.dataset, changed.ingest.dataset_name, changed.train.mirror) == ("folder", "pets", False)
+    assert (changed.ingest.dataset, changed.ingest.dataset_name, changed.train.horizontal_flip) == ("folder", "pets", False)
     assert path.read_text(encoding="utf-8").count("#") == before.count("#")
     with pytest.raises(ParamsError, match="leave them empty for digits"):
         set_dataset(path, "digits", "pets")

@@ -15,7 +15,7 @@ from pipeline.workspace import Workspace
 
 @pytest.fixture
 def params(workspace: Workspace) -> TrainParams:
-    """What the tests run with: the notebook, no mirroring."""
+    """What the tests run with: the notebook, no flips."""
     return params_module.load(workspace.params).train
 
 

@@ -19,7 +19,7 @@ def test_it_takes_bytes_and_gives_probabilities(params: TrainParams) -> None:
 
 
 @pytest.mark.parametrize(
-    ("architecture", "trained"), [("sprint", 34_058), ("compact", 96_458), ("default", 154_698), ("record", 8_948_922)]
+    ("architecture", "trained"), [("sprint", 34_058), ("compact", 96_458), ("default", 154_698), ("large", 8_948_922)]
 )
 def test_each_has_the_parameters_that_it_says(params: TrainParams, architecture: str, trained: int) -> None:
     model = architectures.build(params.model_copy(update={"architecture": architecture}), (28, 28, 1), 10)
@@ -31,7 +31,7 @@ def test_compact_stays_below_its_limit_frozen_weights_included(params: TrainPara
     assert architectures.build(chosen, (28, 28, 1), 10).count_params() < 100_000
 
 
-@pytest.mark.parametrize("architecture", ["notebook", "sprint", "compact", "default", "record"])
+@pytest.mark.parametrize("architecture", ["notebook", "sprint", "compact", "default", "large"])
 def test_colour_and_the_least_size_are_taken(params: TrainParams, architecture: str) -> None:
     chosen = params.model_copy(update={"architecture": architecture})
     with pytest.raises(TrainingError, match=r"takes pictures of (\d+)×\1 pixels at least") as error:

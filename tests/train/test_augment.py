@@ -24,8 +24,8 @@ def changed_pictures(params: TrainParams, epoch: int = 0, step: int = 0, seed: i
 
 
 @pytest.fixture
-def mirrored(params: TrainParams) -> TrainParams:
-    return params.model_copy(update={"mirror": True})
+def flipped(params: TrainParams) -> TrainParams:
+    return params.model_copy(update={"horizontal_flip": True})
 
 
 def flips(images: Any) -> Any:
@@ -36,22 +36,22 @@ def test_nothing_is_changed_unasked(params: TrainParams) -> None:
     assert (changed_pictures(params) == PICTURES).all()
 
 
-def test_alternating_flips_show_each_picture_both_ways_in_two_epochs(mirrored: TrainParams) -> None:
-    first, second, third = (flips(changed_pictures(mirrored, epoch, flip="alternating")) for epoch in range(3))
+def test_alternating_flips_show_each_picture_both_ways_in_two_epochs(flipped: TrainParams) -> None:
+    first, second, third = (flips(changed_pictures(flipped, epoch, flip="alternating")) for epoch in range(3))
     assert (first != second).all()
     assert (first == third).all()
     assert 150 < first.sum() < 250
-    assert (first != flips(changed_pictures(mirrored, seed=6, flip="alternating"))).any()
+    assert (first != flips(changed_pictures(flipped, seed=6, flip="alternating"))).any()
 
 
-def test_random_flips_turn_half(mirrored: TrainParams) -> None:
-    first, second = (flips(changed_pictures(mirrored, step=step, flip="random")) for step in range(2))
+def test_random_flips_turn_half(flipped: TrainParams) -> None:
+    first, second = (flips(changed_pictures(flipped, step=step, flip="random")) for step in range(2))
     assert 150 < first.sum() < 250
     assert (first != second).any()
 
 
-def test_a_data_set_that_must_not_be_mirrored_never_is(params: TrainParams) -> None:
-    assert not params.mirror
+def test_a_data_set_that_must_not_be_flipped_never_is(params: TrainParams) -> None:
+    assert not params.horizontal_flip
     assert (changed_pictures(params, flip="random") == PICTURES).all()
 
 
@@ -72,9 +72,9 @@ def test_erasing_hides_one_square_at_most(params: TrainParams) -> None:
     assert corners.all()
 
 
-def test_seed_epoch_and_step_determine_it(mirrored: TrainParams) -> None:
+def test_seed_epoch_and_step_determine_it(flipped: TrainParams) -> None:
     recipe: dict[str, Any] = {"flip": "random", "shift": 1, "erase": 0.3}
-    known = changed_pictures(mirrored, **recipe)
-    assert (changed_pictures(mirrored, **recipe) == known).all()
+    known = changed_pictures(flipped, **recipe)
+    assert (changed_pictures(flipped, **recipe) == known).all()
     for other in ("epoch", "step", "seed"):
-        assert (changed_pictures(mirrored, **{other: 1}, **recipe) != known).any()
+        assert (changed_pictures(flipped, **{other: 1}, **recipe) != known).any()

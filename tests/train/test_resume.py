@@ -148,7 +148,7 @@ def test_whatever_determines_the_weights_is_in_the_key(params: TrainParams, chan
     assert checkpoint.key(params, "data", 3) != known
     assert checkpoint.key(params, "data", 2, "other first weights") != known
     assert checkpoint.key(params.model_copy(update={"seed": 7}), "data", 2) != known
-    other_recipe = params.recipes.model_copy(update={"record": params.recipes.sprint.model_copy(update={"epochs": 77})})
+    other_recipe = params.recipes.model_copy(update={"large": params.recipes.sprint.model_copy(update={"epochs": 77})})
     assert checkpoint.key(params.model_copy(update={"recipes": other_recipe}), "data", 2) == known
 
 

@@ -218,7 +218,7 @@ def test_the_file_alone_gives_the_accuracy_that_was_reported(ready: Workspace, a
 def test_flip_averaging_is_inside_the_file(ready: Workspace) -> None:
     import keras
 
-    recipe = changed(PARAMS.model_copy(update={"architecture": "sprint", "mirror": True}), epochs=1, batch_size=50)
+    recipe = changed(PARAMS.model_copy(update={"architecture": "sprint", "horizontal_flip": True}), epochs=1, batch_size=50)
     images = np.array(dataset.read(ready.dataset).validation.images)
     stage.run(recipe, ready)
     averaged = np.asarray(keras.saving.load_model(ready.model, compile=False)(images))
