@@ -17,8 +17,9 @@ import numpy as np
 
 from pipeline import dataset, environment, params, provenance
 from pipeline.dataset import Split
-from pipeline.evaluate import card, curves, drawing, intervals, metrics, predict, report, slices, tables
+from pipeline.evaluate import card, curves, drawing, predict, report, slices, tables
 from pipeline.evaluate.evaluation import Evaluation
+from pipeline.scores import intervals, metrics
 from pipeline.workspace import Workspace
 
 Result = TypeVar("Result")

@@ -16,7 +16,9 @@ from statistics import median
 from typing import Any
 
 from pipeline import environment, tracking
-from pipeline.commands import examination, moving, rollback
+from pipeline.project import Project
+from pipeline.promotion import examine, rollback
+from pipeline.promotion.writer import model_name, open_writer
 from pipeline.workspace import Workspace
 
 
@@ -26,18 +28,18 @@ def main() -> None:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     with tempfile.TemporaryDirectory() as folder:
         workspace = copy(Workspace.find(), Path(folder))
-        client, model = tracking.connect(workspace), moving.model_name(workspace)
+        client, model = tracking.connect(workspace), model_name(Project.load(workspace))
         versions = sorted({str(each.version) for each in client.search_model_versions(f"name = '{model}'")}, key=int)
         if len(versions) < 2:
             sys.exit(f"{model} has {len(versions)} versions here: register two first, `dvc exp run -S train.seed=1`")
         bring(client, model, versions[0], workspace)
-        loading = timed(examination, "loads")
+        loading = timed(examine, "loads")
         rows = []
         for _ in range(runs):
             bring(client, model, versions[1], workspace)
             started, loaded = time.perf_counter(), sum(loading)
             with contextlib.redirect_stdout(io.StringIO()):
-                rollback.run("measured", workspace)
+                rollback.run("measured", Project.load(workspace))
             rows.append((time.perf_counter() - started, sum(loading) - loaded))
     print(f"rollback, {runs} runs, median: {median(total for total, _ in rows):.2f} s, of which")
     print(f"  a fresh process loads libraries and model, and answers  {median(load for _, load in rows):.2f} s")
@@ -56,7 +58,7 @@ def copy(here: Workspace, folder: Path) -> Workspace:
 
 def bring(client: Any, model: str, version: str, workspace: Workspace) -> None:
     """Moves a version to production, whatever a gate would say."""
-    with moving.writer(client, model, workspace) as writer:
+    with open_writer(client, model, Project.load(workspace)) as writer:
         writer.move(writer.record("force", tracking.find_version(client, model, version), "production", "for the benchmark"))
 
 

@@ -10,8 +10,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline import environment, params, parent
+from pipeline import environment, parent
 from pipeline.errors import PipelineError
+from pipeline.project import Project
 from pipeline.workspace import Workspace
 
 app = typer.Typer(
@@ -48,8 +49,8 @@ def ingest() -> None:
     """
     from pipeline.ingest import stage
 
-    workspace = Workspace.find()
-    stage.run(params.load(workspace.params).ingest, workspace)
+    project = Project.load()
+    stage.run(project.params.ingest, project.workspace)
 
 
 @app.command(rich_help_panel=STAGES)
@@ -68,8 +69,8 @@ def validate(
     """
     from pipeline.validate import stage
 
-    workspace = Workspace.find()
-    stage.run(params.load(workspace.params).validate, workspace, data_docs)
+    project = Project.load()
+    stage.run(project.params.validate, project.workspace, data_docs)
 
 
 @app.command(rich_help_panel=STAGES)
@@ -80,8 +81,8 @@ def train() -> None:
     """
     from pipeline.train import stage
 
-    workspace = Workspace.find()
-    stage.run(params.load(workspace.params).train, workspace)
+    project = Project.load()
+    stage.run(project.params.train, project.workspace)
 
 
 @app.command(rich_help_panel=STAGES)
@@ -92,8 +93,8 @@ def evaluate() -> None:
     """
     from pipeline.evaluate import stage
 
-    workspace = Workspace.find()
-    stage.run(params.load(workspace.params).evaluate, workspace)
+    project = Project.load()
+    stage.run(project.params.evaluate, project.workspace)
 
 
 @app.command(rich_help_panel=STAGES)
@@ -104,8 +105,8 @@ def register() -> None:
     """
     from pipeline.register import stage
 
-    workspace = Workspace.find()
-    stage.run(params.load(workspace.params).register, workspace)
+    project = Project.load()
+    stage.run(project.params.register, project.workspace)
 
 
 @app.command(rich_help_panel=COMMANDS)
@@ -131,7 +132,7 @@ def versions() -> None:
     """
     from pipeline.commands import versions as command
 
-    command.run(Workspace.find())
+    command.run(Project.load())
 
 
 _Version = Annotated[str, typer.Argument(help="A version of this data set's model, or a stage: the version that is there.")]
@@ -150,11 +151,11 @@ def promote(
 
     Example: python -m pipeline promote 3 staging --reason "new recipe"
     """
-    from pipeline.commands import promote as command
+    from pipeline.promotion import promote as command
 
     if force and not reason.strip():
         raise typer.BadParameter("--force needs --reason TEXT: who reads the history will ask")
-    command.run(version, stage, reason, force, dry_run, Workspace.find())
+    command.run(version, stage, reason, force, dry_run, Project.load())
 
 
 @app.command(rich_help_panel=COMMANDS)
@@ -163,9 +164,9 @@ def rollback(reason: _Reason = "") -> None:
 
     Example: python -m pipeline rollback --reason "complaints about shirts"
     """
-    from pipeline.commands import rollback as command
+    from pipeline.promotion import rollback as command
 
-    command.run(reason, Workspace.find())
+    command.run(reason, Project.load())
 
 
 @app.command(rich_help_panel=COMMANDS)
@@ -174,9 +175,9 @@ def archive(version: _Version, reason: _Reason = "") -> None:
 
     Example: python -m pipeline archive 2 --reason "trained on the old labels"
     """
-    from pipeline.commands import archive as command
+    from pipeline.promotion import archive as command
 
-    command.run(version, reason, Workspace.find())
+    command.run(version, reason, Project.load())
 
 
 @app.command(rich_help_panel=COMMANDS)
@@ -190,9 +191,9 @@ def history(
 
     Example: python -m pipeline history --at 2026-01-31T18:30
     """
-    from pipeline.commands import history as command
+    from pipeline.promotion import history as command
 
-    command.run(at, as_json, Workspace.find())
+    command.run(at, as_json, Project.load())
 
 
 @app.command(rich_help_panel=COMMANDS)
@@ -204,9 +205,9 @@ def compare(
 
     Example: python -m pipeline compare production 3
     """
-    from pipeline.commands import compare as command
+    from pipeline.compare import command as command
 
-    command.run(a, b, Workspace.find())
+    command.run(a, b, Project.load())
 
 
 @app.command(rich_help_panel=COMMANDS)
@@ -217,9 +218,9 @@ def doctor(
 
     Example: python -m pipeline doctor --fix
     """
-    from pipeline.commands import doctor as command
+    from pipeline.doctor import command as command
 
-    if not command.run(fix, Workspace.find()):
+    if not command.run(fix, Project.load()):
         raise typer.Exit(1)
 
 
@@ -231,9 +232,9 @@ def verify(
 
     Example: python -m pipeline verify 3
     """
-    from pipeline.commands import verify as command
+    from pipeline.verify import command as command
 
-    command.run(version, Workspace.find())
+    command.run(version, Project.load())
 
 
 @app.command(rich_help_panel=COMMANDS)
@@ -247,4 +248,4 @@ def ui(
     """
     from pipeline.commands import ui as command
 
-    command.run(port, browser, Workspace.find())
+    command.run(port, browser, Project.load())

@@ -11,6 +11,22 @@ from pipeline import params, params_file
 
 PROJECT = Path(__file__).parents[1]
 STAGES = ("ingest", "validate", "train", "evaluate", "register")
+# From the top down: an import goes to a lower line, or stays within the ground floor, the last but one.
+LAYERS: Sequence[set[str]] = (
+    {"__main__"},
+    {"cli"},
+    {"commands"},
+    {"verify", "doctor"},
+    {"promotion"},
+    {"compare"},
+    {"register", "train", "evaluate"},
+    {"tracking", "validate"},
+    {"ingest"},
+    {"project"},
+    {"provenance"},
+    {"params", "params_file", "data_url", "workspace", "dataset", "environment", "process", "parent"},
+    {"scores", "page", "errors"},
+)
 # The ground floor that cannot change what a stage writes into its outputs:
 LEFT_OUT = {
     "pipeline/__init__.py": "a docstring",
@@ -46,10 +62,10 @@ def place(module: str) -> str | None:
     return f"{package}.py" if (PROJECT / f"{package}.py").exists() else None
 
 
-def reached_from(room: str) -> set[str]:
-    """The room and all it imports, over as many steps as it takes."""
+def reached_from(package: str) -> set[str]:
+    """The package and all it imports, over as many steps as it takes."""
     found: set[str] = set()
-    waiting = [f"pipeline/{room}"]
+    waiting = [f"pipeline/{package}"]
     while waiting:
         current = waiting.pop()
         if current in found or current in LEFT_OUT:
@@ -77,7 +93,7 @@ def test_code_deps_are_those_the_imports_say(graph: Mapping[str, Any], stage: st
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_runs_its_own_room_with_its_own_params(graph: Mapping[str, Any], stage: str) -> None:
+def test_a_stage_runs_its_own_package_with_its_own_params(graph: Mapping[str, Any], stage: str) -> None:
     assert graph["stages"][stage]["cmd"] == f"python -m pipeline {stage}"
     assert {name.split(".")[0] for name in graph["stages"][stage]["params"]} == {stage}
 
@@ -87,10 +103,22 @@ def test_train_watches_every_param_but_the_recipes_of_other_architectures(graph:
     assert {*graph["stages"]["train"]["params"]} == keys | {"train.recipes.${train.architecture}"}
 
 
-def test_rooms_never_import_each_other_or_the_commands() -> None:
-    rooms = {f"pipeline/{stage}" for stage in STAGES} | {"pipeline/commands"}
+def test_stages_never_import_each_other() -> None:
     for stage in STAGES:
-        assert reached_from(stage) & rooms == {f"pipeline/{stage}"}
+        assert {f"pipeline/{other}" for other in STAGES} & reached_from(stage) == {f"pipeline/{stage}"}
+
+
+def test_imports_only_go_down() -> None:
+    layer = {name: number for number, names in enumerate(LAYERS) for name in names}
+    assert set(layer) == {path.stem for path in (PROJECT / "pipeline").iterdir() if path.suffix == ".py" or path.is_dir()} - {
+        "__init__",
+        "__pycache__",
+    }
+    for path in sorted((PROJECT / "pipeline").rglob("*.py")):
+        here = path.relative_to(PROJECT / "pipeline").parts[0].removesuffix(".py")
+        for there in {Path(found).stem for module in imported(path) if (found := place(module))} - {here}:
+            allowed = layer[there] > layer[here] or {here, there} <= LAYERS[-2]
+            assert allowed, f"{path.relative_to(PROJECT)} imports {there}"
 
 
 def test_what_is_left_out_exists() -> None:

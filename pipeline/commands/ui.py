@@ -11,10 +11,10 @@ import webbrowser
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline import params, provenance, tracking
+from pipeline import tracking
 from pipeline.errors import TrackingError
-from pipeline.register import history
-from pipeline.workspace import Workspace
+from pipeline.project import Project
+from pipeline.promotion import ledger
 
 _HOST = "127.0.0.1"
 _START_SECONDS = 60
@@ -22,31 +22,30 @@ _START_SECONDS = 60
 _VIEW = "/#/experiments/{experiment}/runs?workflowType=machine_learning&viewStateShareKey={view}"
 
 
-def run(port: int, open_browser: bool, workspace: Workspace) -> None:
+def run(port: int, open_browser: bool, project: Project) -> None:
     """Serves the UI until Ctrl-C; with a tracking server configured, opens that one instead.
 
     Raises:
         TrackingError: the port is taken, or the server does not start.
     """
-    name = params.load(workspace.params).ingest.dataset_name
-    client = tracking.connect(workspace)
-    shown = pages(client, workspace, name)
-    uri = tracking.tracking_uri(workspace)
+    client = tracking.connect(project.workspace)
+    shown = pages(client, project)
+    uri = tracking.tracking_uri(project.workspace)
     if uri.startswith("http"):
         _show(uri.rstrip("/"), shown, open_browser)
         return
     _check_free(port)
-    log = workspace.caches / "mlflow-server.log"
+    log = project.workspace.caches / "mlflow-server.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     print("starting the MLflow server …", flush=True)
     with (
         log.open("wb") as words,
-        subprocess.Popen(_command(uri, port, workspace), env=_lean_environment(), stdout=words, stderr=words) as server,
+        subprocess.Popen(_command(uri, port, project), env=_lean_environment(), stdout=words, stderr=words) as server,
     ):
         try:
-            _wait(server, f"http://{_HOST}:{port}/health", workspace.shown(log))
+            _wait(server, f"http://{_HOST}:{port}/health", project.workspace.shown(log))
             _show(f"http://{_HOST}:{port}", shown, open_browser)
-            print(f"Ctrl-C stops it; its log is {workspace.shown(log)}", flush=True)
+            print(f"Ctrl-C stops it; its log is {project.workspace.shown(log)}", flush=True)
             server.wait()
         except KeyboardInterrupt:
             print()
@@ -54,19 +53,19 @@ def run(port: int, open_browser: bool, workspace: Workspace) -> None:
             server.terminate()
 
 
-def pages(client: Any, workspace: Workspace, name: str) -> dict[str, str]:
+def pages(client: Any, project: Project) -> dict[str, str]:
     """What there is to see, and where on the server: the trainings, and the promotions if there were any."""
-    experiment = tracking.experiment_id(client, workspace, name)
+    experiment = tracking.experiment_id(client, project.workspace, project.name)
     found = {"MLflow UI": _VIEW.format(experiment=experiment, view=tracking.TRAININGS.key)}
-    records = client.get_experiment_by_name(history.experiment_name(provenance.model_name(name)))
+    records = client.get_experiment_by_name(ledger.experiment_name(project.model))
     if records:
         found["promotions"] = _VIEW.format(experiment=records.experiment_id, view=tracking.PROMOTIONS.key)
     return found
 
 
-def _command(uri: str, port: int, workspace: Workspace) -> list[str]:
+def _command(uri: str, port: int, project: Project) -> list[str]:
     mlflow = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--workers", "1"]
-    return [*mlflow, "--default-artifact-root", workspace.artifacts.as_uri(), "--host", _HOST, "--port", str(port)]
+    return [*mlflow, "--default-artifact-root", project.workspace.artifacts.as_uri(), "--host", _HOST, "--port", str(port)]
 
 
 def _lean_environment() -> dict[str, str]:

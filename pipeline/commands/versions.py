@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline import params, provenance, tracking
-from pipeline.register import stages
-from pipeline.workspace import Workspace
+from pipeline import tracking
+from pipeline.project import Project
+from pipeline.promotion import transitions
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,15 @@ class Version:
     run_id: str
 
 
-def run(workspace: Workspace) -> None:
+def run(project: Project) -> None:
     """Prints the table, newest first.
 
     Raises:
         TrackingError: the registry cannot be used or does not answer.
     """
-    model = provenance.model_name(params.load(workspace.params).ingest.dataset_name)
-    client = tracking.connect(workspace)
-    with tracking.answering(workspace):
+    model = project.model
+    client = tracking.connect(project.workspace)
+    with tracking.answering(project.workspace):
         versions = read(client, model)
     if not versions:
         print(f"{model} has no versions yet: `python -m pipeline run` trains and registers one")
@@ -45,7 +45,7 @@ def read(client: Any, model: str) -> Sequence[Version]:
     found = client.search_model_versions(f"name = '{model}'")
     if not found:
         return []
-    standing = stages.standing(client, model)
+    standing = transitions.standing(client, model)
     versions = [_version(client, entry, standing.stage_of(str(entry.version))) for entry in found]
     return sorted(versions, key=lambda version: version.number, reverse=True)
 

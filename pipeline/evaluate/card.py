@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from pipeline import markdown
-from pipeline.evaluate import metrics
+from pipeline import page
 from pipeline.evaluate.evaluation import Evaluation
 from pipeline.evaluate.wording import decimal, percent
+from pipeline.scores import metrics
 from pipeline.workspace import Workspace, replacing
 
 _CLASSES = 20  # named; of more, the weakest. The registry takes 5,000 characters
@@ -118,4 +118,4 @@ def _caveats(_: Evaluation) -> Iterator[str]:
 
 def _plain(name: str) -> str:
     """A class name, and not much more of it than a table's cell holds."""
-    return markdown.plain(name)[:80]
+    return page.plain(name)[:80]

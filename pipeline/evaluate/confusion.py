@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from pipeline.evaluate.figures import INK, QUIET, STYLE, save, shortened
-from pipeline.evaluate.metrics import Counts, Floats, normalized
+from pipeline.scores.metrics import Counts, Floats, normalized
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from pipeline.evaluate import confidence, confusion, curves, examples, figures, metrics, network, precision_recall, reliability
+from pipeline.evaluate import confidence, confusion, curves, examples, figures, network, precision_recall, reliability
 from pipeline.evaluate.curves import Curves
 from pipeline.evaluate.evaluation import Evaluation
+from pipeline.scores import metrics
 from pipeline.workspace import Workspace, replacing
 
 _PAIRS, _ACROSS = 10, 5  # so many side by side fit beneath the description of an MLflow run

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.dataset import Dataset
-from pipeline.evaluate.intervals import Interval
-from pipeline.evaluate.metrics import Scores
 from pipeline.evaluate.predict import Answers
 from pipeline.evaluate.slices import Slice
 from pipeline.provenance import TrainingRecord
+from pipeline.scores.intervals import Interval
+from pipeline.scores.metrics import Scores
 
 
 @dataclass(frozen=True)

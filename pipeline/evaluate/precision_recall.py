@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.evaluate.figures import QUIET, STYLE, save, shortened
-from pipeline.evaluate.metrics import ClassScores, Floats, precision_recall
 from pipeline.evaluate.wording import decimal
+from pipeline.scores.metrics import ClassScores, Floats, precision_recall
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.evaluate.calibration import Calibration
 from pipeline.evaluate.figures import QUIET, STYLE, panels, save
+from pipeline.scores.calibration import Calibration
 
 _ANSWERS, _GAP = "#1f5fa8", "#c43c00"
 

@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import page
-from pipeline.evaluate import examples, figures, metrics, tables
+from pipeline.evaluate import examples, figures, tables
 from pipeline.evaluate.evaluation import Evaluation
-from pipeline.evaluate.intervals import wilson
 from pipeline.evaluate.slices import MEANING
 from pipeline.evaluate.wording import SCORES, decimal, percent
+from pipeline.scores import metrics
+from pipeline.scores.intervals import wilson
 from pipeline.workspace import Workspace, replacing
 
 _TEMPLATE = Path(__file__).parent / "report.html.j2"

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import EvaluationError
-from pipeline.evaluate.intervals import Interval, wilson
-from pipeline.evaluate.metrics import Floats
+from pipeline.scores.intervals import Interval, wilson
+from pipeline.scores.metrics import Floats
 
 _FEWEST = 10  # pictures of a slice
 MEANING = {

@@ -3,10 +3,11 @@
 from pipeline import dataset, provenance, tracking
 from pipeline.dataset import Description
 from pipeline.errors import EvaluationError
-from pipeline.evaluate import card, curves, drawing, intervals, metrics, predict, report, slices, summary, tables
+from pipeline.evaluate import card, curves, drawing, predict, report, slices, summary, tables
 from pipeline.evaluate.evaluation import Evaluation
 from pipeline.params import EvaluateParams
 from pipeline.provenance import TrainingRecord
+from pipeline.scores import intervals, metrics
 from pipeline.tracking import Published
 from pipeline.workspace import Workspace
 

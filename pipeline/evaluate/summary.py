@@ -6,8 +6,8 @@ import numpy as np
 
 from pipeline.evaluate import tables
 from pipeline.evaluate.evaluation import Evaluation
-from pipeline.evaluate.metrics import ClassScores, Floats
 from pipeline.evaluate.wording import SCORES, decimal, percent
+from pipeline.scores.metrics import ClassScores, Floats
 from pipeline.workspace import Workspace
 
 if TYPE_CHECKING:

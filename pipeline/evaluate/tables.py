@@ -15,9 +15,9 @@ import numpy as np
 
 from pipeline.dataset import CONFUSION_COLUMN, PREDICTION_COLUMNS, TAKEN_NAMES
 from pipeline.errors import EvaluationError
-from pipeline.evaluate import metrics
 from pipeline.evaluate.evaluation import Evaluation
-from pipeline.evaluate.intervals import wilson
+from pipeline.scores import metrics
+from pipeline.scores.intervals import wilson
 from pipeline.workspace import Workspace, replacing
 
 if TYPE_CHECKING:

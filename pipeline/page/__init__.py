@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+_MARKDOWN = frozenset("\\`*_{}[]()<#|!~")  # not >: MLflow would show the backslash
 _SIDE = 96  # pixels of an embedded picture's longer side, about
 
 
@@ -71,3 +72,8 @@ def embedded_pixels(pixels: NDArray[np.uint8]) -> str:
     content = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(colours.repeat(zoom, axis=0).repeat(zoom, axis=1))).save(content, "png")
     return embedded(content.getvalue())
+
+
+def plain(text: str) -> str:
+    """Return `text` escaped so that it neither ends a Markdown table's cell nor becomes markup."""
+    return "".join(f"\\{sign}" if sign in _MARKDOWN else sign for sign in text)

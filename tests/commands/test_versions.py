@@ -5,9 +5,10 @@ from collections.abc import Callable
 import pytest
 
 from pipeline.commands import versions as command
+from pipeline.project import Project
 from pipeline.workspace import Workspace
-from tests.commands.trainings import MODEL, PLAIN, Trainings, write_data
-from tests.register.moves import Registry
+from tests.compare.trainings import MODEL, PLAIN, Trainings, write_data
+from tests.promotion.registry import Registry
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -
 
     def printed(workspace: Workspace, columns: int = 100) -> list[str]:
         monkeypatch.setenv("COLUMNS", str(columns))
-        command.run(workspace)
+        command.run(Project.load(workspace))
         return capsys.readouterr().out.splitlines()
 
     return printed

@@ -10,8 +10,9 @@ from numpy.testing import assert_allclose
 from PIL import Image
 
 from pipeline import params
-from pipeline.evaluate import confidence, examples, layers, metrics, network, precision_recall
+from pipeline.evaluate import confidence, examples, layers, network, precision_recall
 from pipeline.params import TrainParams
+from pipeline.scores import metrics
 from pipeline.train import architectures
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"

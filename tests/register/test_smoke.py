@@ -11,8 +11,8 @@ from pipeline.errors import RegistryError
 from pipeline.register.smoke import Loaded, SmokeTest
 from pipeline.tracking.manifest import MANIFEST
 from pipeline.workspace import Workspace
-from tests.commands.trainings import MODEL, PLAIN, SHOWN, Trainings, write_data
-from tests.register.versions import DAMAGES, stored_files
+from tests.compare.trainings import MODEL, PLAIN, SHOWN, Trainings, write_data
+from tests.tracking.model_files import DAMAGES, stored_files
 
 
 @pytest.fixture

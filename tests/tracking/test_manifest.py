@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.errors import RegistryError
 from pipeline.tracking import manifest
-from tests.register.versions import DAMAGES
+from tests.tracking.model_files import DAMAGES
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from pipeline.tracking import manifest
 from pipeline.tracking.manifest import MANIFEST
 from pipeline.train import stage
 from pipeline.workspace import Workspace
-from tests.register import versions
+from tests.tracking import model_files
 from tests.train.recipes import changed
 
 
@@ -24,7 +24,7 @@ def registered(ready: Workspace, params: TrainParams) -> Workspace:
     """One training, registered as digits-classifier version 1, staging."""
     stage.run(changed(params, epochs=2), ready)
     client = tracking.connect(ready)
-    versions.register(client, "digits-classifier", tracking.run_for(client, ready))
+    model_files.register(client, "digits-classifier", tracking.run_for(client, ready))
     client.set_registered_model_alias("digits-classifier", "staging", "1")
     return ready
 
@@ -86,11 +86,11 @@ def test_another_architecture_is_refused(registered: Workspace, params: TrainPar
         stage.run(changed(other, epochs=1), registered)
 
 
-@pytest.mark.parametrize("damage", versions.DAMAGES)
+@pytest.mark.parametrize("damage", model_files.DAMAGES)
 def test_files_that_are_not_those_registered_are_refused(
     registered: Workspace, params: TrainParams, damage: Callable[[Path], str]
 ) -> None:
-    told = damage(versions.stored_files(tracking.connect(registered), "digits-classifier", "1"))
+    told = damage(model_files.stored_files(tracking.connect(registered), "digits-classifier", "1"))
     message = rf"^digits-classifier version 1 \(staging\) is not what was registered: {told}[^\n]*$"
     with pytest.raises(RegistryError, match=message):
         stage.run(warm(params), registered)
@@ -104,7 +104,7 @@ def test_a_version_without_a_manifest_is_refused(registered: Workspace, params: 
 
 def test_an_exchanged_model_file_is_refused_whatever_its_manifest_says(registered: Workspace, params: TrainParams) -> None:
     client = tracking.connect(registered)
-    files = versions.stored_files(client, "digits-classifier", "1")
+    files = model_files.stored_files(client, "digits-classifier", "1")
     stage.run(changed(params, epochs=1), registered)
     (files / "data" / "model.keras").write_bytes(registered.model.read_bytes())
     client.set_model_version_tag("digits-classifier", "1", MANIFEST, manifest.of(files))

@@ -1,0 +1,1 @@
+"""Doctor: find and fix what is inconsistent in registry, records and runs."""

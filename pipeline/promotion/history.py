@@ -1,0 +1,146 @@
+"""history: every promotion, rollback, archive, refusal and force of this data set's model; and what was in production when."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from pipeline import tracking
+from pipeline.errors import RegistryError
+from pipeline.project import Project
+from pipeline.promotion import chain, ledger, wording
+from pipeline.promotion.record import Entry, Record
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_WIDE, _MIDDLE = 110, 76  # characters; below, the table leaves columns out
+_STATES = {"done": "", "intent": ", not finished", "undone": ", undone"}
+_TONES = {"refusal": "red", "force": "yellow"}
+
+
+def run(at: str | None, as_json: bool, project: Project) -> None:
+    """Prints the records, or what was in production at the time `at`.
+
+    Raises:
+        RegistryError: `at` is no time or one to come; or, after all was printed, records are missing or altered.
+        TrackingError: the registry cannot be used or does not answer, or the records' experiment was deleted.
+    """
+    time = None if at is None else _time(at, datetime.now(UTC))
+    model = project.model
+    client = tracking.connect(project.workspace)
+    with tracking.answering(project.workspace):
+        entries, breaks = chain.examined(client, project.workspace, model)
+    if as_json:
+        content = [_as_json(entry) for entry in entries] if time is None else {"model": model, **_at(entries, time)}
+        print(json.dumps(content, indent=2, ensure_ascii=False))
+    elif time is None:
+        _show(model, entries)
+    else:
+        print(_said(model, entries, time))
+    if breaks:
+        raise RegistryError(f"the history of {model} is not as it was written: {'; '.join(breaks)}")
+
+
+def _time(text: str, now: datetime) -> datetime:
+    """The time that `text` names; UTC where it names no zone."""
+    try:
+        time = datetime.fromisoformat(text.strip())
+        time = (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):  # the year 1 in another zone
+        examples = "2026-01-31 or 2026-01-31T18:30 (both UTC), 2026-01-31T18:30+01:00, 2026-01-31T18:30Z"
+        raise RegistryError(f"--at {text!r} is no time: write it as {examples}") from None
+    if time > now:
+        raise RegistryError(f"--at {text}: {_shown(time)} is yet to come, it is {_shown(now)}")
+    return time
+
+
+def _shown(time: datetime | str) -> str:
+    time = datetime.fromisoformat(time) if isinstance(time, str) else time
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _at(entries: Sequence[Entry], time: datetime) -> dict[str, Any]:
+    """What was in production at `time`, and the record that brought it there, or took the last one out."""
+    last = _last_change(entries, time)
+    return {
+        "at": time.isoformat(),
+        "version": ledger.in_production(entries, time)[-1],
+        "since": last.when if last else None,
+        "record": last.number if last else None,
+    }
+
+
+def _last_change(entries: Sequence[Entry], time: datetime) -> Record | None:
+    changes = [record for record in ledger.moves(entries, time) if "production" in (record.source, record.target)]
+    return changes[-1] if changes else None
+
+
+def _said(model: str, entries: Sequence[Entry], time: datetime) -> str:
+    version, last = ledger.in_production(entries, time)[-1], _last_change(entries, time)
+    if last is None:
+        first = f"the first is of {_shown(entries[0].record.when)}" if entries else "there are none yet"
+        earlier = (
+            ""
+            if not entries or time < datetime.fromisoformat(entries[0].record.when)
+            else ", and none up to then put one there"
+        )
+        return f"{model}: no version was in production at {_shown(time)} by the records ({first}{earlier})"
+    reason = f": {last.reason}" if last.reason else ""
+    who = f"record {last.number}, {last.kind} by {last.who}{reason}"
+    if version is None:
+        return f"{model}: no version was in production at {_shown(time)}, since {_shown(last.when)} ({who})"
+    return f"{model}: version {version} was in production at {_shown(time)}, since {_shown(last.when)} ({who})"
+
+
+def _as_json(entry: Entry) -> dict[str, Any]:
+    """The record with all its rows; a value that is no number, which JSON does not know, is null."""
+    content = asdict(entry.record)
+    for row in content["rows"]:
+        if row["value"] is not None and not math.isfinite(row["value"]):
+            row["value"] = None
+    return {**content, "state": entry.state, "run_id": entry.run_id, "digest": entry.record.digest}
+
+
+def _show(model: str, entries: Sequence[Entry]) -> None:
+    from rich.console import Console
+
+    if not entries:
+        print(f"{model} has no history yet: `python -m pipeline promote VERSION STAGE` writes the first record")
+        return
+    console = Console(highlight=False, markup=False, emoji=False)
+    console.print(_table(model, entries, console.width))
+    if console.width < _WIDE:
+        console.print("a wider terminal shows more columns, --json everything", style="dim")
+
+
+def _table(model: str, entries: Sequence[Entry], width: int) -> "Table":
+    from rich.table import Table
+
+    table = Table(title=f"{model}, oldest first", title_justify="left", box=None, header_style="bold", pad_edge=False)
+    columns = [_cells(entry) for entry in entries]
+    hidden = () if width >= _WIDE else ("from", "before") if width >= _MIDDLE else ("from", "before", "who", "reason")
+    names = [name for name in columns[0] if name not in hidden]
+    for name in names:
+        table.add_column(name, justify="right" if name in ("", "version", "before") else "left", no_wrap=name != "reason")
+    for entry, cells in zip(entries, columns, strict=True):
+        tone = "dim" if entry.state != "done" else _TONES.get(entry.record.kind, "")
+        table.add_row(*(cells[name] for name in names), style=tone)
+    return table
+
+
+def _cells(entry: Entry) -> dict[str, str]:
+    record = entry.record
+    return {
+        "": str(record.number),
+        "when (UTC)": _shown(record.when)[:16],  # without seconds
+        "who": record.who,
+        "what": record.kind + _STATES[entry.state],
+        "version": record.version,
+        "from": record.source,
+        "to": record.target,
+        "before": record.before or "–",
+        "reason": "; ".join([record.reason] * bool(record.reason) + wording.failed(record)),
+    }

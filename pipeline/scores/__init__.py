@@ -1,0 +1,1 @@
+"""Scores: metrics, intervals, significance and calibration, as pure functions on arrays."""

@@ -1,0 +1,1 @@
+"""Verify: rebuild a registered version and check that it is the same."""

@@ -1,0 +1,103 @@
+"""Trainings made by hand: real Keras models whose answers can be told in advance, published as the stages publish theirs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline import dataset, provenance, tracking
+from pipeline.dataset import Split
+from pipeline.provenance import GitState, TrainingRecord
+from pipeline.tracking import Published
+from pipeline.workspace import Workspace
+from tests.tracking import model_files
+
+NAMES = ("shirt", "<coat> & 'co'", "bag")
+LABELS = (0, 0, 0, 1, 1, 1, 2, 2)
+SHOWN = (0, 0, 1, 1, 1, 2, 2, 2)  # which pixel of each test picture is white: what `PLAIN` says
+PLAIN, SWAPPED = (0, 1, 2), (0, 2, 1)  # the class that each pixel stands for; right on 6 and on 3 of the 8 pictures
+MODEL = "fashion-mnist-classifier"  # of tests/params.yaml
+
+
+def write_data(workspace: Workspace, labels: Sequence[int] = LABELS, names: tuple[str, ...] = NAMES, side: int = 2) -> None:
+    """Ingest's output: pictures of one white pixel each, those of `SHOWN` over and over."""
+    images = np.zeros((len(labels), side * side), np.uint8)
+    images[range(len(labels)), np.resize(SHOWN, len(labels))] = 255
+    part = Split(
+        images.reshape(-1, side, side, 1), np.array(labels, np.int32), np.arange(100, 100 + len(labels), dtype=np.int32)
+    )
+    workspace.dataset.mkdir(parents=True)
+    dataset.write(workspace.dataset, "fashion-mnist", names, dict.fromkeys(dataset.SPLITS, part), ())
+
+
+def build(reads: Sequence[int], classes: int = 3, side: int = 2) -> Any:
+    """A model that is 0.9 sure of the class `reads` gives for the white pixel."""
+    import keras
+
+    layers = [keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), keras.layers.Dense(classes, "softmax")]
+    model = keras.Sequential([keras.Input((side, side, 1), dtype="uint8", name="images"), *layers])
+    kernel = np.zeros((side * side, classes))
+    kernel[range(len(reads)), list(reads)] = np.log(0.9 / 0.1 * (classes - 1))
+    model.layers[-1].set_weights([kernel, np.zeros(classes)])
+    return model
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """A workspace with its store, to which trainings are published."""
+
+    workspace: Workspace
+    client: Any
+
+    def add(self, reads: Sequence[int], evaluated: bool = True, **changes: Any) -> str:
+        """Publishes a training on data/dataset, with `changes` to its record, and returns the id of its run."""
+        data = dataset.read(self.workspace.dataset)
+        model = build(reads, data.description.classes, data.description.image_shape[0])
+        self.workspace.model.parent.mkdir(exist_ok=True)
+        model.save(self.workspace.model)
+        digest = provenance.weights_digest(model)
+        training_id = f"{''.join(map(str, reads))}-{digest[:8]}-{data.description.digest[:8]}"
+        record = replace(_record(data.description, training_id, digest), **changes)
+        provenance.write(self.workspace.training, record)
+        self.workspace.history.parent.mkdir(exist_ok=True)
+        self.workspace.history.write_text("epoch,timestamp_ms,train/loss\n1,5,0.5\n")
+        run_id = tracking.run_for(self.client, self.workspace)
+        if evaluated:
+            self._evaluate(model, data, run_id)
+        return run_id
+
+    def _evaluate(self, model: Any, data: dataset.Dataset, run_id: str) -> None:
+        answers = np.asarray(model(np.asarray(data.test.images)))
+        known = {"source_index": data.test.source_index, "label": data.test.labels}
+        frame = pd.DataFrame({**known, "predicted": answers.argmax(axis=1).astype(np.int32)})
+        frame = frame.join(pd.DataFrame(answers, columns=list(data.description.class_names)))
+        frame.to_parquet(self.workspace.predictions, index=False)
+        tracking.publish_to(self.client, run_id, Published({}, [self.workspace.predictions], "evaluation"))
+
+    def register(self, run_id: str) -> str:
+        """Makes a version of the run's model."""
+        return model_files.register(self.client, MODEL, run_id)
+
+
+def _record(description: dataset.Description, training_id: str, weights_digest: str) -> TrainingRecord:
+    return TrainingRecord(
+        training_id=training_id,
+        dataset_name=description.name,
+        dataset_digest=description.digest,
+        image_shape=description.image_shape,
+        class_names=description.class_names,
+        architecture="notebook",
+        parameters=15,
+        params={"ingest": {"dataset": "fashion-mnist"}, "train": {"epochs": 2, "seed": 42}},
+        threads=2,
+        warm_start={},
+        started_ms=1_700_000_000_000,
+        git=GitState("c0ffee" * 6 + "c0ff", "main", True, "", ()),
+        environment={"keras": "3.15.1", "tensorflow": "2.21.0", "numpy": "2.4.0"},
+        model_summary="",
+        weights_digest=weights_digest,
+        finished_ms=1_700_000_001_000,
+        fit_seconds=1.0,
+    )

@@ -1,0 +1,93 @@
+"""rollback and archive, what all moves share: one writer at a time, mending after a crash, notices."""
+
+import json
+import sys
+
+import pytest
+
+from pipeline.errors import LockedError, RefusedError
+from pipeline.project import Project
+from pipeline.promotion import archive, ledger, lock, rollback
+from tests.compare.trainings import MODEL, Trainings
+from tests.promotion.checkouts import BETTER, MEDIUM, WEAK, no_data, pipeline, place, printed, records, set_params, stage_of
+
+pytestmark = pytest.mark.slow
+
+
+def test_rollback_goes_where_history_says_and_needs_no_data(shop: Trainings, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RefusedError, match="no version of fashion-mnist-classifier was in production before now"):
+        rollback.run("", Project.load(shop.workspace))
+    for version in (MEDIUM, BETTER):
+        place(shop, version, "staging", "production")
+    place(shop, WEAK, "archived")  # the one archived last was never in production
+    no_data(shop)
+    rollback.run("", Project.load(shop.workspace))
+    assert stage_of(shop, MEDIUM) == "production"
+    assert records(shop)[-1].rows[0].detail == "in a fresh process; digests right"
+    with pytest.raises(RefusedError, match="was in production before version 2: `python -m pipeline history`"):
+        rollback.run("", Project.load(shop.workspace))
+    assert "version 2 of fashion-mnist-classifier is in production again" in printed(capsys)
+
+
+def test_archiving_production_leaves_it_empty_and_says_so(shop: Trainings, capsys: pytest.CaptureFixture[str]) -> None:
+    place(shop, MEDIUM, "staging", "production")
+    archive.run("production", "old labels", Project.load(shop.workspace))
+    archive.run(MEDIUM, "", Project.load(shop.workspace))
+    assert capsys.readouterr().out.splitlines() == [
+        "version 2 of fashion-mnist-classifier is archived, it was in production: nothing is in production; record 3",
+        "version 2 is archived already: nothing to do",
+    ]
+    assert stage_of(shop, MEDIUM) == "archived"
+    assert ledger.in_production(ledger.read(shop.client, MODEL))[-1] is None
+
+
+def test_who_holds_the_lock_is_said(shop: Trainings) -> None:
+    with (
+        lock.held(shop.client, MODEL),
+        pytest.raises(LockedError, match=r"fashion-mnist-classifier is being changed by \w+ on .* \(process \d+, since 20"),
+    ):
+        archive.run(MEDIUM, "", Project.load(shop.workspace))
+    assert records(shop) == []
+
+
+NOTICE = "import sys; open('notices', 'a').write(sys.stdin.read() + '\\n')"
+
+
+def test_the_record_goes_to_whoever_wants_it(shop: Trainings, capsys: pytest.CaptureFixture[str]) -> None:
+    (shop.workspace.root / "notice.py").write_text(NOTICE)
+    set_params(shop.workspace, {'on_promotion: ""': f"on_promotion: {sys.executable} notice.py"})
+    archive.run(WEAK, "never", Project.load(shop.workspace))
+    (told,) = (json.loads(line) for line in (shop.workspace.root / "notices").read_text().splitlines())
+    (record,) = records(shop)
+    assert (told["kind"], told["version"], told["reason"], told["digest"]) == ("archive", "1", "never", record.digest)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        (f"{sys.executable} -c 'import sys; sys.exit(\"no mail today\")'", "it exited 1: no mail today"),
+        ("no-such-program", "No such file or directory"),
+    ],
+)
+def test_a_notice_that_fails_is_a_warning(
+    shop: Trainings, capsys: pytest.CaptureFixture[str], command: str, reason: str
+) -> None:
+    set_params(shop.workspace, {'on_promotion: ""': f"on_promotion: {json.dumps(command)}"})
+    archive.run(WEAK, "", Project.load(shop.workspace))
+    warning = capsys.readouterr().err
+    assert warning.startswith("warning: promote.on_promotion = ")
+    assert f"failed ({reason}); the stages stay as they are now" in warning
+    assert stage_of(shop, WEAK) == "archived"
+
+
+def test_what_a_killed_promotion_left_the_next_command_finishes(shop: Trainings) -> None:
+    killed = pipeline(shop.workspace, "promote", MEDIUM, "staging", PIPELINE_FAULT="alias")
+    assert killed.returncode < 0
+    done = pipeline(shop.workspace, "archive", WEAK)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "the promote 1 of version 2 was cut short: finished now",
+        "version 1 of fashion-mnist-classifier is archived, it was in none: record 2",
+    ]
+    assert stage_of(shop, MEDIUM) == "staging"

@@ -1,0 +1,155 @@
+"""A store with two versions of a model, read only; a copy that a test may add to; and a shop to promote in."""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pipeline import tracking
+from pipeline.workspace import Workspace
+from tests import stores
+from tests.compare.trainings import MODEL, PLAIN, SWAPPED, Trainings, write_data
+from tests.doctor.defective import Patient
+from tests.promotion.checkouts import MEDIUM, checkout, fill
+from tests.tracking import model_files as made
+
+if TYPE_CHECKING:
+    from playwright.sync_api import ConsoleMessage
+
+PARAMS = Path(__file__).with_name("params.yaml")
+
+
+@pytest.fixture(scope="package")
+def versions(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
+    """Version 1, production, is right on 3 of 8 pictures; version 2, staging, on 6. Read it."""
+    root = tmp_path_factory.mktemp("versions")
+    workspace = Workspace(root, root)
+    shutil.copy(PARAMS, root)
+    write_data(workspace)
+    made = Trainings(workspace, stores.connect(workspace))
+    for reads, alias in ((SWAPPED, "production"), (PLAIN, "staging")):
+        params = {"ingest": {"dataset": "fashion-mnist"}, "train": {"epochs": 2 + 3 * (alias == "staging"), "seed": 42}}
+        version = made.register(made.add(reads, params=params))
+        made.client.set_registered_model_alias(MODEL, alias, version)
+    return made
+
+
+@pytest.fixture
+def trainings(versions: Trainings, tmp_path: Path) -> Trainings:
+    """A copy of the store in a workspace without data, models and reports, to add to."""
+    shutil.copy(PARAMS, tmp_path)
+    copy = Workspace(tmp_path, tmp_path)
+    shutil.copy(versions.workspace.database, copy.database)
+    return Trainings(copy, tracking.connect(copy))
+
+
+@pytest.fixture(scope="module")
+def open_mlflow(open_page: Callable[..., Any]) -> Callable[[str], Any]:
+    """Opens a page on the MLflow server at an address."""
+
+    def is_error(message: "ConsoleMessage") -> bool:
+        """MLflow asks a server without users who is there, is told 404, and goes on; and it lays a panel out in two frames."""
+        harmless = message.location["url"].endswith("/users/current") or "ResizeObserver loop" in message.text
+        return message.type == "error" and not harmless
+
+    return lambda address: open_page(address, is_error)
+
+
+@pytest.fixture(scope="session")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
+    workspace = checkout(tmp_path_factory.mktemp("filled"))
+    return fill(Trainings(workspace, stores.connect(workspace)))
+
+
+@pytest.fixture
+def shop(filled: Trainings, tmp_path: Path) -> Trainings:
+    """Three versions in no stage, in SQLite."""
+    workspace = checkout(tmp_path)
+    shutil.copy(filled.workspace.database, workspace.database)
+    return Trainings(workspace, tracking.connect(workspace))
+
+
+@pytest.fixture
+def shared_shop(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trainings:
+    """The same on an MLflow server over PostgreSQL."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    workspace = checkout(tmp_path)
+    return fill(Trainings(workspace, tracking.connect(workspace)))
+
+
+@pytest.fixture(params=["sqlite", "server"])
+def either_shop(request: pytest.FixtureRequest) -> Trainings:
+    found: Trainings = request.getfixturevalue({"sqlite": "shop", "server": "shared_shop"}[request.param])
+    return found
+
+
+@pytest.fixture(params=made.DAMAGES, ids=lambda damage: damage.__name__)
+def damaged(request: pytest.FixtureRequest, shop: Trainings) -> Iterator[str]:
+    """How the harm done to the files of `MEDIUM` is told; it is undone afterwards."""
+    folder = made.stored_files(shop.client, MODEL, MEDIUM)
+    shutil.copytree(folder, shop.workspace.root / "before")
+    yield request.param(folder)
+    shutil.rmtree(folder)
+    shutil.copytree(shop.workspace.root / "before", folder)
+
+
+@pytest.fixture(scope="session")
+def healthy_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database of a `Patient` that nothing is wrong with, to copy: making one takes seconds."""
+    root = tmp_path_factory.mktemp("healthy")
+    workspace = Workspace(root, root)
+    stores.connect(workspace)
+    Patient.of(workspace, "toys").fill()
+    return workspace.database
+
+
+@pytest.fixture
+def local_patient(healthy_store: Path, workspace: Workspace) -> Patient:
+    """Version 1 is in production, version 2 in staging, 3 and 4 in none; in SQLite."""
+    shutil.copy(healthy_store, workspace.database)
+    return Patient.of(workspace, "toys")
+
+
+@pytest.fixture
+def shared_patient(server: str, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Patient:
+    """The same on an MLflow server over PostgreSQL."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    found = Patient.of(workspace, f"toys-{os.urandom(4).hex()}")
+    found.fill()
+    return found
+
+
+@pytest.fixture(params=["sqlite", pytest.param("server", marks=pytest.mark.slow)])
+def patient(request: pytest.FixtureRequest, healthy_store: Path) -> Patient:
+    assert healthy_store.exists()  # made before the environment of this test, which MLflow writes to
+    found: Patient = request.getfixturevalue({"sqlite": "local_patient", "server": "shared_patient"}[request.param])
+    return found
+
+
+@pytest.fixture
+def own_patient(workspace: Workspace) -> Patient:
+    """The same in SQLite, with files that a test may harm."""
+    found = Patient.of(workspace, "toys")
+    found.fill()
+    return found
+
+
+@pytest.fixture
+def registered(built: Path, tmp_path: Path) -> Iterator[Path]:
+    """A copy of a checkout in which `dvc repro` has run on digits, with its registry: its paths made those of the copy."""
+    folder = tmp_path / "project"
+    shutil.copytree(built, folder, ignore=shutil.ignore_patterns(".cache", "__pycache__"))
+    with closing(sqlite3.connect(folder / "mlflow.db")) as database, database:
+        tables = [name for (name,) in database.execute("select name from sqlite_master where type = 'table'")]
+        for table in tables:
+            columns = [name for _, name, kind, *_ in database.execute(f"pragma table_info({table})") if "CHAR" in kind]
+            for column in columns:
+                change = f"update {table} set {column} = replace({column}, ?, ?) where instr({column}, ?)"  # noqa: S608
+                database.execute(change, (str(built), str(folder), str(built)))
+    yield folder
+    shutil.rmtree(folder)

@@ -1,0 +1,76 @@
+"""Versions that cannot be derived again: one line each, before anything is checked out."""
+
+from collections.abc import Callable
+
+import pytest
+
+from pipeline.errors import PipelineError
+from pipeline.project import Project
+from pipeline.tracking import Published, publish_to
+from pipeline.verify import command
+from tests.compare.trainings import MODEL, PLAIN, Trainings, write_data
+from tests.tracking.model_files import alter, stored_files
+
+
+def unknown(_: Trainings) -> str:
+    return "7"
+
+
+def without_evaluation(trainings: Trainings) -> str:
+    write_data(trainings.workspace)
+    return trainings.register(trainings.add(PLAIN, training_id="unscored", evaluated=False))
+
+
+def without_params(trainings: Trainings) -> str:
+    write_data(trainings.workspace)
+    trainings.workspace.params.rename(trainings.workspace.root / "set aside")
+    version = trainings.register(trainings.add(PLAIN, training_id="unset"))
+    (trainings.workspace.root / "set aside").rename(trainings.workspace.params)
+    return version
+
+
+def evaluated(trainings: Trainings, intervals: str = "score,value,low,high\naccuracy,0.75,0.5,1.0\n") -> str:
+    write_data(trainings.workspace)
+    run = trainings.add(PLAIN, training_id="scored")
+    trainings.workspace.intervals.write_text(intervals)
+    publish_to(trainings.client, run, Published({}, [trainings.workspace.intervals], "evaluation"))
+    return trainings.register(run)
+
+
+def altered_files(trainings: Trainings) -> str:
+    version = evaluated(trainings)
+    alter(stored_files(trainings.client, MODEL, version))
+    return version
+
+
+def other_intervals(trainings: Trainings) -> str:
+    return evaluated(trainings, "score,value\naccuracy,high\n")
+
+
+def outside_git(trainings: Trainings) -> str:
+    return evaluated(trainings)  # its record names a commit, and the workspace is no checkout
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (unknown, r"has no version or alias '7' \(it has 1, 2\)"),
+        (
+            without_evaluation,
+            r"version 3 cannot be derived again: its run \w+ holds no evaluation/intervals\.csv; `dvc repro -s -f",
+        ),
+        (without_params, r"version 3 cannot be derived again: its run \w+ holds no provenance/params\.yaml;"),
+        (altered_files, r"version 3 is not what was registered: its file data/model\.keras was altered"),
+        (other_intervals, r"intervals\.csv is not what evaluate writes"),
+        (outside_git, r"is no git checkout: verify a version in a clone that has its commit c0ffeec0ffee"),
+    ],
+)
+def test_what_cannot_be_derived_again_is_one_line(
+    trainings: Trainings, broken: Callable[[Trainings], str], message: str
+) -> None:
+    version = broken(trainings)
+    with pytest.raises(PipelineError, match=message) as error:
+        command.run(version, Project.load(trainings.workspace))
+    assert "\n" not in str(error.value)
+    known = {entry.version: entry.tags for entry in trainings.client.search_model_versions(f"name = '{MODEL}'")}
+    assert not any("verified" in tags for tags in known.values())
