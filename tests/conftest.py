@@ -22,6 +22,7 @@ from tests import servers
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page, Route
 
+pytest_plugins = ["tests.registries"]
 PROJECT = Path(__file__).parents[1]
 PARAMS = Path(__file__).parent / "params.yaml"  # tests must pass whatever the user tries out in params.yaml
 Shell = Callable[..., subprocess.CompletedProcess[str]]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PARAMS = Path(__file__).with_name("params.yaml")
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def versions(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
     """Version 1, production, is right on 3 of 8 pictures; version 2, staging, on 6. Read it."""
     root = tmp_path_factory.mktemp("versions")

@@ -15,7 +15,7 @@ from pipeline.compare.predictions import Predictions
 from pipeline.evaluate import confusion
 from pipeline.evaluate.wording import UNDEFINED, decimal, percent
 
-_TEMPLATE = Path(__file__).with_name("compare.html.j2")
+_TEMPLATE = Path(__file__).with_name("report.html.j2")
 _PICTURES = 24  # of those newly right, and as many of those newly wrong
 _CLASSES = 100  # rows of the table of classes; beyond, those that changed most
 _CELLS_UP_TO = 30  # classes; beyond, the matrix is a picture

@@ -30,7 +30,7 @@ def test_of_a_healthy_registry_it_says_what_it_looked_at(patient: Patient, capsy
     assert patient.doctor(fix=True) == (True, [])
     command.run(False, Project.load(patient.registry.workspace))
     looked_at = "the lock, the files of 4 versions, the stages of 4 versions, 3 records of the history, 0 runs in state RUNNING"
-    assert capsys.readouterr().out.startswith(f"{patient.model}: nothing is wrong\nlooked at {looked_at}, ")
+    assert capsys.readouterr().out.startswith(f"{patient.model}: nothing is wrong\nlooked at {looked_at}\n")
     assert patient.registry.shown() == {"1": PRODUCTION, "2": STAGING}
     assert len(patient.registry.entries()) == 3
     assert lock.holder_of(patient.client, patient.model) is None
