@@ -27,7 +27,7 @@ STAGES, COMMANDS = "Stages, as dvc.yaml calls them", "Commands"
 
 
 def main() -> None:
-    """Runs the command on `sys.argv`; what the user can mend ends it with one line and exit code 1."""
+    """Run the command on `sys.argv`; what the user can mend ends it with one line and exit code 1."""
     environment.prepare()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, so that an MLflow run is ended
     parent.watch()

@@ -83,7 +83,7 @@ class Dataset:
 def write(
     folder: Path, name: str, class_names: tuple[str, ...], splits: Mapping[SplitName, Split], sources: tuple[SourceFile, ...]
 ) -> Description:
-    """Writes arrays and dataset.json into the empty `folder`; equal arguments give equal bytes.
+    """Write arrays and dataset.json into the empty `folder`; equal arguments give equal bytes.
 
     Returns:
         What was written into dataset.json.
@@ -101,7 +101,7 @@ def write_split(
     labels: NDArray[np.integer[Any]],
     source_index: NDArray[np.int32],
 ) -> None:
-    """Writes the arrays of one split.
+    """Write the arrays of one split.
 
     Written, not memory-mapped: on a full disk a write is an error, a memory-map a crash (SIGBUS).
 
@@ -122,7 +122,7 @@ def write_split(
 
 
 def seal(folder: Path, name: str, class_names: tuple[str, ...], sources: tuple[SourceFile, ...]) -> Description:
-    """Writes dataset.json beside the splits in `folder`, and returns what it says."""
+    """Write dataset.json beside the splits in `folder`, and returns what it says."""
     digest, shapes = _content(folder, name, class_names)
     height, width, channels = shapes["train/images"][1:]
     counts = {split: shapes[f"{split}/labels"][0] for split in SPLITS}
@@ -150,7 +150,7 @@ def _content(folder: Path, name: str, class_names: tuple[str, ...]) -> tuple[str
 
 
 def _add_to(digest: "hashlib._Hash", path: Path, name: str) -> tuple[int, ...]:
-    """Adds name, shape and values of an array on disk to `digest`, a block at a time; returns the shape."""
+    """Add name, shape and values of an array on disk to `digest`, a block at a time; returns the shape."""
     with path.open("rb") as file:
         np.lib.format.read_magic(file)
         shape, _, _ = np.lib.format.read_array_header_1_0(file)

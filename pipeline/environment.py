@@ -1,4 +1,4 @@
-"""Quiets the libraries and keeps what they write inside the checkout, by environment variables set before they load.
+"""Quiet the libraries and keeps what they write inside the checkout, by environment variables set before they load.
 
 A variable that the user set is left alone.
 """
@@ -15,7 +15,7 @@ from pipeline.workspace import Workspace
 
 
 def prepare() -> None:
-    """Sets this process's environment; child processes inherit it."""
+    """Set this process's environment; child processes inherit it."""
     for name, value in settings().items():
         os.environ.setdefault(name, value)
 
@@ -26,7 +26,7 @@ def settings() -> Mapping[str, str]:
 
 
 def load_tensorflow() -> None:
-    """Imports TensorFlow and Keras without their start-up notes; call it before `import keras`.
+    """Import TensorFlow and Keras without their start-up notes; call it before `import keras`.
 
     The notes on missing CUDA libraries are written to file descriptor 2 before any log level is read, so the descriptor is
     set aside meanwhile. When the import fails, they are shown.

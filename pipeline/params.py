@@ -8,14 +8,13 @@ import difflib
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
 from pipeline.data_url import problem_of
 from pipeline.errors import ParamsError
-from pipeline.params_file import read_yaml, wording
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -281,7 +280,7 @@ class Params:
 
 
 def load(path: Path) -> Params:
-    """The checked content of `path`.
+    """Return the checked content of `path`.
 
     Raises:
         ParamsError: the file is missing, is not YAML, or breaks a rule; the message names the key and the value.
@@ -289,4 +288,56 @@ def load(path: Path) -> Params:
     try:
         return TypeAdapter(Params).validate_python(read_yaml(path))
     except ValidationError as error:
-        raise ParamsError(f"{path.name}: {'; '.join(wording(problem, Params) for problem in error.errors())}") from None
+        raise ParamsError(f"{path.name}: {'; '.join(_message(problem) for problem in error.errors())}") from None
+
+
+def read_yaml(path: Path) -> Any:
+    """Return the plain content of a YAML 1.2 file, read as DVC reads it.
+
+    Raises:
+        ParamsError: the file is missing, unreadable or not YAML; the message names line and column.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParamsError(f"{path} does not exist: restore it with `git checkout {path.name}`") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path} cannot be read: {error}") from None
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"
+        raise ParamsError(f"{path.name} is not valid YAML at {where}: {error.problem}") from None
+    except YAMLError as error:
+        raise ParamsError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def _message(problem: Any) -> str:
+    """Return one of pydantic's findings as `train.epochs = 'ten': …`, with the way out."""
+    key = ".".join(str(part) for part in problem["loc"])
+    match problem["type"]:
+        case "extra_forbidden" | "unexpected_keyword_argument":
+            return f"unknown key {key}{_nearest(problem['loc'])}"
+        case "missing" if len(problem["loc"]) == 1:
+            return f"the section {key} is missing: restore it with `git checkout params.yaml`"
+        case "missing":
+            return f"{key} is missing"
+        case "dataclass_type":
+            return "the file is not a mapping of sections: restore it with `git checkout params.yaml`"
+        case "model_type":
+            return f"{key} is not a mapping of keys: restore it with `git checkout params.yaml`"
+        case "value_error":
+            return f"{key}: {problem['ctx']['error']}"
+    return f"{key} = {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+
+
+def _nearest(location: tuple[int | str, ...]) -> str:
+    """Return the key that was probably meant, as a question; else the known keys."""
+    keys: dict[str, Any] = get_type_hints(Params)
+    for part in location[:-1]:
+        keys = {name: field.annotation for name, field in keys[str(part)].model_fields.items()}
+    known = list(keys)
+    names = difflib.get_close_matches(str(location[-1]), known, n=1)
+    return f" (did you mean {names[0]}?)" if names else f" (known: {', '.join(known)})"

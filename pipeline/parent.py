@@ -12,7 +12,7 @@ _INTERVAL, _GRACE = 1.0, 30.0  # seconds
 
 
 def watch() -> None:
-    """Starts the watch in a process that dvc started; elsewhere it does nothing."""
+    """Start the watch in a process that dvc started; elsewhere it does nothing."""
     if "DVC_STAGE" in os.environ and (dvc := _dvc()):
         threading.Thread(target=_end_with, args=(dvc,), daemon=True).start()
 

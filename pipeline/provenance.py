@@ -76,7 +76,7 @@ class TrainingRecord(TrainingPlan):
 
 
 def write(path: Path, record: TrainingPlan) -> None:
-    """Writes a plan or a record as JSON."""
+    """Write a plan or a record as JSON."""
     with replacing(path) as aside:
         aside.write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Every path of a checkout, once, and the one way files are written: aside, then renamed.
+"""Every path of a checkout, defined once, and the one way files are written: aside, then renamed.
 
 A workspace has two folders. `root` is where the stages' inputs and outputs lie. `home` is where things live that outlast
 one experiment (the tracking database, downloads): the same folder, except that `dvc exp run --temp` and queued experiments
@@ -16,12 +16,70 @@ from pathlib import Path
 from pipeline.errors import MissingInputError, PipelineError
 
 
+class _Below:
+    """A path below one of a workspace's two folders, as an attribute."""
+
+    def __init__(self, path: str, *, home: bool = False) -> None:
+        self._path, self._home = path, home
+
+    def __get__(self, workspace: "Workspace", _: object = None) -> Path:
+        return (workspace.home if self._home else workspace.root) / self._path
+
+
 @dataclass(frozen=True)
 class Workspace:
     """The paths of one checkout."""
 
     root: Path
     home: Path
+
+    params = _Below("params.yaml")
+    # ingest
+    dataset = _Below("data/dataset")
+    samples_png = _Below("reports/samples.png")
+    # validate
+    validated = _Below("data/validated.json")  # exists only where the data passed; holds {"dataset_digest": …}
+    validation_json = _Below("reports/validation.json")
+    validation_html = _Below("reports/validation.html")
+    features = _Below("reports/features.parquet")
+    profile = _Below("reports/profile.json")
+    data_docs = _Below("reports/data_docs")  # on request only; not an output of the DVC stage
+    # train
+    model = _Below("models/model.keras")
+    training = _Below("models/training.json")
+    history = _Below("reports/history.csv")
+    # evaluate
+    metrics = _Below("reports/metrics.json")
+    intervals = _Below("reports/intervals.csv")
+    per_class = _Below("reports/per_class.csv")
+    slices = _Below("reports/slices.csv")
+    confusion_csv = _Below("reports/confusion_matrix.csv")
+    confusion_normalized_csv = _Below("reports/confusion_matrix_normalized.csv")
+    confusion_png = _Below("reports/confusion_matrix.png")
+    confusion_pairs = _Below("reports/confusion_pairs.csv")  # one row per test image, for `dvc plots` to count
+    confused_pairs_png = _Below("reports/confused_pairs.png")
+    calibration_csv = _Below("reports/calibration.csv")
+    calibration_png = _Below("reports/calibration.png")
+    confidence_png = _Below("reports/confidence.png")
+    precision_recall_png = _Below("reports/precision_recall.png")
+    network_png = _Below("reports/network.png")
+    curves_png = _Below("reports/training_curves.png")
+    predictions = _Below("reports/predictions.parquet")
+    predictions_png = _Below("reports/predictions.png")
+    model_card = _Below("reports/model_card.md")
+    report = _Below("reports/report.html")
+    # register
+    registration = _Below("reports/registration.json")
+    # shared by all experiments of a checkout
+    downloads = _Below("data/downloads", home=True)
+    database = _Below("mlflow.db", home=True)
+    artifacts = _Below("mlartifacts", home=True)
+    checkpoints = _Below(".checkpoints", home=True)
+    caches = _Below(".cache", home=True)  # of libraries that would otherwise write into the user's home folder
+
+    def comparison(self, a: str, b: str) -> Path:
+        """Return the path of the page that compares the models `a` and `b`."""
+        return self.root / "reports" / f"compare-{a}-{b}.html"
 
     @classmethod
     def find(cls, start: Path | None = None) -> "Workspace":
@@ -37,181 +95,15 @@ class Workspace:
                 return cls(folder, Path(home).resolve() if home else folder)
         raise PipelineError(f"no dvc.yaml in {start} or above it: run this inside a checkout of the pipeline")
 
-    # What the user edits.
-    @property
-    def params(self) -> Path:
-        return self.root / "params.yaml"
-
-    # Outputs of ingest.
-    @property
-    def dataset(self) -> Path:
-        return self.root / "data" / "dataset"
-
-    @property
-    def samples_png(self) -> Path:
-        return self.root / "reports" / "samples.png"
-
-    # Outputs of validate.
-    @property
-    def validated(self) -> Path:
-        """Exists where the data passed, and says only which data: {"dataset_digest": …}."""
-        return self.root / "data" / "validated.json"
-
-    @property
-    def validation_json(self) -> Path:
-        return self.root / "reports" / "validation.json"
-
-    @property
-    def validation_html(self) -> Path:
-        return self.root / "reports" / "validation.html"
-
-    @property
-    def features(self) -> Path:
-        return self.root / "reports" / "features.parquet"
-
-    @property
-    def profile(self) -> Path:
-        return self.root / "reports" / "profile.json"
-
-    @property
-    def data_docs(self) -> Path:
-        """Made on request only, and no output of DVC's."""
-        return self.root / "reports" / "data_docs"
-
-    # Outputs of train.
-    @property
-    def model(self) -> Path:
-        return self.root / "models" / "model.keras"
-
-    @property
-    def training(self) -> Path:
-        return self.root / "models" / "training.json"
-
-    @property
-    def history(self) -> Path:
-        return self.root / "reports" / "history.csv"
-
-    # Outputs of evaluate.
-    @property
-    def metrics(self) -> Path:
-        return self.root / "reports" / "metrics.json"
-
-    @property
-    def intervals(self) -> Path:
-        return self.root / "reports" / "intervals.csv"
-
-    @property
-    def per_class(self) -> Path:
-        return self.root / "reports" / "per_class.csv"
-
-    @property
-    def slices(self) -> Path:
-        return self.root / "reports" / "slices.csv"
-
-    @property
-    def confusion_csv(self) -> Path:
-        return self.root / "reports" / "confusion_matrix.csv"
-
-    @property
-    def confusion_normalized_csv(self) -> Path:
-        return self.root / "reports" / "confusion_matrix_normalized.csv"
-
-    @property
-    def calibration_png(self) -> Path:
-        return self.root / "reports" / "calibration.png"
-
-    @property
-    def calibration_csv(self) -> Path:
-        """The reliability curve: a row per bin, as `dvc plots` draws it."""
-        return self.root / "reports" / "calibration.csv"
-
-    @property
-    def confidence_png(self) -> Path:
-        return self.root / "reports" / "confidence.png"
-
-    @property
-    def precision_recall_png(self) -> Path:
-        return self.root / "reports" / "precision_recall.png"
-
-    @property
-    def confused_pairs_png(self) -> Path:
-        """One example of each of the most frequent mistakes."""
-        return self.root / "reports" / "confused_pairs.png"
-
-    @property
-    def network_png(self) -> Path:
-        """What the network sees, layer by layer."""
-        return self.root / "reports" / "network.png"
-
-    @property
-    def confusion_png(self) -> Path:
-        return self.root / "reports" / "confusion_matrix.png"
-
-    @property
-    def confusion_pairs(self) -> Path:
-        """One row per test picture, as the `confusion` template of `dvc plots` counts them."""
-        return self.root / "reports" / "confusion_pairs.csv"
-
-    @property
-    def curves_png(self) -> Path:
-        return self.root / "reports" / "training_curves.png"
-
-    @property
-    def predictions(self) -> Path:
-        return self.root / "reports" / "predictions.parquet"
-
-    @property
-    def predictions_png(self) -> Path:
-        return self.root / "reports" / "predictions.png"
-
-    @property
-    def model_card(self) -> Path:
-        return self.root / "reports" / "model_card.md"
-
-    @property
-    def report(self) -> Path:
-        return self.root / "reports" / "report.html"
-
-    # Output of register; and of compare, which is no stage.
-    @property
-    def registration(self) -> Path:
-        return self.root / "reports" / "registration.json"
-
-    def comparison(self, a: str, b: str) -> Path:
-        """The page that compares two models."""
-        return self.root / "reports" / f"compare-{a}-{b}.html"
-
-    # What outlasts an experiment.
-    @property
-    def downloads(self) -> Path:
-        return self.home / "data" / "downloads"
-
-    @property
-    def database(self) -> Path:
-        return self.home / "mlflow.db"
-
-    @property
-    def artifacts(self) -> Path:
-        return self.home / "mlartifacts"
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.home / ".checkpoints"
-
-    @property
-    def caches(self) -> Path:
-        """Where libraries put what they would otherwise write into the user's home folder."""
-        return self.home / ".cache"
-
     def shown(self, path: Path) -> str:
-        """`path` as a person would type it: relative to the checkout where it lies inside."""
+        """Return `path` as one types it: relative to the checkout if it lies inside."""
         for folder in (self.root, self.home):
             if path.is_relative_to(folder):
                 return str(path.relative_to(folder))
         return str(path)
 
     def need(self, path: Path, stage: str) -> Path:
-        """`path`, which `stage` makes.
+        """Return `path`, an output of `stage`.
 
         Raises:
             MissingInputError: it does not exist yet.
@@ -225,7 +117,7 @@ class Workspace:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write a file to; it becomes `path` when the block ends well, and vanishes when not."""
+    """Yield a temporary path beside `path` to write to; rename it to `path` on success, remove it on failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part{path.suffix}")
     try:
@@ -241,7 +133,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """An empty folder beside `path` to fill; it becomes `path` when the block ends well, and vanishes when not."""
+    """Yield an empty folder beside `path` to fill; rename it to `path` on success, remove it on failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
     aside.chmod(0o755)  # mkdtemp makes 0700, and the folder may be shared

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import params_file
+from pipeline import params
 
 PROJECT = Path(__file__).parents[1]
 STAGES = ("ingest", "validate", "train", "evaluate", "register")
@@ -99,7 +99,7 @@ def test_documents_speak_of_commands_and_files_that_exist(document: Path) -> Non
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_documented_params_exist(document: Path) -> None:
-    content = params_file.read_yaml(PROJECT / "params.yaml")
+    content = params.read_yaml(PROJECT / "params.yaml")
     for key in re.findall(r"(?:-S |change=|default: )(\w+(?:\.\w+)+)=", document.read_text(encoding="utf-8")):
         value = content
         for part in key.split("."):

@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Any
 
-from pipeline import params_file, provenance, tracking
+from pipeline import params, provenance, tracking
 from pipeline.errors import ParamsError, RegistryError
 from pipeline.project import Project
 from pipeline.promotion import ledger
@@ -75,7 +75,7 @@ def _write_params(entry: Entry, there: Workspace) -> None:
     from ruamel.yaml import YAML
 
     there.params.write_text(entry.params, encoding="utf-8")
-    content = params_file.read_yaml(there.params)
+    content = params.read_yaml(there.params)
     try:
         content["train"]["threads"] = entry.record.threads
     except (KeyError, TypeError):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from pipeline import dataset, params_file
+from pipeline import dataset, params
 from pipeline.dataset import Description
 from pipeline.errors import DatasetError, RegistryError
 from pipeline.verify import arrays
@@ -131,7 +131,7 @@ def _read_source_of(here: Workspace, there: Workspace) -> None:
     """
     from ruamel.yaml import YAML
 
-    content = params_file.read_yaml(there.params)
+    content = params.read_yaml(there.params)
     source = here.root / content["ingest"]["source"]
     if source.exists():
         content["ingest"]["source"] = str(source.resolve())
