@@ -1,7 +1,7 @@
-"""The command line: a command picks its section of params.yaml and calls its room; errors become exit codes.
+"""The command line: each command loads the project once and calls its package; errors become exit codes.
 
 Exit codes: 0 done; 1 refused or failed, with one `error:` line on stderr; 2 wrong usage.
-A command imports its room only when it is called, so that `--help` is quick and `ingest` never loads TensorFlow.
+A command imports its package only when called, so that `--help` is fast and `ingest` never loads TensorFlow.
 """
 
 import signal
@@ -23,27 +23,27 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-STAGES, COMMANDS = "Stages, as dvc.yaml calls them", "Commands"
+STAGES, COMMANDS = "Stages of dvc.yaml", "Commands"
 
 
 def main() -> None:
-    """Run the command on `sys.argv`; what the user can mend ends it with one line and exit code 1."""
+    """Run the command in `sys.argv`; an error that the user can fix ends it with one line and exit code 1."""
     environment.prepare()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, so that an MLflow run is ended
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, so that the MLflow run is ended
     parent.watch()
     try:
         app(prog_name="python -m pipeline")
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-    except OSError as error:  # a full disk, rights that are missing: the file is named, the way out is the machine's
+    except OSError as error:  # a full disk or missing permissions
         print(f"error: {error.filename or 'a file'} cannot be used: {error.strerror or error}", file=sys.stderr)
         sys.exit(1)
 
 
 @app.command(rich_help_panel=STAGES)
 def ingest() -> None:
-    """Get the data set, check it, split it into data/dataset.
+    """Download or read the data set, check it, and split it into data/dataset.
 
     Example: python -m pipeline ingest
     """
@@ -59,7 +59,7 @@ def validate(
         bool,
         typer.Option(
             "--data-docs",
-            help="Build Great Expectations' own pages in reports/data_docs too; they load style and script from the network.",
+            help="Also build Great Expectations' own pages in reports/data_docs (they load scripts from the network).",
         ),
     ] = False,
 ) -> None:
@@ -75,7 +75,7 @@ def validate(
 
 @app.command(rich_help_panel=STAGES)
 def train() -> None:
-    """Train the model, as one MLflow run.
+    """Train the model and log it as one MLflow run.
 
     Example: python -m pipeline train
     """
@@ -87,7 +87,7 @@ def train() -> None:
 
 @app.command(rich_help_panel=STAGES)
 def evaluate() -> None:
-    """Score the model on the test set: metrics, confusion matrix, per-class report.
+    """Evaluate the model on the test set: metrics, confusion matrix, per-class report.
 
     Example: python -m pipeline evaluate
     """
@@ -99,7 +99,7 @@ def evaluate() -> None:
 
 @app.command(rich_help_panel=STAGES)
 def register() -> None:
-    """Let the model into the registry, or write down why not.
+    """Register the model if it passes the gate, else write down the reasons.
 
     Example: python -m pipeline register
     """
@@ -115,7 +115,7 @@ def run(
     name: Annotated[str | None, typer.Option(help="With --dataset folder, idx or npz: what your data is called.")] = None,
     url: Annotated[str | None, typer.Option(help="With them: where it lies, if not in data/source; https://, s3:// …")] = None,
 ) -> None:
-    """Get the data, run what changed, say where to look: what `make run` does.
+    """Get the data, run the stages that changed, and print a summary (what `make run` does).
 
     Example: python -m pipeline run --dataset digits
     """
@@ -126,7 +126,7 @@ def run(
 
 @app.command(rich_help_panel=COMMANDS)
 def versions() -> None:
-    """List the registered versions with stage, accuracy, gate and run.
+    """List the registered versions with registry stage, accuracy, gate and run.
 
     Example: python -m pipeline versions
     """
@@ -135,32 +135,32 @@ def versions() -> None:
     command.run(Project.load())
 
 
-_Version = Annotated[str, typer.Argument(help="A version of this data set's model, or a stage: the version that is there.")]
-_Reason = Annotated[str, typer.Option(help="Goes into the history.")]
+_Version = Annotated[str, typer.Argument(help="A version of this data set's model, or a registry stage.")]
+_Reason = Annotated[str, typer.Option(help="Recorded in the history.")]
 
 
 @app.command(rich_help_panel=COMMANDS)
 def promote(
     version: _Version,
-    stage: Annotated[Literal["staging", "production"], typer.Argument(help="Where it is to go.")],
+    stage: Annotated[Literal["staging", "production"], typer.Argument(help="The registry stage to promote it to.")],
     reason: _Reason = "",
-    force: Annotated[bool, typer.Option("--force", help="Skip a step or overrule the gate; needs --reason.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Ask the gate only; exit code 1 if it says no.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Skip a step or override the gate; needs --reason.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Evaluate the gate only; exit code 1 if it refuses.")] = False,
 ) -> None:
-    """Move a version to staging or production, if its gate lets it; what was in production is archived.
+    """Promote a version to staging or production if it passes the gate; the previous production version is archived.
 
     Example: python -m pipeline promote 3 staging --reason "new recipe"
     """
     from pipeline.promotion import promote as command
 
     if force and not reason.strip():
-        raise typer.BadParameter("--force needs --reason TEXT: who reads the history will ask")
+        raise typer.BadParameter("--force needs --reason TEXT, which is recorded in the history")
     command.run(version, stage, reason, force, dry_run, Project.load())
 
 
 @app.command(rich_help_panel=COMMANDS)
 def rollback(reason: _Reason = "") -> None:
-    """Put the version back into production that was there before, by the history.
+    """Restore the previous production version, according to the history.
 
     Example: python -m pipeline rollback --reason "complaints about shirts"
     """
@@ -171,7 +171,7 @@ def rollback(reason: _Reason = "") -> None:
 
 @app.command(rich_help_panel=COMMANDS)
 def archive(version: _Version, reason: _Reason = "") -> None:
-    """Take a version out of staging or production, or say that it will never go there.
+    """Archive a version: take it out of staging or production, or rule it out for both.
 
     Example: python -m pipeline archive 2 --reason "trained on the old labels"
     """
@@ -183,11 +183,11 @@ def archive(version: _Version, reason: _Reason = "") -> None:
 @app.command(rich_help_panel=COMMANDS)
 def history(
     at: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Say what was in production then: ISO 8601; no zone: UTC.")
+        str | None, typer.Option(metavar="TIME", help="Show what was in production at TIME (ISO 8601; UTC if no offset).")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with every rule of every gate.")] = False,
 ) -> None:
-    """List every promotion, rollback, archive and refusal, oldest first; or say what was in production at a time.
+    """List every promotion, rollback, archiving and refusal, oldest first; or show what was in production at a time.
 
     Example: python -m pipeline history --at 2026-01-31T18:30
     """
@@ -198,10 +198,10 @@ def history(
 
 @app.command(rich_help_panel=COMMANDS)
 def compare(
-    a: Annotated[str, typer.Argument(help="A version, a stage (production) or an MLflow run: its id or how it begins.")],
-    b: Annotated[str, typer.Argument(help="Likewise; B is what is asked about.")],
+    a: Annotated[str, typer.Argument(help="A version, a registry stage, or an MLflow run (its id or a prefix).")],
+    b: Annotated[str, typer.Argument(help="The candidate, given likewise.")],
 ) -> None:
-    """Say whether model B is better than model A, on the same test pictures, in the terminal and on a page.
+    """Compare candidate B with model A on the same test images, in the terminal and as an HTML page.
 
     Example: python -m pipeline compare production 3
     """
@@ -212,9 +212,9 @@ def compare(
 
 @app.command(rich_help_panel=COMMANDS)
 def doctor(
-    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended without harm.")] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="Fix what can be fixed safely.")] = False,
 ) -> None:
-    """Find what is wrong with versions, stages, history, runs and their files; exit code 1 where something is.
+    """Check versions, registry stages, history, runs and their files; exit code 1 if anything is inconsistent.
 
     Example: python -m pipeline doctor --fix
     """
@@ -226,9 +226,9 @@ def doctor(
 
 @app.command(rich_help_panel=COMMANDS)
 def verify(
-    version: Annotated[str, typer.Argument(help="A version, or a stage (production).")],
+    version: Annotated[str, typer.Argument(help="A version, or a registry stage.")],
 ) -> None:
-    """Derive a registered version again from its commit, changes, params and data, beside this checkout; say if it is the same.
+    """Rebuild a registered version from its recorded commit, params and data in a temporary worktree, and check the weights.
 
     Example: python -m pipeline verify 3
     """
@@ -242,7 +242,7 @@ def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
     browser: Annotated[bool, typer.Option(help="Open the page in a web browser.")] = True,
 ) -> None:
-    """Serve the MLflow UI on 127.0.0.1, opened on this experiment's runs.
+    """Serve the MLflow UI on 127.0.0.1 and open this experiment's runs.
 
     Example: python -m pipeline ui --port 5001
     """

@@ -1,4 +1,4 @@
-"""The data set on disk: memory-mapped arrays per split and `dataset.json`, written by ingest and read by every later stage.
+"""The data set on disk: memory-mapped arrays per split and `dataset.json`, written by ingest, read by every later stage.
 
     data/dataset/{train,validation,test}/images.npy         uint8 (n, height, width, channels), 0-255
                                          labels.npy         int32 (n,), 0 … classes - 1
@@ -23,14 +23,14 @@ from pipeline.errors import DatasetError
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 _DTYPES = {"images": np.uint8, "labels": np.int32, "source_index": np.int32}
-PREDICTION_COLUMNS = ("source_index", "label", "predicted")  # of predictions.parquet, beside one for each class
-CONFUSION_COLUMN = "true"  # of confusion_matrix.csv, beside one for each class
-TAKEN_NAMES = frozenset({*PREDICTION_COLUMNS, CONFUSION_COLUMN})  # no class can be called so
+PREDICTION_COLUMNS = ("source_index", "label", "predicted")  # of predictions.parquet, plus one per class
+CONFUSION_COLUMN = "true"  # of confusion_matrix.csv, plus one per class
+TAKEN_NAMES = frozenset({*PREDICTION_COLUMNS, CONFUSION_COLUMN})  # reserved: no class can have such a name
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file the data came from."""
+    """A file that the data came from."""
 
     name: str
     bytes: int
@@ -51,7 +51,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Description:
-    """What dataset.json says."""
+    """The content of dataset.json."""
 
     name: str
     image_shape: tuple[int, int, int]  # height, width, channels, in pixels
@@ -62,7 +62,7 @@ class Description:
 
     @property
     def classes(self) -> int:
-        """How many classes there are."""
+        """The number of classes."""
         return len(self.class_names)
 
 
@@ -86,7 +86,7 @@ def write(
     """Write arrays and dataset.json into the empty `folder`; equal arguments give equal bytes.
 
     Returns:
-        What was written into dataset.json.
+        The content of dataset.json.
     """
     for split_name in SPLITS:
         split = splits[split_name]
@@ -103,12 +103,12 @@ def write_split(
 ) -> None:
     """Write the arrays of one split.
 
-    Written, not memory-mapped: on a full disk a write is an error, a memory-map a crash (SIGBUS).
+    The arrays are written, not memory-mapped: on a full disk a write raises, a memory map crashes (SIGBUS).
 
     Args:
-        folder: Is made.
-        images: uint8 `(any, height, width, channels)`, one part after the other, so that memory holds but one.
-        shape: Of all parts together, `(n, height, width, channels)`.
+        folder: Is created.
+        images: uint8 parts `(any, height, width, channels)`, consumed one at a time to bound memory.
+        shape: Shape of all parts together, `(n, height, width, channels)`.
         labels: Any integers `(n,)`, written as int32.
         source_index: `(n,)`.
     """
@@ -122,7 +122,7 @@ def write_split(
 
 
 def seal(folder: Path, name: str, class_names: tuple[str, ...], sources: tuple[SourceFile, ...]) -> Description:
-    """Write dataset.json beside the splits in `folder`, and returns what it says."""
+    """Write dataset.json beside the splits in `folder`, and return its content."""
     digest, shapes = _content(folder, name, class_names)
     height, width, channels = shapes["train/images"][1:]
     counts = {split: shapes[f"{split}/labels"][0] for split in SPLITS}
@@ -132,7 +132,7 @@ def seal(folder: Path, name: str, class_names: tuple[str, ...], sources: tuple[S
 
 
 def content_digest(folder: Path) -> str:
-    """The digest of what lies in `folder`, whatever its dataset.json says of the arrays.
+    """Return the digest of the arrays in `folder`, computed from their bytes.
 
     Raises:
         DatasetError: a file is missing, or is not what `write` makes.
@@ -142,7 +142,7 @@ def content_digest(folder: Path) -> str:
 
 
 def _content(folder: Path, name: str, class_names: tuple[str, ...]) -> tuple[str, Mapping[str, tuple[int, ...]]]:
-    """SHA-256 over names, shapes and every array, and the shape of each."""
+    """Return the SHA-256 over names, shapes and every array, and the shape of each array."""
     digest = hashlib.sha256(json.dumps([name, *class_names]).encode())
     parts = [f"{split}/{part}" for split in SPLITS for part in _DTYPES]
     shapes = {part: _add_to(digest, folder / f"{part}.npy", part) for part in parts}
@@ -150,7 +150,7 @@ def _content(folder: Path, name: str, class_names: tuple[str, ...]) -> tuple[str
 
 
 def _add_to(digest: "hashlib._Hash", path: Path, name: str) -> tuple[int, ...]:
-    """Add name, shape and values of an array on disk to `digest`, a block at a time; returns the shape."""
+    """Add name, shape and values of an array on disk to `digest`, block by block; return the shape."""
     with path.open("rb") as file:
         np.lib.format.read_magic(file)
         shape, _, _ = np.lib.format.read_array_header_1_0(file)
@@ -160,7 +160,7 @@ def _add_to(digest: "hashlib._Hash", path: Path, name: str) -> tuple[int, ...]:
 
 
 def describe(folder: Path) -> Description:
-    """What dataset.json in `folder` says.
+    """Return the content of dataset.json in `folder`.
 
     Raises:
         DatasetError: the file is not what `write` makes.
@@ -180,7 +180,7 @@ def describe(folder: Path) -> Description:
 
 
 def read(folder: Path) -> Dataset:
-    """The data set in `folder`, its arrays memory-mapped and read-only.
+    """Return the data set in `folder`, its arrays memory-mapped and read-only.
 
     Raises:
         DatasetError: a file is missing, or its shape or type is not what dataset.json says.

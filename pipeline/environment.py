@@ -1,6 +1,6 @@
-"""Quiet the libraries and keeps what they write inside the checkout, by environment variables set before they load.
+"""Quiet the libraries and keep what they write inside the checkout, by environment variables set before they load.
 
-A variable that the user set is left alone.
+Variables that the user set are left alone.
 """
 
 import gc
@@ -26,10 +26,10 @@ def settings() -> Mapping[str, str]:
 
 
 def load_tensorflow() -> None:
-    """Import TensorFlow and Keras without their start-up notes; call it before `import keras`.
+    """Import TensorFlow and Keras without their start-up messages; call it before `import keras`.
 
-    The notes on missing CUDA libraries are written to file descriptor 2 before any log level is read, so the descriptor is
-    set aside meanwhile. When the import fails, they are shown.
+    Messages about missing CUDA libraries go to file descriptor 2 before any log level is read, so that descriptor is
+    redirected meanwhile. If the import fails, they are shown.
     """
     if "keras" in sys.modules:
         return
@@ -53,10 +53,10 @@ def load_tensorflow() -> None:
 
 @contextmanager
 def loading(without: tuple[str, ...] = ()) -> Iterator[None]:
-    """Around the import of a heavy library, so that it takes less time: Keras 7.3 → 3.6 s, Great Expectations 5.2 → 4.0.
+    """Speed up the import of a heavy library: Keras 7.3 → 3.6 s, Great Expectations 5.2 → 4.0 s.
 
-    Loading makes millions of objects and drops few, so the garbage collector is paused; and what the library would take along
-    though it can do without is hidden from it.
+    An import creates millions of objects and drops few, so the garbage collector is paused. Optional dependencies named in
+    `without` are hidden from the library.
     """
     hidden = [name for name in without if name not in sys.modules]
     enabled = gc.isenabled()
@@ -68,19 +68,19 @@ def loading(without: tuple[str, ...] = ()) -> Iterator[None]:
         for name in hidden:
             del sys.modules[name]
         if enabled:
-            gc.freeze()  # nor need later collections walk through all that
+            gc.freeze()  # later collections need not walk through all of it
             gc.enable()
 
 
 _QUIET = {
-    "TF_CPP_MIN_LOG_LEVEL": "3",  # its notes on missing GPUs count as errors; what goes wrong is raised in Python too
+    "TF_CPP_MIN_LOG_LEVEL": "3",  # it logs missing GPUs as errors; real errors are raised in Python too
     "GRPC_VERBOSITY": "ERROR",
-    "KERAS_BACKEND": "tensorflow",  # a user's keras.json could name another
+    "KERAS_BACKEND": "tensorflow",  # a user's keras.json could name another backend
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # with a server, a line per run whose end is set
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the default, 7 with back-off, waits minutes for a server that is not there
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # with a server, MLflow prints a line per ended run
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the default, 7 with back-off, waits minutes for a server that is down
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",  # seconds
     "DVC_NO_ANALYTICS": "1",
     "GX_ANALYTICS_ENABLED": "false",
@@ -91,7 +91,7 @@ _QUIET = {
 def _folders() -> Mapping[str, str]:
     try:
         caches = Workspace.find().caches
-    except PipelineError:  # outside a checkout only --help works, and writes nothing
+    except PipelineError:  # outside a checkout only --help works, and it writes nothing
         return {}
     return {
         "KERAS_HOME": str(caches / "keras"),

@@ -1,4 +1,4 @@
-"""A stage ends when the dvc that started it is gone: a second `dvc repro` would otherwise be accepted beside it."""
+"""End a stage when the dvc process that started it dies: otherwise a second `dvc repro` could run beside it."""
 
 import os
 import signal
@@ -12,20 +12,20 @@ _INTERVAL, _GRACE = 1.0, 30.0  # seconds
 
 
 def watch() -> None:
-    """Start the watch in a process that dvc started; elsewhere it does nothing."""
+    """Start the watch if dvc started this process."""
     if "DVC_STAGE" in os.environ and (dvc := _dvc()):
         threading.Thread(target=_end_with, args=(dvc,), daemon=True).start()
 
 
 def _dvc() -> Any:
-    """The nearest dvc among the ancestors: there may be a shell between."""
+    """Return the nearest dvc among the ancestors; there may be a shell in between."""
     import psutil
 
     for ancestor in psutil.Process().parents():
         try:
             if any(Path(word).name == "dvc" for word in ancestor.cmdline()[:3]):
                 return ancestor
-        except psutil.Error:  # gone meanwhile, or somebody else's
+        except psutil.Error:  # it ended meanwhile, or belongs to another user
             continue
     return None
 
@@ -33,7 +33,7 @@ def _dvc() -> Any:
 def _end_with(dvc: Any) -> None:
     while dvc.is_running() and dvc.status() != "zombie":
         time.sleep(_INTERVAL)
-    print("error: the dvc that started this stage is gone: `dvc repro` goes on from here", file=sys.stderr, flush=True)
+    print("error: the dvc process that started this stage has died: run `dvc repro` to resume", file=sys.stderr, flush=True)
     os.kill(os.getpid(), signal.SIGTERM)  # so that the MLflow run is ended; a script's background job would ignore SIGINT
     time.sleep(_GRACE)
     os._exit(1)

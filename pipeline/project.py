@@ -1,4 +1,4 @@
-"""The checkout a command works on: its paths and its params, read once in `cli.py` and handed down."""
+"""The checkout that a command works on: its paths and params, loaded once in `cli.py`."""
 
 from dataclasses import dataclass
 
