@@ -113,7 +113,6 @@ def register() -> None:
 def run(
     dataset: Annotated[str | None, typer.Option(help="Write this into params.yaml as ingest.dataset first.")] = None,
     name: Annotated[str | None, typer.Option(help="With --dataset folder, idx or npz: what your data is called.")] = None,
-    url: Annotated[str | None, typer.Option(help="With them: where it lies, if not in data/source; https://, s3:// …")] = None,
 ) -> None:
     """Get the data, run the stages that changed, and print a summary (what `make run` does).
 
@@ -121,7 +120,7 @@ def run(
     """
     from pipeline.commands import run as command
 
-    command.run(dataset, name, url, Workspace.find())
+    command.run(dataset, name, Workspace.find())
 
 
 @app.command(rich_help_panel=COMMANDS)

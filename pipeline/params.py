@@ -13,7 +13,6 @@ from typing import Annotated, Any, Literal, Self, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic.dataclasses import dataclass
 
-from pipeline.data_url import problem_of
 from pipeline.errors import ParamsError
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -70,7 +69,6 @@ class IngestParams(Section):
 
     dataset: Literal["fashion-mnist", "digits", "idx", "npz", "folder"]
     source: Annotated[str, Field(min_length=1)]
-    url: str
     name: Annotated[str, Field(pattern="^([a-z0-9][a-z0-9-]{0,62})?$")]
     class_names: Annotated[tuple[ClassName, ...], Field(strict=False)]  # YAML knows lists, not tuples
     channels: Literal[1, 3]
@@ -108,14 +106,10 @@ class IngestParams(Section):
         return self
 
     @model_validator(mode="after")
-    def places_can_be_used(self) -> Self:
-        """DVC would take a URL in `source` for a dependency that needs a plug-in."""
+    def source_is_a_path(self) -> Self:
+        """Refuse a URL, which DVC would track as a dependency that needs a plug-in."""
         if "://" in self.source:
-            raise ValueError("source is a path, not a URL: write the URL into url, and leave source as data/source")
-        if self.url and self.dataset in KNOWN:
-            raise ValueError(f"url is for your own data: leave it empty for {self.dataset}")
-        if self.url and (problem := problem_of(self.url)):
-            raise ValueError(problem)
+            raise ValueError("source is a path, not a URL: `dvc import-url URL data/source` brings the data here")
         return self
 
 

@@ -24,7 +24,7 @@ LAYERS: Sequence[set[str]] = (
     {"ingest"},
     {"project"},
     {"provenance"},
-    {"params", "data_url", "workspace", "dataset", "environment", "process", "parent"},
+    {"params", "workspace", "dataset", "environment", "process", "parent"},
     {"scores", "page", "errors"},
 )
 # The ground floor that cannot change what a stage writes into its outputs:

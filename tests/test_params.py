@@ -44,8 +44,7 @@ def test_tested_params_are_the_notebooks() -> None:
         ("class_names: []", "class_names: [a, b]", "leave them empty for fashion-mnist"),
         ("class_names: []", "class_names: [1, b]", "ingest.class_names.0 = 1: input should be a valid string"),
         ('name: ""', "name: My Shirts", "ingest.name = 'My Shirts': string should match pattern"),
-        ("source: data/source", "source: s3://bucket/shirts", "ingest: source is a path, not a URL: write the URL into url"),
-        ('url: ""', "url: s3://bucket/shirts", "ingest: url is for your own data: leave it empty for fashion-mnist"),
+        ("source: data/source", "source: s3://bucket/shirts", "ingest: source is a path, not a URL: `dvc import-url URL"),
         ("channels: 1", "channels: 4", "ingest.channels = 4: input should be 1 or 3"),
         ("resize: stretch", "resize: tile", "ingest.resize = 'tile': input should be 'stretch', 'pad' or 'crop'"),
         (
@@ -81,13 +80,6 @@ def test_a_slip_is_one_line_that_names_it(tmp_path: Path, old: str, new: str, me
         ({"class_names": ("cat", "dog", "cat")}, "class_names holds 'cat' twice"),
         ({"class_names": ("cat ", "dog")}, "class_names holds 'cat ': no control characters, no blanks around it"),
         ({"class_names": ("cat\n", "dog")}, "class_names holds 'cat\\\\n'"),
-        ({"url": "pets"}, "url = 'pets' is no URL such as"),
-        ({"url": "file://pets"}, "url = 'file://pets' is no URL such as"),
-        ({"url": "https://host/pets\n"}, "is no URL such as"),
-        ({"url": "zip://*.png::s3://bucket/pets.zip"}, "is no URL such as"),
-        ({"url": "https://me:secret@host/pets"}, "url holds a user, a password or a query"),
-        ({"url": "https://me:sec/ret@host/pets"}, "url holds a user, a password or a query"),
-        ({"url": "https://host/pets.npz?sig=secret"}, "url holds a user, a password or a query"),
     ],
 )
 def test_own_data_needs_names_that_can_be_used(own: dict[str, object], message: str) -> None:
@@ -95,18 +87,6 @@ def test_own_data_needs_names_that_can_be_used(own: dict[str, object], message: 
     assert params.IngestParams.model_validate(settings).dataset_name == "pets"
     with pytest.raises(ValueError, match=message):
         params.IngestParams.model_validate({**settings, **own})
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        *("https://host/pets", "http://[::1]:8000/a b/", "s3://bucket/pets.npz", "file:///disk/pets"),
-        *("abfs://box@account.dfs.core.windows.net/pets", "sftp://me@host/pets"),
-    ],
-)
-def test_own_data_may_lie_at_any_url_without_a_secret(url: str) -> None:
-    settings = {**params.load(TESTED).ingest.model_dump(), "dataset": "folder", "name": "pets"}
-    assert params.IngestParams.model_validate({**settings, "url": url}).url == url
 
 
 def test_a_known_data_set_goes_by_its_own_name() -> None:

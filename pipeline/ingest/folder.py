@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.dataset import SourceFile
 from pipeline.errors import SourceError
-from pipeline.ingest import classes, listing
+from pipeline.ingest import classes
 from pipeline.ingest.decode import SUFFIXES
 from pipeline.ingest.pictures import Files, on_all_cores
 
@@ -129,7 +129,7 @@ def _tell_what_is_left_out(source: Path) -> None:
     others = Counter(
         name.suffix.lower() or name.name
         for name in names
-        if name.suffix.lower() not in {*SUFFIXES, ".md"} and name.name not in {*_IGNORED, classes.FILE, listing.FILE}
+        if name.suffix.lower() not in {*SUFFIXES, ".md"} and name.name not in {*_IGNORED, classes.FILE}
     )
     if others:
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))

@@ -7,7 +7,7 @@ from typing import assert_never
 
 from pipeline.dataset import SourceFile, SplitName
 from pipeline.errors import SourceError
-from pipeline.ingest import catalog, classes, digits, folder, idx, npz, remote, scratch
+from pipeline.ingest import catalog, classes, digits, folder, idx, npz, scratch
 from pipeline.ingest.catalog import Embedded, IdxFiles, Known
 from pipeline.ingest.classes import Numbering
 from pipeline.ingest.download import fetch_files
@@ -46,8 +46,6 @@ def read(params: IngestParams, workspace: Workspace, unpacked: Path) -> Source:
     """
     if params.dataset in catalog.CATALOG:
         return _known(catalog.find(params.dataset), workspace, unpacked)
-    if params.url:
-        return _own(params, remote.bring(params, workspace), unpacked, params.url)
     source = workspace.root / params.source
     if not source.exists():
         raise SourceError(f"ingest.source: {workspace.shown(source)} does not exist: put your data there, or change it")

@@ -23,7 +23,6 @@ def wanted(**changed: object) -> IngestParams:
     settings: dict[str, object] = {
         "dataset": "digits",
         "source": "data/source",
-        "url": "",
         "name": "",
         "class_names": [],
         "channels": 1,

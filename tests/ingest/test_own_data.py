@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import dataset, params
-from pipeline.commands.run import set_dataset
+from pipeline import dataset
 from pipeline.dataset import SPLITS, Split, SplitName
-from pipeline.errors import ParamsError
 from pipeline.ingest import decode, folder, stage
 from pipeline.ingest.form import Form
 from pipeline.ingest.pictures import Files
@@ -27,7 +25,6 @@ def wanted(dataset: str, **changed: object) -> IngestParams:
     settings: dict[str, object] = {
         "dataset": dataset,
         "source": "data/source",
-        "url": "",
         "name": "pets",
         "class_names": [],
         "channels": 1,
@@ -40,44 +37,6 @@ def wanted(dataset: str, **changed: object) -> IngestParams:
 def workspace(tmp_path: Path) -> Workspace:
     (tmp_path / "data/source").mkdir(parents=True)
     return Workspace(tmp_path, tmp_path)
-
-
-def test_run_writes_own_data_into_params_and_takes_it_out_again(tmp_path: Path) -> None:
-    path = tmp_path / "params.yaml"
-    before = (Path(__file__).parents[1] / "params.yaml").read_text(encoding="utf-8")
-    path.write_text(before.replace("horizontal_flip: false", "horizontal_flip: true"), encoding="utf-8")
-    with pytest.raises(ParamsError, match="name is empty: folder is your own data; write name: shirts, or"):
-        set_dataset(path, "folder")
-    set_dataset(path, "folder", "pets")
-    changed = params.load(path)
-    assert (changed.ingest.dataset, changed.ingest.dataset_name, changed.train.horizontal_flip) == ("folder", "pets", False)
-    assert path.read_text(encoding="utf-8").count("#") == before.count("#")
-    with pytest.raises(ParamsError, match="leave them empty for digits"):
-        set_dataset(path, "digits", "pets")
-    set_dataset(path, "digits")
-    assert params.load(path).ingest.dataset_name == "digits"
-
-
-def test_run_writes_the_url_and_drops_that_of_other_data(tmp_path: Path) -> None:
-    path = tmp_path / "params.yaml"
-    before = (Path(__file__).parents[1] / "params.yaml").read_text(encoding="utf-8")
-    path.write_text(before, encoding="utf-8")
-    for name, url, then in (
-        ("pets", "s3://bucket/pets", "s3://bucket/pets"),
-        ("pets", None, "s3://bucket/pets"),
-        (None, "s3://bucket/more", "s3://bucket/more"),
-        ("cars", None, ""),  # pets are no cars
-        ("pets", "s3://bucket/pets", "s3://bucket/pets"),
-        (None, "", ""),
-        (None, "s3://bucket/pets", "s3://bucket/pets"),
-    ):
-        set_dataset(path, "folder", name, url)
-        assert params.load(path).ingest.url == then
-    set_dataset(path, "digits")
-    assert params.load(path).ingest.url == ""
-    assert path.read_text(encoding="utf-8").count("#") == before.count("#")
-    with pytest.raises(ParamsError, match="url is for your own data: leave it empty for digits"):
-        set_dataset(path, "digits", url="s3://bucket/pets")
 
 
 @pytest.fixture

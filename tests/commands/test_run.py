@@ -1,0 +1,184 @@
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pipeline import params
+from pipeline.commands import run
+from pipeline.commands.run import set_dataset, set_values
+from pipeline.errors import ParamsError
+from pipeline.workspace import Workspace
+
+PROJECT = Path(__file__).parents[2]
+SHIPPED, TESTED = PROJECT / "params.yaml", PROJECT / "tests/params.yaml"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """The shipped params.yaml, set to Fashion-MNIST whatever it says today."""
+    shutil.copy(PROJECT / "params.yaml", tmp_path)
+    path = tmp_path / "params.yaml"
+    set_dataset(path, "digits")
+    set_dataset(path, "fashion-mnist")
+    return path
+
+
+def changed_lines(before: bytes, path: Path) -> list[str]:
+    """The lines of params.yaml that differ, without their comments."""
+    pairs = zip(before.decode().splitlines(), path.read_text(encoding="utf-8").splitlines(), strict=True)
+    return [new.split("#")[0].strip() for old, new in pairs if old != new]
+
+
+def test_own_data_is_written_into_params_and_taken_out_again_byte_for_byte(path: Path) -> None:
+    before = path.read_bytes()
+    set_dataset(path, "folder", "pets")
+    assert changed_lines(before, path) == ["dataset: folder", "name: pets", "horizontal_flip: false"]
+    set_dataset(path, "npz")
+    assert (params.load(path).ingest.dataset, params.load(path).ingest.dataset_name) == ("npz", "pets")
+    set_values(path, {"ingest.class_names": ["a", "b"], "ingest.channels": 3, "train.horizontal_flip": True})
+    set_dataset(path, "digits")
+    assert changed_lines(before, path) == ["dataset: digits", "horizontal_flip: false"]
+    set_dataset(path, "fashion-mnist")
+    assert path.read_bytes() == before
+
+
+def test_the_data_set_already_chosen_keeps_what_the_user_set_beside_it(path: Path) -> None:
+    set_values(path, {"ingest.channels": 3, "train.horizontal_flip": False})
+    before = path.read_bytes()
+    set_dataset(path, "fashion-mnist")
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("dataset", "name", "message"),
+    [
+        ("folder", None, "name is empty: folder is your own data; write name: shirts, or"),
+        ("digits", "pets", "leave them empty for digits"),
+        ("folder", "My Pets", "ingest.name = 'My Pets': string should match pattern"),
+        ("mnist", None, "ingest.dataset = 'mnist'"),
+    ],
+)
+def test_a_choice_that_cannot_be_is_refused_and_leaves_params_as_they_were(
+    path: Path, dataset: str, name: str | None, message: str
+) -> None:
+    before = path.read_bytes()
+    with pytest.raises(ParamsError, match=f"^params.yaml: .*{message}"):
+        set_dataset(path, dataset, name)
+    assert path.read_bytes() == before
+
+
+def test_a_name_without_a_data_set_of_ones_own_is_refused(workspace: Workspace) -> None:
+    with pytest.raises(ParamsError, match="--name is for your own data: use it with --dataset folder, idx or npz"):
+        run.run(None, "pets", workspace)
+
+
+def test_run_names_the_files_to_commit_that_differ_from_the_last_commit(tmp_path: Path) -> None:
+    def git(*command: str) -> None:
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@localhost", *command], cwd=tmp_path, check=True)
+
+    (tmp_path / "reports").mkdir()
+    for name in ("params.yaml", "reports/metrics.json", "other"):
+        (tmp_path / name).write_text("1")
+    workspace = Workspace(tmp_path, tmp_path)
+    assert run._uncommitted(workspace) == []  # no git repository
+    git("init", "-q")
+    git("add", "params.yaml")
+    git("commit", "-q", "-m", "params")
+    assert run._uncommitted(workspace) == ["reports/metrics.json"]
+    (tmp_path / "dvc.lock").write_text("1")
+    git("add", "-A")
+    (tmp_path / "params.yaml").write_text("2")
+    assert run._uncommitted(workspace) == ["dvc.lock", "params.yaml", "reports/metrics.json"]
+    git("commit", "-q", "-a", "-m", "all")
+    assert run._uncommitted(workspace) == []
+
+
+FORMS = {
+    "as shipped": SHIPPED.read_text(encoding="utf-8"),
+    "CRLF and a byte order mark": "\ufeff" + TESTED.read_text(encoding="utf-8").replace("\n", "\r\n"),
+    "four spaces": TESTED.read_text(encoding="utf-8").replace("  ", "    "),
+}
+
+
+@pytest.mark.parametrize("before", FORMS.values(), ids=FORMS)
+def test_values_are_written_and_every_other_line_stays_byte_for_byte(tmp_path: Path, before: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(before.encode())
+    set_values(path, {"ingest.dataset": "npz", "ingest.name": "1e5", "ingest.class_names": ["0", "ä: 😀"]})
+    changed = params.load(path).ingest
+    assert (changed.dataset, changed.name, changed.class_names) == ("npz", "1e5", ("0", "ä: 😀"))
+    lines = zip(before.splitlines(keepends=True), path.read_bytes().decode().splitlines(keepends=True), strict=True)
+    assert [new.strip().split("#")[0].strip() for old, new in lines if old != new] == [
+        "dataset: npz",
+        'name: "1e5"',  # else a number
+        'class_names: ["0", "ä: 😀"]',
+    ]
+
+
+def test_values_in_other_yaml_styles_are_replaced_whole() -> None:
+    before = """\
+ingest: {dataset: "folder", name: 'pets'}  # ours
+train:
+  class_names:
+    - cat
+    - 'dog'  # the last
+
+  # the next
+  horizontal_flip: true
+  text: |
+    two
+    lines
+  seed: 1
+"""
+    changes = {
+        "ingest.dataset": "digits",
+        "ingest.name": "",
+        "train.class_names": [],
+        "train.horizontal_flip": False,
+        "train.text": "x",
+    }
+    assert (
+        run._with_values(before, changes)
+        == """\
+ingest: {dataset: digits, name: ""}  # ours
+train:
+  class_names:
+    []  # the last
+
+  # the next
+  horizontal_flip: false
+  text: x
+  seed: 1
+"""
+    )
+
+
+def test_values_that_are_there_already_are_not_rewritten(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(TESTED.read_text(encoding="utf-8").replace("dataset: fashion-mnist", "dataset: 'fashion-mnist'"))
+    before = path.read_bytes()
+    set_values(path, {"ingest.dataset": "fashion-mnist", "train.seed": 42})
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changes", "message"),
+    [
+        ("", "", {"train.seed": -1}, "^params.yaml: train.seed = -1: input should be greater than or equal to 0"),
+        ("seed: 42  ", "seed: &seed 42  ", {"train.seed": 7}, "^params.yaml: train.seed cannot be changed automatically"),
+        ("dataset: f", "data: f", {"train.seed": 7}, "^params.yaml: ingest.dataset is missing; unknown key ingest.data"),
+    ],
+)
+def test_a_change_that_cannot_be_made_leaves_the_file_as_it_was(
+    tmp_path: Path, old: str, new: str, changes: dict[str, object], message: str
+) -> None:
+    path = tmp_path / "params.yaml"
+    text = TESTED.read_text(encoding="utf-8").replace(old, new, 1)
+    if "&seed" in text:  # train.seed is an alias of ingest.seed: writing there would change both
+        text = text.replace("  seed: 42 ", "  seed: *seed ", 1)
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ParamsError, match=message):
+        set_values(path, changes)
+    assert path.read_text(encoding="utf-8") == text
+    assert [file.name for file in tmp_path.iterdir()] == ["params.yaml"]
