@@ -105,6 +105,7 @@ def test_editing_evaluate_does_not_retrain(built_copy: Path, shell: Shell) -> No
     assert [run.info.status for run in runs] == ["FINISHED"]
 
 
+@pytest.mark.exhaustive
 def test_a_limit_that_the_data_still_keeps_does_not_retrain(built_copy: Path, shell: Shell) -> None:
     edit(built_copy / "params.yaml", "max_class_imbalance: 1.5", "max_class_imbalance: 1.6")
     # evaluate's report says what validation found
@@ -145,19 +146,23 @@ def test_bad_data_stops_the_pipeline_before_training(built_copy: Path, shell: Sh
     assert not (built_copy / "data/validated.json").exists()
 
 
-def test_outputs_pulled_into_a_second_clone_are_enough(built_copy: Path, tmp_path: Path, shell: Shell) -> None:
+def test_after_a_promotion_a_second_clone_pulls_the_outputs_and_runs_register_only(
+    registered: Path, tmp_path: Path, shell: Shell
+) -> None:
+    for stage in ("staging", "production"):
+        shell("python", "-m", "pipeline", "promote", "1", stage, cwd=registered)
     someone = ("-c", "user.name=somebody", "-c", "user.email=somebody@localhost")
-    shell("dvc", "remote", "add", "--default", "store", str(tmp_path / "remote"), cwd=built_copy)
-    shell("dvc", "push", cwd=built_copy)
-    shell("git", "add", "-A", cwd=built_copy)
-    shell("git", *someone, "commit", "-q", "-m", "results", cwd=built_copy)
+    shell("dvc", "remote", "add", "--default", "store", str(tmp_path / "remote"), cwd=registered)
+    shell("dvc", "push", cwd=registered)
+    shell("git", "add", "-A", cwd=registered)
+    shell("git", *someone, "commit", "-q", "-m", "results", cwd=registered)
     clone = tmp_path / "clone"
-    shell("git", "clone", "-q", str(built_copy), str(clone), cwd=tmp_path)
+    shell("git", "clone", "-q", str(registered), str(clone), cwd=tmp_path)
     shell("dvc", "pull", "--quiet", cwd=clone)
     assert not (clone / "mlflow.db").exists()
     assert ran(shell("dvc", "repro", cwd=clone).stdout) == ["register"]
-    first, original = client_and_runs(clone)[1], provenance.read_training(built_copy / "models/training.json")
-    assert [run.data.tags["training_id"] for run in first] == [original.training_id]
+    runs, original = client_and_runs(clone)[1], provenance.read_training(registered / "models/training.json")
+    assert [run.data.tags["training_id"] for run in runs] == [original.training_id]
     shell("dvc", "repro", "--force", "--single-item", "evaluate", cwd=clone)
     client, runs = client_and_runs(clone)
     assert len(runs) == 1
@@ -165,6 +170,7 @@ def test_outputs_pulled_into_a_second_clone_are_enough(built_copy: Path, tmp_pat
     assert len(client.search_model_versions("name = 'digits-classifier'")) == 1
 
 
+@pytest.mark.exhaustive
 def test_experiments_run_twice_without_a_git_identity_and_compare(built_copy: Path, shell: Shell) -> None:
     for epochs in ("1", "2"):
         shell("dvc", "exp", "run", "-n", f"epochs-{epochs}", "-S", f"{EPOCHS}={epochs}", cwd=built_copy)
@@ -180,6 +186,7 @@ def test_experiments_run_twice_without_a_git_identity_and_compare(built_copy: Pa
     assert sorted(run.data.params["train.epochs"] for run in runs) == ["1", "2"]
 
 
+@pytest.mark.exhaustive
 def test_a_temporary_experiment_shows_in_the_projects_own_store(built_copy: Path, shell: Shell) -> None:
     shell("dvc", "exp", "run", "--temp", "-S", f"{EPOCHS}=1", cwd=built_copy)
     _, runs = client_and_runs(built_copy)
@@ -211,8 +218,9 @@ def test_register_without_its_server_fails_and_names_it(built_copy: Path, shell:
     assert not (built_copy / "reports/registration.json").exists()
 
 
-def test_without_network_or_mirror_run_falls_to_digits_and_says_so(built_copy: Path, shell: Shell) -> None:
-    edit(built_copy / "params.yaml", "dataset: digits", "dataset: fashion-mnist")
+def test_without_network_or_mirror_the_shipped_params_run_on_digits_and_say_so(built_copy: Path, shell: Shell) -> None:
+    shutil.copy(Path(__file__).parents[2] / "params.yaml", built_copy)
+    edit(built_copy / "params.yaml", "dataset: ", "dataset: fashion-mnist  # ")  # whatever the user tries out
     before = (built_copy / "params.yaml").read_text()
     done = shell("dvc", "repro", cwd=built_copy, check=False, **NO_NETWORK)
     assert done.returncode != 0  # dvc alone never switches
@@ -221,13 +229,14 @@ def test_without_network_or_mirror_run_falls_to_digits_and_says_so(built_copy: P
     shell("dvc", "checkout", cwd=built_copy, check=False)
     said = shell("python", "-m", "pipeline", "run", cwd=built_copy, **NO_NETWORK).stdout
     assert "Going on with digits, which needs no network" in said
-    assert "gate           passed: digits-classifier version 1" in said
+    assert "\n  gate " in said  # digits are few for the recipe of Fashion-MNIST: a refused model is a result too
     assert "`python -m pipeline run --dataset fashion-mnist`" in said.splitlines()[-2]
     after = (built_copy / "params.yaml").read_text()
     assert "\n  dataset: digits " in after
     assert after.count("#") == before.count("#")
 
 
+@pytest.mark.exhaustive
 def test_mlflow_run_runs_the_pipeline_without_confusing_the_runs(built_copy: Path, shell: Shell) -> None:
     edit(built_copy / "params.yaml", "  epochs: 10", "  epochs: 1")
     shell("mlflow", "run", ".", "--env-manager", "local", cwd=built_copy)
