@@ -1,4 +1,4 @@
-"""A store with two versions of a model, read only; a copy that a test may add to; and a shop to promote in."""
+"""A store with two versions of a model, read only; a copy that a test may add to; and a candidates to promote in."""
 
 import os
 import shutil
@@ -14,8 +14,8 @@ from pipeline import tracking
 from pipeline.workspace import Workspace
 from tests import stores
 from tests.compare.trainings import MODEL, PLAIN, SWAPPED, Trainings, write_data
-from tests.doctor.defective import Patient
-from tests.promotion.checkouts import MEDIUM, checkout, fill
+from tests.doctor.cases import DoctorCase
+from tests.promotion.checkouts import MEDIUM, checkout, register_three
 from tests.tracking import model_files as made
 
 if TYPE_CHECKING:
@@ -61,81 +61,81 @@ def open_mlflow(open_page: Callable[..., Any]) -> Callable[[str], Any]:
 
 
 @pytest.fixture(scope="session")
-def filled(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
-    workspace = checkout(tmp_path_factory.mktemp("filled"))
-    return fill(Trainings(workspace, stores.connect(workspace)))
+def candidates_database(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
+    workspace = checkout(tmp_path_factory.mktemp("candidates_database"))
+    return register_three(Trainings(workspace, stores.connect(workspace)))
 
 
 @pytest.fixture
-def shop(filled: Trainings, tmp_path: Path) -> Trainings:
+def candidates(candidates_database: Trainings, tmp_path: Path) -> Trainings:
     """Three versions in no stage, in SQLite."""
     workspace = checkout(tmp_path)
-    shutil.copy(filled.workspace.database, workspace.database)
+    shutil.copy(candidates_database.workspace.database, workspace.database)
     return Trainings(workspace, tracking.connect(workspace))
 
 
 @pytest.fixture
-def shared_shop(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trainings:
+def candidates_on_server(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trainings:
     """The same on an MLflow server over PostgreSQL."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
     workspace = checkout(tmp_path)
-    return fill(Trainings(workspace, tracking.connect(workspace)))
+    return register_three(Trainings(workspace, tracking.connect(workspace)))
 
 
 @pytest.fixture(params=["sqlite", "server"])
-def either_shop(request: pytest.FixtureRequest) -> Trainings:
-    found: Trainings = request.getfixturevalue({"sqlite": "shop", "server": "shared_shop"}[request.param])
+def candidates_on_each_store(request: pytest.FixtureRequest) -> Trainings:
+    found: Trainings = request.getfixturevalue({"sqlite": "candidates", "server": "candidates_on_server"}[request.param])
     return found
 
 
 @pytest.fixture(params=made.DAMAGES, ids=lambda damage: damage.__name__)
-def damaged(request: pytest.FixtureRequest, shop: Trainings) -> Iterator[str]:
+def damaged(request: pytest.FixtureRequest, candidates: Trainings) -> Iterator[str]:
     """How the harm done to the files of `MEDIUM` is told; it is undone afterwards."""
-    folder = made.stored_files(shop.client, MODEL, MEDIUM)
-    shutil.copytree(folder, shop.workspace.root / "before")
+    folder = made.stored_files(candidates.client, MODEL, MEDIUM)
+    shutil.copytree(folder, candidates.workspace.root / "before")
     yield request.param(folder)
     shutil.rmtree(folder)
-    shutil.copytree(shop.workspace.root / "before", folder)
+    shutil.copytree(candidates.workspace.root / "before", folder)
 
 
 @pytest.fixture(scope="session")
-def healthy_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The database of a `Patient` that nothing is wrong with, to copy: making one takes seconds."""
+def healthy_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database of a `DoctorCase` with nothing wrong, to copy: making one takes seconds."""
     root = tmp_path_factory.mktemp("healthy")
     workspace = Workspace(root, root)
     stores.connect(workspace)
-    Patient.of(workspace, "toys").fill()
+    DoctorCase.of(workspace, "toys").add_versions()
     return workspace.database
 
 
 @pytest.fixture
-def local_patient(healthy_store: Path, workspace: Workspace) -> Patient:
+def local_case(healthy_database: Path, workspace: Workspace) -> DoctorCase:
     """Version 1 is in production, version 2 in staging, 3 and 4 in none; in SQLite."""
-    shutil.copy(healthy_store, workspace.database)
-    return Patient.of(workspace, "toys")
+    shutil.copy(healthy_database, workspace.database)
+    return DoctorCase.of(workspace, "toys")
 
 
 @pytest.fixture
-def shared_patient(server: str, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Patient:
+def server_case(server: str, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> DoctorCase:
     """The same on an MLflow server over PostgreSQL."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
-    found = Patient.of(workspace, f"toys-{os.urandom(4).hex()}")
-    found.fill()
+    found = DoctorCase.of(workspace, f"toys-{os.urandom(4).hex()}")
+    found.add_versions()
     return found
 
 
 @pytest.fixture(params=["sqlite", pytest.param("server", marks=pytest.mark.slow)])
-def patient(request: pytest.FixtureRequest, healthy_store: Path) -> Patient:
-    assert healthy_store.exists()  # made before the environment of this test, which MLflow writes to
-    found: Patient = request.getfixturevalue({"sqlite": "local_patient", "server": "shared_patient"}[request.param])
+def case(request: pytest.FixtureRequest, healthy_database: Path) -> DoctorCase:
+    assert healthy_database.exists()  # made before the environment of this test, which MLflow writes to
+    found: DoctorCase = request.getfixturevalue({"sqlite": "local_case", "server": "server_case"}[request.param])
     return found
 
 
 @pytest.fixture
-def own_patient(workspace: Workspace) -> Patient:
+def case_with_files(workspace: Workspace) -> DoctorCase:
     """The same in SQLite, with files that a test may harm."""
-    found = Patient.of(workspace, "toys")
-    found.fill()
+    found = DoctorCase.of(workspace, "toys")
+    found.add_versions()
     return found
 
 

@@ -11,7 +11,7 @@ from pipeline.errors import LockedError
 from pipeline.project import Project
 from pipeline.promotion import ledger, lock, transitions
 from pipeline.workspace import Workspace
-from tests.doctor.defective import Patient
+from tests.doctor.cases import DoctorCase
 from tests.promotion.registry import killed_at
 
 PROJECT = Path(__file__).parents[2]
@@ -25,50 +25,50 @@ def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "1000")
 
 
-def test_of_a_healthy_registry_it_says_what_it_looked_at(patient: Patient, capsys: pytest.CaptureFixture[str]) -> None:
-    assert patient.doctor() == (True, [])
-    assert patient.doctor(fix=True) == (True, [])
-    command.run(False, Project.load(patient.registry.workspace))
+def test_of_a_healthy_registry_it_says_what_it_looked_at(case: DoctorCase, capsys: pytest.CaptureFixture[str]) -> None:
+    assert case.doctor() == (True, [])
+    assert case.doctor(fix=True) == (True, [])
+    command.run(False, Project.load(case.registry.workspace))
     looked_at = "the lock, the files of 4 versions, the stages of 4 versions, 3 records of the history, 0 runs in state RUNNING"
-    assert capsys.readouterr().out.startswith(f"{patient.model}: nothing is wrong\nlooked at {looked_at}\n")
-    assert patient.registry.shown() == {"1": PRODUCTION, "2": STAGING}
-    assert len(patient.registry.entries()) == 3
-    assert lock.holder_of(patient.client, patient.model) is None
+    assert capsys.readouterr().out.startswith(f"{case.model}: nothing is wrong\nlooked at {looked_at}\n")
+    assert case.registry.shown() == {"1": PRODUCTION, "2": STAGING}
+    assert len(case.registry.entries()) == 3
+    assert lock.holder_of(case.client, case.model) is None
 
 
-def move_alias(patient: Patient) -> None:
-    patient.client.set_registered_model_alias(patient.model, "staging", "3")
+def move_alias(case: DoctorCase) -> None:
+    case.client.set_registered_model_alias(case.model, "staging", "3")
 
 
-def delete_alias(patient: Patient) -> None:
-    patient.client.delete_registered_model_alias(patient.model, "staging")
+def delete_alias(case: DoctorCase) -> None:
+    case.client.delete_registered_model_alias(case.model, "staging")
 
 
-def change_field(patient: Patient) -> None:
-    transitions._set_field(patient.client, patient.model, "3", "production")
+def change_field(case: DoctorCase) -> None:
+    transitions._set_field(case.client, case.model, "3", "production")
 
 
-def archive_by_field(patient: Patient) -> None:
-    transitions._set_field(patient.client, patient.model, "1", "archived")
+def archive_by_field(case: DoctorCase) -> None:
+    transitions._set_field(case.client, case.model, "1", "archived")
 
 
-def edit_tag(patient: Patient) -> None:
-    patient.client.set_model_version_tag(patient.model, "2", "stage", "Prod")
+def edit_tag(case: DoctorCase) -> None:
+    case.client.set_model_version_tag(case.model, "2", "stage", "Prod")
 
 
-def archive_by_tag(patient: Patient) -> None:
-    patient.client.set_model_version_tag(patient.model, "4", "stage", "archived")
+def archive_by_tag(case: DoctorCase) -> None:
+    case.client.set_model_version_tag(case.model, "4", "stage", "archived")
 
 
-def second_alias(patient: Patient) -> None:
-    patient.client.set_registered_model_alias(patient.model, "staging", "1")
+def second_alias(case: DoctorCase) -> None:
+    case.client.set_registered_model_alias(case.model, "staging", "1")
 
 
 AS_IT_WAS = {"1": PRODUCTION, "2": STAGING}
 
 
 @pytest.mark.parametrize(
-    ("plant", "found", "after"),
+    ("change", "found", "after"),
     [
         (
             move_alias,
@@ -94,58 +94,58 @@ AS_IT_WAS = {"1": PRODUCTION, "2": STAGING}
     ],
 )
 def test_what_the_ui_put_out_of_step_follows_the_alias(
-    local_patient: Patient, plant: Callable[[Patient], None], found: list[str], after: dict[str, Any]
+    local_case: DoctorCase, change: Callable[[DoctorCase], None], found: list[str], after: dict[str, Any]
 ) -> None:
-    plant(local_patient)
-    local_patient.is_mended_of(*found)
-    assert local_patient.registry.shown() == after
-    assert len(local_patient.registry.entries()) == 3
+    change(local_case)
+    local_case.assert_fixes(*found)
+    assert local_case.registry.shown() == after
+    assert len(local_case.registry.entries()) == 3
 
 
-def test_all_of_it_at_once(patient: Patient) -> None:
-    for plant in (second_alias, change_field, archive_by_tag):
-        plant(patient)
-    patient.is_mended_of("^version 1: ", "^version 2: ", "^version 3: ", "^version 4: ")
-    assert patient.registry.shown() == {"1": PRODUCTION, "4": ARCHIVED}
+def test_all_of_it_at_once(case: DoctorCase) -> None:
+    for change in (second_alias, change_field, archive_by_tag):
+        change(case)
+    case.assert_fixes("^version 1: ", "^version 2: ", "^version 3: ", "^version 4: ")
+    assert case.registry.shown() == {"1": PRODUCTION, "4": ARCHIVED}
 
 
-def test_an_mlflow_without_stages_has_no_field_to_disagree(local_patient: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
-    change_field(local_patient)
-    monkeypatch.delattr(type(local_patient.client), "transition_model_version_stage")
-    assert local_patient.doctor() == (True, [])
-    edit_tag(local_patient)
-    local_patient.is_mended_of("version 2: alias staging, tag `stage` Prod$")
+def test_an_mlflow_without_stages_has_no_field_to_disagree(local_case: DoctorCase, monkeypatch: pytest.MonkeyPatch) -> None:
+    change_field(local_case)
+    monkeypatch.delattr(type(local_case.client), "transition_model_version_stage")
+    assert local_case.doctor() == (True, [])
+    edit_tag(local_case)
+    local_case.assert_fixes("version 2: alias staging, tag `stage` Prod$")
 
 
-def production_on(version: str) -> Callable[[Patient], None]:
-    return lambda patient: patient.client.set_registered_model_alias(patient.model, "production", version)
+def set_production(version: str) -> Callable[[DoctorCase], None]:
+    return lambda case: case.client.set_registered_model_alias(case.model, "production", version)
 
 
-def no_production(patient: Patient) -> None:
-    patient.client.delete_registered_model_alias(patient.model, "production")
+def delete_production_alias(case: DoctorCase) -> None:
+    case.client.delete_registered_model_alias(case.model, "production")
 
 
-def deleted(patient: Patient) -> None:
-    patient.client.delete_model_version(patient.model, "1")
+def deleted(case: DoctorCase) -> None:
+    case.client.delete_model_version(case.model, "1")
 
 
 @pytest.mark.parametrize(
-    ("plant", "found", "after", "record"),
+    ("change", "found", "after", "record"),
     [
         (
-            production_on("3"),
+            set_production("3"),
             "production is version 3; by the history it is version 1",
             {"1": ARCHIVED, "2": STAGING, "3": PRODUCTION},
             ("3", "none", "production", "1"),
         ),
         (
-            production_on("2"),
+            set_production("2"),
             "production is version 2; by the history it is version 1",
             {"1": ARCHIVED, "2": PRODUCTION},
             ("2", "staging", "production", "1"),
         ),
         (
-            no_production,
+            delete_production_alias,
             "production is empty; by the history it is version 1",
             {"1": ARCHIVED, "2": STAGING},
             ("1", "production", "archived", None),
@@ -159,70 +159,70 @@ def deleted(patient: Patient) -> None:
     ],
 )
 def test_production_moved_outside_of_promote_stays_and_gets_its_record(
-    patient: Patient, plant: Callable[[Patient], None], found: str, after: dict[str, Any], record: tuple[str, ...]
+    case: DoctorCase, change: Callable[[DoctorCase], None], found: str, after: dict[str, Any], record: tuple[str, ...]
 ) -> None:
-    plant(patient)
-    in_production = transitions.standing(patient.client, patient.model).aliases.get("production")
-    patient.is_mended_of(f"^{found}$")
-    assert patient.registry.shown() == after
-    written = patient.registry.entries()[-1].record
+    change(case)
+    in_production = transitions.standing(case.client, case.model).aliases.get("production")
+    case.assert_fixes(f"^{found}$")
+    assert case.registry.shown() == after
+    written = case.registry.entries()[-1].record
     assert (written.version, written.source, written.target, written.before) == record
     assert (written.kind, written.reason[:15]) == ("force", "found by doctor")
-    assert ledger.in_production(patient.registry.entries())[-2:] == ["1", in_production]
-    assert patient.registry.breaks() == []
+    assert ledger.in_production(case.registry.entries())[-2:] == ["1", in_production]
+    assert case.registry.breaks() == []
 
 
-def test_a_registry_in_which_nobody_ever_promoted(local_patient: Patient) -> None:
-    experiment = local_patient.client.get_experiment_by_name(ledger.experiment_name(local_patient.model))
-    for run in local_patient.client.search_runs([experiment.experiment_id]):
-        local_patient.client.delete_run(run.info.run_id)
-    local_patient.client.delete_registered_model_tag(local_patient.model, ledger.HEAD)
-    local_patient.is_mended_of("^production is version 1; by the history it is empty$")
-    assert [entry.record.version for entry in local_patient.registry.entries()] == ["1"]
+def test_a_registry_in_which_nobody_ever_promoted(local_case: DoctorCase) -> None:
+    experiment = local_case.client.get_experiment_by_name(ledger.experiment_name(local_case.model))
+    for run in local_case.client.search_runs([experiment.experiment_id]):
+        local_case.client.delete_run(run.info.run_id)
+    local_case.client.delete_registered_model_tag(local_case.model, ledger.HEAD)
+    local_case.assert_fixes("^production is version 1; by the history it is empty$")
+    assert [entry.record.version for entry in local_case.registry.entries()] == ["1"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("point", ["intent", "tags", "new-alias", "alias", "stage", "archived"])
-def test_a_move_that_was_killed_is_finished_or_undone(patient: Patient, point: str) -> None:
-    killed_at(patient.registry, "2", point)
-    patient.is_mended_of("^the lock .* was left behind$", "^record 4: the force of version 2 to production was cut short$")
+def test_a_move_that_was_killed_is_finished_or_undone(case: DoctorCase, point: str) -> None:
+    killed_at(case.registry, "2", point)
+    case.assert_fixes("^the lock .* was left behind$", "^record 4: the force of version 2 to production was cut short$")
     moved = point not in ("intent", "tags")
-    assert patient.registry.shown() == ({"1": ARCHIVED, "2": PRODUCTION} if moved else AS_IT_WAS)
-    assert patient.registry.entries()[-1].state == ("done" if moved else "undone")
-    assert patient.registry.breaks() == []
+    assert case.registry.shown() == ({"1": ARCHIVED, "2": PRODUCTION} if moved else AS_IT_WAS)
+    assert case.registry.entries()[-1].state == ("done" if moved else "undone")
+    assert case.registry.breaks() == []
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("point", ["locked", "done"])
-def test_a_lock_whose_holder_was_killed_is_taken_away(patient: Patient, point: str) -> None:
-    killed_at(patient.registry, "2", point)
-    patient.is_mended_of("^the lock .* was left behind$")
-    assert lock.holder_of(patient.client, patient.model) is None
+def test_a_lock_whose_holder_was_killed_is_taken_away(case: DoctorCase, point: str) -> None:
+    killed_at(case.registry, "2", point)
+    case.assert_fixes("^the lock .* was left behind$")
+    assert lock.holder_of(case.client, case.model) is None
 
 
-def test_what_a_killed_taker_of_a_lock_left_is_taken_away(patient: Patient) -> None:
-    with lock.held(patient.client, patient.model):
-        patient.client.rename_registered_model(lock.lock_name(patient.model), f"{lock.lock_name(patient.model)}-f00")
-    patient.is_mended_of("^the lock .* was left behind$")
-    assert patient.client.search_registered_models(f"name LIKE '{patient.model}-%'") == []
+def test_what_a_killed_taker_of_a_lock_left_is_taken_away(case: DoctorCase) -> None:
+    with lock.held(case.client, case.model):
+        case.client.rename_registered_model(lock.lock_name(case.model), f"{lock.lock_name(case.model)}-f00")
+    case.assert_fixes("^the lock .* was left behind$")
+    assert case.client.search_registered_models(f"name LIKE '{case.model}-%'") == []
 
 
-def test_while_somebody_changes_stages_it_does_not_look(local_patient: Patient) -> None:
-    change_field(local_patient)
+def test_while_somebody_changes_stages_it_does_not_look(local_case: DoctorCase) -> None:
+    change_field(local_case)
     for fix in (False, True):
-        message = f"^{local_patient.model} is being changed by .*: try again when it is done$"
-        with lock.held(local_patient.client, local_patient.model), pytest.raises(LockedError, match=message):
-            local_patient.doctor(fix)
+        message = f"^{local_case.model} is being changed by .*: try again when it is done$"
+        with lock.held(local_case.client, local_case.model), pytest.raises(LockedError, match=message):
+            local_case.doctor(fix)
 
 
-def test_a_registered_model_in_the_place_of_the_lock_is_left_alone(local_patient: Patient) -> None:
-    change_field(local_patient)
-    name = lock.lock_name(local_patient.model)
-    local_patient.client.create_registered_model(name)
+def test_a_registered_model_in_the_place_of_the_lock_is_left_alone(local_case: DoctorCase) -> None:
+    change_field(local_case)
+    name = lock.lock_name(local_case.model)
+    local_case.client.create_registered_model(name)
     changed = f"^version 3: .* {FIELD} production$"
-    local_patient.is_hopeless(f"^a registered model named {name} stands where the lock belongs$", changed)
-    local_patient.client.delete_registered_model(name)
-    local_patient.is_mended_of(changed)
+    local_case.assert_cannot_fix(f"^a registered model named {name} stands where the lock belongs$", changed)
+    local_case.client.delete_registered_model(name)
+    local_case.assert_fixes(changed)
 
 
 def test_without_a_store_it_says_so_and_makes_none(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
@@ -233,12 +233,12 @@ def test_without_a_store_it_says_so_and_makes_none(workspace: Workspace, capsys:
 
 
 @pytest.mark.slow
-def test_the_exit_code_says_whether_something_is_wrong(own_patient: Patient, shell: Shell) -> None:
-    change_field(own_patient)
+def test_the_exit_code_says_whether_something_is_wrong(case_with_files: DoctorCase, shell: Shell) -> None:
+    change_field(case_with_files)
     told = []
     for options in ((), ("--fix",), ()):
         command = ("python", "-m", "pipeline", "doctor", *options)
-        done = shell(*command, cwd=own_patient.registry.workspace.root, check=False, PYTHONPATH=str(PROJECT))
+        done = shell(*command, cwd=case_with_files.registry.workspace.root, check=False, PYTHONPATH=str(PROJECT))
         told.append((done.returncode, done.stdout.splitlines()[-1].partition(" of ")[0]))
     assert told == [(1, "`python -m pipeline doctor --fix` mends 1"), (0, "mended 1"), (0, "looked at the lock, the files")]
 

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.promotion import ledger
-from tests.doctor.defective import Patient
+from tests.doctor.cases import DoctorCase
 
 
 @pytest.fixture(autouse=True)
@@ -14,53 +14,53 @@ def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 BROKEN = "^the history is not as it was written: "
 
 
-def test_a_missing_record_is_named_and_what_brings_it_back(patient: Patient) -> None:
-    lost = patient.registry.entries()[0].run_id
-    patient.client.delete_run(lost)
-    patient.is_hopeless(f"{BROKEN}record 1 is missing; the MLflow UI can restore record 1")
-    patient.client.restore_run(lost)
-    assert patient.doctor() == (True, [])
+def test_a_missing_record_is_named_and_what_brings_it_back(case: DoctorCase) -> None:
+    lost = case.registry.entries()[0].run_id
+    case.client.delete_run(lost)
+    case.assert_cannot_fix(f"{BROKEN}record 1 is missing; the MLflow UI can restore record 1")
+    case.client.restore_run(lost)
+    assert case.doctor() == (True, [])
 
 
-def test_an_altered_record_is_named(local_patient: Patient) -> None:
-    entry = local_patient.registry.entries()[1]
-    local_patient.client.set_tag(entry.run_id, "record.1", entry.record.text().replace("somebody", "the boss"))
-    local_patient.is_hopeless(f"{BROKEN}record 2 was altered: record 3 holds another digest of it$")
+def test_an_altered_record_is_named(local_case: DoctorCase) -> None:
+    entry = local_case.registry.entries()[1]
+    local_case.client.set_tag(entry.run_id, "record.1", entry.record.text().replace("somebody", "the boss"))
+    local_case.assert_cannot_fix(f"{BROKEN}record 2 was altered: record 3 holds another digest of it$")
 
 
-def test_a_production_whose_record_is_missing_gets_one_and_the_history_stays_broken(patient: Patient) -> None:
-    patient.client.delete_run(patient.registry.entries()[1].run_id)
+def test_a_production_whose_record_is_missing_gets_one_and_the_history_stays_broken(case: DoctorCase) -> None:
+    case.client.delete_run(case.registry.entries()[1].run_id)
     moved = "production is version 1; by the history it is empty"
-    is_well, (first, second) = patient.doctor()
+    is_well, (first, second) = case.doctor()
     assert not is_well
     assert first == moved
     assert "record 2 is missing" in second
-    assert patient.doctor(fix=True) == (False, [moved, second])
-    assert patient.doctor() == (False, [second])
-    assert ledger.in_production(patient.registry.entries()) == [None, "1"]
+    assert case.doctor(fix=True) == (False, [moved, second])
+    assert case.doctor() == (False, [second])
+    assert ledger.in_production(case.registry.entries()) == [None, "1"]
 
 
-def test_a_record_that_cannot_be_read_is_named_and_the_stages_are_looked_at_all_the_same(local_patient: Patient) -> None:
-    entry = local_patient.registry.entries()[1]
-    local_patient.client.set_tag(entry.run_id, "record.1", "{")
+def test_a_record_that_cannot_be_read_is_named_and_the_stages_are_looked_at_all_the_same(local_case: DoctorCase) -> None:
+    entry = local_case.registry.entries()[1]
+    local_case.client.set_tag(entry.run_id, "record.1", "{")
     unreadable = f"^the history cannot be read: the run {entry.run_id} is not a record of a promotion"
-    local_patient.is_hopeless(unreadable)
-    local_patient.client.set_model_version_tag(local_patient.model, "2", "stage", "Prod")
-    assert len(local_patient.doctor(fix=True)[1]) == 2
-    local_patient.is_hopeless(unreadable)
+    local_case.assert_cannot_fix(unreadable)
+    local_case.client.set_model_version_tag(local_case.model, "2", "stage", "Prod")
+    assert len(local_case.doctor(fix=True)[1]) == 2
+    local_case.assert_cannot_fix(unreadable)
 
 
-def test_of_a_deleted_experiment_the_command_is_named_that_brings_it_back(patient: Patient) -> None:
-    experiment = patient.client.get_experiment_by_name(ledger.experiment_name(patient.model)).experiment_id
-    patient.client.delete_experiment(experiment)
-    patient.is_hopeless(
+def test_of_a_deleted_experiment_the_command_is_named_that_brings_it_back(case: DoctorCase) -> None:
+    experiment = case.client.get_experiment_by_name(ledger.experiment_name(case.model)).experiment_id
+    case.client.delete_experiment(experiment)
+    case.assert_cannot_fix(
         f"^the history cannot be read: .* mlflow experiments restore --experiment-id {experiment}` brings it back"
     )
-    patient.client.restore_experiment(experiment)
-    assert patient.doctor() == (True, [])
+    case.client.restore_experiment(experiment)
+    assert case.doctor() == (True, [])
 
 
-def test_a_registry_without_a_model_is_healthy(local_patient: Patient) -> None:
-    local_patient.client.delete_registered_model(local_patient.model)
-    assert local_patient.doctor() == (True, [])
-    assert local_patient.doctor(fix=True) == (True, [])
+def test_a_registry_without_a_model_is_healthy(local_case: DoctorCase) -> None:
+    local_case.client.delete_registered_model(local_case.model)
+    assert local_case.doctor() == (True, [])
+    assert local_case.doctor(fix=True) == (True, [])

@@ -18,7 +18,7 @@ from pipeline.project import Project
 from pipeline.promotion import lock
 from pipeline.provenance import GitState, TrainingPlan
 from pipeline.tracking import LiveRun
-from tests.doctor.defective import Patient
+from tests.doctor.cases import DoctorCase
 
 PROJECT = Path(__file__).parents[2]
 _TRAINING = """
@@ -42,10 +42,10 @@ def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def plan(patient: Patient) -> TrainingPlan:
+def plan(case: DoctorCase) -> TrainingPlan:
     return TrainingPlan(
         training_id="6f3c",
-        dataset_name=patient.name,
+        dataset_name=case.name,
         dataset_digest="ab" * 32,
         image_shape=(2, 2, 1),
         class_names=("shirt", "bag"),
@@ -63,30 +63,30 @@ def plan(patient: Patient) -> TrainingPlan:
 
 @pytest.mark.slow
 def test_a_killed_training_is_ended_when_it_was_last_heard_of_and_can_be_taken_up_again(
-    patient: Patient, plan: TrainingPlan, tmp_path: Path
+    case: DoctorCase, plan: TrainingPlan, tmp_path: Path
 ) -> None:
     provenance.write(tmp_path / "plan.json", plan)
     command = [sys.executable, "-c", _TRAINING, str(tmp_path / "plan.json")]
     killed = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(PROJECT)}, check=False)
     assert killed.returncode == -signal.SIGKILL
-    patient.is_mended_of(r"^run [0-9a-f]{32} \(notebook-6f3c\) says RUNNING, and its process \d+ is gone$")
-    experiment = tracking.experiment_id(patient.client, patient.registry.workspace, patient.name)
-    (run,) = patient.client.search_runs([experiment], "tags.training_id = '6f3c'")
+    case.assert_fixes(r"^run [0-9a-f]{32} \(notebook-6f3c\) says RUNNING, and its process \d+ is gone$")
+    experiment = tracking.experiment_id(case.client, case.registry.workspace, case.name)
+    (run,) = case.client.search_runs([experiment], "tags.training_id = '6f3c'")
     assert (run.info.status, run.info.end_time) == ("KILLED", 1_700_000_000_000)
-    with LiveRun(patient.registry.workspace, plan) as live:
-        assert patient.client.get_run(run.info.run_id).info.status == "RUNNING"
-        assert patient.doctor() == (True, [])  # this process lives
+    with LiveRun(case.registry.workspace, plan) as live:
+        assert case.client.get_run(run.info.run_id).info.status == "RUNNING"
+        assert case.doctor() == (True, [])  # this process lives
         live._stop_monitor()
 
 
 ELSEWHERE = replace(Process.ours(), host="elsewhere")
 
 
-def running(patient: Patient, process: Process | None, heard: float) -> str:
+def running(case: DoctorCase, process: Process | None, heard: float) -> str:
     """The run of a training that sent its last metric `heard` hours ago."""
     now = time.time()
-    run_id = patient.train(now - 9 * 3600, {tracking.PROCESS: process.text()} if process else {})
-    patient.client.log_metric(run_id, "system/cpu_utilization_percentage", 50.0, int((now - heard * 3600) * 1000))
+    run_id = case.train(now - 9 * 3600, {tracking.PROCESS: process.text()} if process else {})
+    case.client.log_metric(run_id, "system/cpu_utilization_percentage", 50.0, int((now - heard * 3600) * 1000))
     return run_id
 
 
@@ -96,33 +96,31 @@ def running(patient: Patient, process: Process | None, heard: float) -> str:
     ids=["elsewhere", "unsaid"],  # two workers have two numbers, and would see two tests
 )
 def test_of_another_machine_only_long_silence_is_told_and_nothing_is_ended(
-    local_patient: Patient, process: Process | None, why: str, capsys: pytest.CaptureFixture[str]
+    local_case: DoctorCase, process: Process | None, why: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    running(local_patient, process, heard=0.5)
-    assert local_patient.doctor() == (True, [])
-    silent = running(local_patient, process, heard=2)
-    local_patient.is_hopeless(rf"^run {silent} \(.*\) says RUNNING, and was last heard of at 2\d+-")
-    command.run(False, Project.load(local_patient.registry.workspace))
+    running(local_case, process, heard=0.5)
+    assert local_case.doctor() == (True, [])
+    silent = running(local_case, process, heard=2)
+    local_case.assert_cannot_fix(rf"^run {silent} \(.*\) says RUNNING, and was last heard of at 2\d+-")
+    command.run(False, Project.load(local_case.registry.workspace))
     assert f"that cannot be known here, because {why}" in capsys.readouterr().out
-    assert local_patient.client.get_run(silent).info.status == "RUNNING"
+    assert local_case.client.get_run(silent).info.status == "RUNNING"
 
 
-def test_one_that_ends_just_now_is_left_as_it_ended(local_patient: Patient) -> None:
-    run_id = running(local_patient, replace(Process.ours(), started="1"), heard=0)
-    registry = Registry(local_patient.client, Project.load(local_patient.registry.workspace))
+def test_one_that_ends_just_now_is_left_as_it_ended(local_case: DoctorCase) -> None:
+    run_id = running(local_case, replace(Process.ours(), started="1"), heard=0)
+    registry = Registry(local_case.client, Project.load(local_case.registry.workspace))
     (finding,) = runs.examine(registry).findings
     assert finding.mend
-    local_patient.client.set_terminated(run_id, "FINISHED")
-    with lock.held(local_patient.client, local_patient.model) as held:
+    local_case.client.set_terminated(run_id, "FINISHED")
+    with lock.held(local_case.client, local_case.model) as held:
         finding.mend(held)
-    assert local_patient.client.get_run(run_id).info.status == "FINISHED"
+    assert local_case.client.get_run(run_id).info.status == "FINISHED"
 
 
-def test_a_record_whose_run_was_not_ended_is_ended(patient: Patient) -> None:
-    entry = patient.registry.entries()[-1]
-    patient.client.update_run(entry.run_id, "RUNNING")
-    patient.is_mended_of(
-        rf"^run {entry.run_id} \(record 3 promote 2 → staging\) says RUNNING, and the move it records is over$"
-    )
-    assert patient.client.get_run(entry.run_id).info.status == "FINISHED"
-    assert patient.registry.breaks() == []
+def test_a_record_whose_run_was_not_ended_is_ended(case: DoctorCase) -> None:
+    entry = case.registry.entries()[-1]
+    case.client.update_run(entry.run_id, "RUNNING")
+    case.assert_fixes(rf"^run {entry.run_id} \(record 3 promote 2 → staging\) says RUNNING, and the move it records is over$")
+    assert case.client.get_run(entry.run_id).info.status == "FINISHED"
+    assert case.registry.breaks() == []

@@ -43,20 +43,22 @@ def checkout(root: Path) -> Workspace:
     return workspace
 
 
-def fill(trainings: Trainings) -> Trainings:
+def register_three(trainings: Trainings) -> Trainings:
     for reads in (SWAPPED, HALF, PLAIN):
         trainings.register(trainings.add(reads))
     return trainings
 
 
-def to(shop: Trainings, version: str, target: promote.Target, reason: str = "", force: bool = False, dry: bool = False) -> None:
-    promote.run(version, target, reason, force, dry, Project.load(shop.workspace))
+def promote_to(
+    candidates: Trainings, version: str, target: promote.Target, reason: str = "", force: bool = False, dry: bool = False
+) -> None:
+    promote.run(version, target, reason, force, dry, Project.load(candidates.workspace))
 
 
-def place(shop: Trainings, version: str, *targets: str) -> None:
+def move_without_gate(candidates: Trainings, version: str, *targets: str) -> None:
     """Moves a version without asking a gate."""
-    client = shop.client
-    experiment = tracking.experiment_id(client, shop.workspace, ledger.experiment_name(MODEL), tracking.PROMOTIONS)
+    client = candidates.client
+    experiment = tracking.experiment_id(client, candidates.workspace, ledger.experiment_name(MODEL), tracking.PROMOTIONS)
     for target in targets:
         with lock.held(client, MODEL) as held:
             now = transitions.standing(client, MODEL)
@@ -77,21 +79,21 @@ def place(shop: Trainings, version: str, *targets: str) -> None:
             transitions.move(client, held, experiment, ledger.read(client, MODEL), record)
 
 
-def stage_of(shop: Trainings, version: str) -> str:
+def stage_of(candidates: Trainings, version: str) -> str:
     """The stage, where alias, tag and MLflow's field agree."""
-    entry = shop.client.get_model_version(MODEL, version)
-    stage = transitions.standing(shop.client, MODEL).stage_of(version)
+    entry = candidates.client.get_model_version(MODEL, version)
+    stage = transitions.standing(candidates.client, MODEL).stage_of(version)
     assert entry.current_stage.lower() == stage
     assert entry.tags.get("stage", "none") == stage
     return stage
 
 
-def records(shop: Trainings) -> list[Record]:
-    return [entry.record for entry in ledger.read(shop.client, MODEL)]
+def records(candidates: Trainings) -> list[Record]:
+    return [entry.record for entry in ledger.read(candidates.client, MODEL)]
 
 
-def no_data(shop: Trainings) -> str:
-    shop.workspace.dataset.rename(shop.workspace.dataset.with_name("gone"))
+def remove_data(candidates: Trainings) -> str:
+    candidates.workspace.dataset.rename(candidates.workspace.dataset.with_name("gone"))
     return MEDIUM
 
 

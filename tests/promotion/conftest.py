@@ -18,7 +18,7 @@ def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database to copy: making one takes seconds."""
     root = tmp_path_factory.mktemp("registry")
     workspace = Workspace(root, root)
-    Registry(workspace, stores.connect(workspace)).fill()
+    Registry(workspace, stores.connect(workspace)).add_versions()
     return workspace.database
 
 
@@ -34,7 +34,7 @@ def shared_registry(server: str, workspace: Workspace, monkeypatch: pytest.Monke
     """On the server, with a model of its own for each test."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
     registry = Registry(workspace, tracking.connect(workspace), f"toys-{os.urandom(4).hex()}-classifier")
-    registry.fill()
+    registry.add_versions()
     return registry
 
 

@@ -31,7 +31,7 @@ class Registry:
     client: Any
     model: str = MODEL
 
-    def fill(self) -> None:
+    def add_versions(self) -> None:
         """Registers the model with versions without files: enough for locks, stages and history."""
         run = self.client.create_run(tracking.experiment_id(self.client, self.workspace, self.model)).info
         self.client.create_registered_model(self.model)

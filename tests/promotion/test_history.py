@@ -34,7 +34,7 @@ def five_records(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("records")
     workspace = Workspace(root, root)
     registry = Registry(workspace, stores.connect(workspace), MODEL)
-    registry.fill()
+    registry.add_versions()
     with pytest.MonkeyPatch.context() as patch:
         for hour, move in zip(HOURS, _moves(registry), strict=False):
             patch.setattr(ledger, "now", lambda hour=hour: f"2026-01-01T{hour}:00.000+00:00")

@@ -14,7 +14,7 @@ from pipeline.project import Project
 from pipeline.promotion import ledger
 from tests import servers, stores
 from tests.compare.trainings import MODEL, Trainings
-from tests.promotion.checkouts import BETTER, MEDIUM, WEAK, checkout, place, to
+from tests.promotion.checkouts import BETTER, MEDIUM, WEAK, checkout, move_without_gate, promote_to
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -28,29 +28,29 @@ CARD = "87.50 % accuracy on 80 test pictures.\n\n### The gate it passed\n\n- acc
 
 @dataclass(frozen=True)
 class Shown:
-    shop: Trainings
+    candidates: Trainings
     address: str  # of the server
     runs: str  # of the records' table, as `ui` links to a table
     record: str  # the address of the record of the promotion to production
 
 
 @pytest.fixture(scope="module")
-def shown(filled: Trainings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
+def shown(candidates_database: Trainings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
     """Version 2 was in production until 3 came; 1 was refused."""
     workspace = checkout(tmp_path_factory.mktemp("shown"))
-    shutil.copy(filled.workspace.database, workspace.database)
-    shop = Trainings(workspace, stores.connect(workspace))
-    shop.client.update_model_version(MODEL, BETTER, CARD)
-    place(shop, MEDIUM, "staging", "production")
-    place(shop, BETTER, "staging")
-    to(shop, BETTER, "production", REASON)
+    shutil.copy(candidates_database.workspace.database, workspace.database)
+    candidates = Trainings(workspace, stores.connect(workspace))
+    candidates.client.update_model_version(MODEL, BETTER, CARD)
+    move_without_gate(candidates, MEDIUM, "staging", "production")
+    move_without_gate(candidates, BETTER, "staging")
+    promote_to(candidates, BETTER, "production", REASON)
     with pytest.raises(RefusedError):
-        to(shop, WEAK, "staging")
-    place(shop, MEDIUM, "staging")
-    table = ui.pages(shop.client, Project.load(workspace))["promotions"]
+        promote_to(candidates, WEAK, "staging")
+    move_without_gate(candidates, MEDIUM, "staging")
+    table = ui.pages(candidates.client, Project.load(workspace))["promotions"]
     with servers.mlflow(f"sqlite:///{workspace.database}", workspace.root / "served") as address:
-        record = f"{table.split('?')[0]}/{ledger.read(shop.client, MODEL)[3].run_id}"
-        yield Shown(shop, address, f"{address}{table}", f"{address}{record}")
+        record = f"{table.split('?')[0]}/{ledger.read(candidates.client, MODEL)[3].run_id}"
+        yield Shown(candidates, address, f"{address}{table}", f"{address}{record}")
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_a_record_says_its_gate_and_links_to_the_versions_run(shown: Shown, page
     assert [rule[3] for rule in rules if rule[0] == "as good as production"] == ["passed"]
     link = page.get_by_role("link", name="the version's run").get_attribute("href")
     page.goto(f"{shown.address}/{link}")
-    run_id = shown.shop.client.get_model_version(MODEL, BETTER).run_id
+    run_id = shown.candidates.client.get_model_version(MODEL, BETTER).run_id
     page.wait_for_url(f"**/experiments/*/runs/{run_id}**", timeout=PATIENCE)
     page.goto(f"{page.url.split('?')[0]}/artifacts/promotion/compare-2-3.html")
     headline = page.frame_locator("iframe").locator("h1")

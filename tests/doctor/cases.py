@@ -1,4 +1,4 @@
-"""A registry as promote leaves it, for `doctor` to be called to."""
+"""A registry as promote leaves it, for `doctor` to examine."""
 
 import io
 import re
@@ -20,14 +20,14 @@ VERSIONS = 4
 
 
 @dataclass(frozen=True)
-class Patient:
-    """A registry of the data set `name`, and the doctor's words."""
+class DoctorCase:
+    """A registry of the data set `name`, and what doctor reports of it."""
 
     registry: Registry
     name: str
 
     @classmethod
-    def of(cls, workspace: Workspace, name: str) -> "Patient":
+    def of(cls, workspace: Workspace, name: str) -> "DoctorCase":
         """In the store of `workspace`, whose params.yaml, if it has one, is made to speak of it."""
         if workspace.params.exists():
             text = workspace.params.read_text().replace("dataset: fashion-mnist", "dataset: folder")
@@ -42,7 +42,7 @@ class Patient:
     def model(self) -> str:
         return self.registry.model
 
-    def fill(self) -> None:
+    def add_versions(self) -> None:
         """Registers four versions with a file each; the first goes to production, the second to staging."""
         self.client.create_registered_model(self.model)
         run_id = self.train()
@@ -71,19 +71,19 @@ class Patient:
             is_well = command.run(fix, Project.load(self.registry.workspace))
         return is_well, re.findall(r"^\d+ +found +(.*?) *$", said.getvalue(), re.MULTILINE)
 
-    def is_mended_of(self, *found: str) -> None:
+    def assert_fixes(self, *found: str) -> None:
         """Fails unless the doctor finds what matches the patterns, and nothing else; mends it, and finds nothing any more."""
-        said = self._finds(*found)
+        said = self._assert_finds(*found)
         assert self.doctor(fix=True) == (True, said)
         assert self.doctor() == (True, [])
 
-    def is_hopeless(self, *found: str) -> None:
+    def assert_cannot_fix(self, *found: str) -> None:
         """Fails unless the doctor finds what matches the patterns, and nothing else, and leaves it as it is."""
-        said = self._finds(*found)
+        said = self._assert_finds(*found)
         assert self.doctor(fix=True) == (False, said)
         assert self.doctor() == (False, said)
 
-    def _finds(self, *found: str) -> list[str]:
+    def _assert_finds(self, *found: str) -> list[str]:
         is_well, said = self.doctor()
         assert len(said) == len(found), said
         assert all(re.search(pattern, each) for pattern, each in zip(found, said, strict=True)), said
