@@ -1,6 +1,7 @@
-"""What stands around the pipeline: DVC's configuration and the workflows."""
+"""Files around the pipeline: DVC's configuration, the Makefile, the workflows, the links between documents."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -42,3 +43,23 @@ def test_the_workflows_are_valid() -> None:
         [checker, "--builtin-schema", "vendor.github-workflows", *workflows], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout
+
+
+def test_make_help_names_every_target(shell: Shell) -> None:
+    targets = re.findall(r"^\.PHONY: help (.*) setup (.*)$", (PROJECT / "Makefile").read_text(), re.MULTILINE)
+    listed = re.findall(r"make ([a-z-]+)  ", shell("make", cwd=PROJECT).stdout)
+    assert sorted(listed) == sorted(" ".join(targets[0]).split())
+
+
+DOCUMENTS = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_to_files(document: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text(encoding="utf-8"))
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_the_readme_links_every_page_of_the_documentation() -> None:
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    assert [page.name for page in (PROJECT / "docs").glob("*.md") if f"(docs/{page.name})" not in readme] == []
