@@ -32,7 +32,7 @@ def run(project: Project) -> None:
     """
     model = project.model
     client = tracking.connect(project.workspace)
-    with tracking.answering(project.workspace):
+    with tracking.store_guard(project.workspace):
         versions = read(client, model)
     if not versions:
         print(f"{model} has no versions yet: `python -m pipeline run` trains and registers one")

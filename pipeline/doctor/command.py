@@ -30,7 +30,7 @@ def run(fix: bool, project: Project) -> bool:
     if not tracking.has_store(project.workspace):
         print("nothing to look at: there is no tracking store yet; `python -m pipeline run` makes it")
         return True
-    with tracking.answering(project.workspace):
+    with tracking.store_guard(project.workspace):
         return _examine(Registry(tracking.connect(project.workspace), project), fix)
 
 

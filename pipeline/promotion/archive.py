@@ -17,7 +17,7 @@ def run(version: str, reason: str, project: Project) -> None:
     Raises:
         PipelineError: there is no such version, another process changes the stages, or the store is lost.
     """
-    with tracking.answering(project.workspace):
+    with tracking.store_guard(project.workspace):
         client, model = tracking.connect(project.workspace), project.model
         source = tracking.find_version(client, model, version)
         with open_writer(client, model, project) as writer:

@@ -31,7 +31,7 @@ def run(at: str | None, as_json: bool, project: Project) -> None:
     time = None if at is None else _time(at, datetime.now(UTC))
     model = project.model
     client = tracking.connect(project.workspace)
-    with tracking.answering(project.workspace):
+    with tracking.store_guard(project.workspace):
         entries, breaks = chain.examined(client, project.workspace, model)
     if as_json:
         content = [_as_json(entry) for entry in entries] if time is None else {"model": model, **_at(entries, time)}

@@ -32,7 +32,7 @@ def run(version: str, target: Target, reason: str, force: bool, dry_run: bool, p
         RefusedError: the gate or the order of the stages does not allow it.
         PipelineError: the version cannot be had or judged, another process changes the stages, or the store is lost.
     """
-    with SmokeTest() as fresh, tracking.answering(project.workspace):
+    with SmokeTest() as fresh, tracking.store_guard(project.workspace):
         client, model = tracking.connect(project.workspace), project.model
         source = tracking.find_version(client, model, version)
         if dry_run:

@@ -28,7 +28,7 @@ def run(reason: str, project: Project) -> None:
         RefusedError: there is no version to go back to, or it does not load and answer.
         PipelineError: another process changes the stages, or the store is lost.
     """
-    with SmokeTest() as fresh, tracking.answering(project.workspace):
+    with SmokeTest() as fresh, tracking.store_guard(project.workspace):
         client, model = tracking.connect(project.workspace), project.model
         with open_writer(client, model, project) as writer:
             entry = _roll_back(writer, fresh, reason)

@@ -21,7 +21,7 @@ from pipeline.tracking.registered import (
     training_record,
 )
 from pipeline.tracking.runs import PROCESS, Published, logged_params, publish, publish_to, run_for, warn
-from pipeline.tracking.store import answering, connect, experiment_id, has_store, tracking_uri
+from pipeline.tracking.store import connect, experiment_id, has_store, tracking_uri
 from pipeline.tracking.view import PROMOTIONS, TRAININGS
 
 __all__ = [
@@ -32,7 +32,6 @@ __all__ = [
     "Published",
     "Registered",
     "Source",
-    "answering",
     "artifact",
     "connect",
     "experiment_id",
@@ -47,6 +46,7 @@ __all__ = [
     "publish",
     "publish_to",
     "run_for",
+    "store_guard",
     "tracking_uri",
     "training_record",
     "warn",

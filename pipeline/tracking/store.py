@@ -91,7 +91,7 @@ def _set_globally(uri: str) -> None:
 
 
 @contextmanager
-def answering(workspace: Workspace) -> Iterator[None]:
+def store_guard(workspace: Workspace) -> Iterator[None]:
     """Around what a command asks of a connected store, so that one which goes away midway is one line too.
 
     Raises:

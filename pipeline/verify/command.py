@@ -35,12 +35,12 @@ def run(wanted: str, project: Project) -> None:
         PipelineError: the store does not answer, or a stage failed.
     """
     client = tracking.connect(project.workspace)
-    with tracking.answering(project.workspace):
+    with tracking.store_guard(project.workspace):
         entry = recorded.read(client, wanted, project)
     name = f"{entry.source.model_name} {entry.source.name}"
     print(f"deriving {name} again, in a folder of its own: nothing here is changed", flush=True)
     again = _derive(client, entry, name, project)
-    with tracking.answering(project.workspace):
+    with tracking.store_guard(project.workspace):
         _write(client, entry, again)
     _show(again.scores)
     if again.outcome == "failed":
@@ -62,7 +62,7 @@ def _derive(client: Any, entry: Entry, name: str, project: Project) -> Verdict:
         early = [*([Difference("data", altered)] if altered else []), *entry.contradictions]
         if early:
             return verdict.failed(verdict.ordered(early))
-        with tracking.answering(project.workspace):
+        with tracking.store_guard(project.workspace):
             parent.lend(client, entry.record, copy)
         for stage in ("validate", "train", "evaluate"):
             copy.run(stage, shown=stage == "train")

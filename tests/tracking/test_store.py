@@ -134,6 +134,6 @@ def test_a_store_that_breaks_midway_is_one_line(workspace: Workspace) -> None:
     for file in workspace.root.glob("mlflow.db*"):
         file.write_bytes(b"no database")
     message = r"mlflow\.db failed midway \(.*\): run the command again"
-    with pytest.raises(UnreachableError, match=message) as error, tracking.answering(workspace):
+    with pytest.raises(UnreachableError, match=message) as error, tracking.store_guard(workspace):
         client.get_registered_model("toys-classifier")
     assert "\n" not in str(error.value)
