@@ -21,7 +21,7 @@ from pipeline.tracking.registered import (
     training_record,
 )
 from pipeline.tracking.runs import PROCESS, Published, logged_params, publish, publish_to, run_for, warn
-from pipeline.tracking.store import connect, experiment_id, has_store, tracking_uri
+from pipeline.tracking.store import connect, experiment_id, has_store, store_guard, tracking_uri
 from pipeline.tracking.view import PROMOTIONS, TRAININGS
 
 __all__ = [
