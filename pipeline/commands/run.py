@@ -12,8 +12,7 @@ from typing import Any
 
 from pipeline import params
 from pipeline.errors import DownloadError, ParamsError
-from pipeline.ingest import download
-from pipeline.ingest.catalog import CATALOG
+from pipeline.ingest.known import CATALOG, fetch
 from pipeline.register import evidence
 from pipeline.workspace import Workspace, replacing
 
@@ -57,7 +56,7 @@ def _get_data(workspace: Workspace) -> str | None:
     if wanted not in CATALOG:
         return None
     try:
-        download.fetch(wanted, workspace)
+        fetch(CATALOG[wanted], workspace)
     except DownloadError as error:
         print(
             f"{error}\n\nFalling back to {EMBEDDED}, which needs no network: params.yaml now has ingest.dataset: {EMBEDDED} "

@@ -1,1 +1,1 @@
-"""Ingest: gets a known data set, checks every file of it, splits it, writes it as arrays."""
+"""Ingest: read a known or the user's own data set, check every file of it, split it, write it as arrays."""

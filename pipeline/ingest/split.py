@@ -1,12 +1,12 @@
-"""The stratified, seeded split: every class gives the same share of its pictures to each split.
+"""The stratified, seeded split: every class gives the same share of its images to each split.
 
-A known data set never changes, so its rows are allotted exactly (`stratified`). One's own data grows, and a picture that was
-once in the test split must stay there: each picture's own content decides (`by_content`), and the shares are then those of a
-fair dice, not exact: of 100 pictures at 0.2 it is 20 ± 4, of 10,000 it is 2,000 ± 40.
+A known data set never changes, so its shares are exact (`stratified`). The user's own data grows, and an image that was once in
+the test split must stay there: each image's own content decides (`by_content`), so the shares are random: of 100 images at 0.2
+it is 20 ± 4, of 10,000 it is 2,000 ± 40.
 
-A few lines of our own rather than scikit-learn's `train_test_split`: they import in no time, cut both splits in one pass, and
-rest on PCG64's raw stream, which NumPy promises never to change (https://numpy.org/neps/nep-0019-rng-policy.html), and on
-BLAKE2. So an upgrade does not move pictures between splits.
+Not scikit-learn's `train_test_split`: this imports nothing, makes both splits in one pass, and uses PCG64's raw stream, which
+NumPy promises never to change (https://numpy.org/neps/nep-0019-rng-policy.html), and BLAKE2. So an upgrade does not move images
+between splits.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,18 +17,18 @@ from numpy.typing import NDArray
 
 from pipeline.dataset import SPLITS, SplitName
 from pipeline.errors import SourceError
-from pipeline.ingest.sources import Source
+from pipeline.ingest.source import Source
 
 Rows = Mapping[SplitName, NDArray[np.int32]]
 _CODE: Mapping[SplitName, int] = {"train": 0, "validation": 1, "test": 2}
-_PART = 2**16  # keys in memory at once
+_BATCH = 2**16  # keys in memory at once
 
 
 def cut(source: Source, validation_fraction: float, test_fraction: float, seed: int) -> Rows:
-    """Rows of each split in `source.pictures(split)`, ascending. An official test set stays whole; else one is cut first.
+    """Return the rows of each split in `source.images(split)`, ascending; an official test set stays whole.
 
     Raises:
-        SourceError: a class has too few pictures to be in every split.
+        SourceError: a class has too few images to be in every split.
     """
     labels, test_share = source.training.labels, 0.0 if source.test else test_fraction
     if source.grows:
@@ -42,13 +42,13 @@ def cut(source: Source, validation_fraction: float, test_fraction: float, seed: 
 
 
 def stratified(labels: NDArray[np.integer[Any]], test_fraction: float, validation_fraction: float, seed: int) -> Rows:
-    """Rows of each split, int32, ascending, from `labels`, integers `(n,)`; whole pictures per class, exactly.
+    """Return the rows of each split, int32, ascending; the shares per class are exact but for rounding.
 
     Args:
-        labels: the class of each row.
+        labels: the class of each row, integers `(n,)`.
         test_fraction: share of each class that goes to the test split.
-        validation_fraction: share of what is then left of each class that goes to the validation split.
-        seed: of the one random key per row that decides who goes where.
+        validation_fraction: share of the rest of each class that goes to the validation split.
+        seed: of the one random key per row that decides its split.
     """
     keys = np.random.PCG64(seed).random_raw(len(labels))
     parts: dict[SplitName, list[NDArray[np.intp]]] = {name: [] for name in SPLITS}
@@ -69,26 +69,26 @@ def by_content(
     test_fraction: float,
     validation_fraction: float,
 ) -> Rows:
-    """Rows of each split, int32, ascending; who is in which depends on the picture alone, whatever else there is.
+    """Return the rows of each split, int32, ascending; each image's split depends on its content alone, not on the others.
 
-    The upper half of a picture's key says whether it is a test picture, the lower half whether it is for validation. Equal
-    pictures have equal keys, so a duplicate never lies in two splits. Where a class is so small that the dice give a split
-    none of its pictures, it gets the one with the lowest key; only that one may move when pictures are added.
+    The upper half of an image's key decides whether it is a test image, the lower half whether it is for validation. Equal
+    images have equal keys, so a duplicate is never in two splits. If a class is so small that a split would get none of its
+    images, the one with the lowest key goes there; only that one may move when images are added.
 
     Args:
         labels: the class of each row, integers `(n,)`.
-        keys_of: rows → a random number per picture, uint64; asked for a part at a time, since all keys would be the largest
-            array there is.
+        keys_of: rows → a random number per image, uint64; called for a batch at a time, since all keys would be the largest
+            array in memory.
         test_fraction: share of each class that goes to the test split; 0 for none at all.
-        validation_fraction: share of what is then left of each class that goes to the validation split.
+        validation_fraction: share of the rest of each class that goes to the validation split.
     """
     every = np.arange(len(labels), dtype=np.int32)
     codes = np.full(len(labels), _CODE["train"], np.uint8)
-    for start in range(0, len(labels), _PART):
-        part = codes[start : start + _PART]
-        test, validation = _halves(keys_of(every[start : start + _PART]))
-        part[validation < round(validation_fraction * 2**32)] = _CODE["validation"]
-        part[test < round(test_fraction * 2**32)] = _CODE["test"]
+    for start in range(0, len(labels), _BATCH):
+        batch = codes[start : start + _BATCH]
+        test, validation = _halves(keys_of(every[start : start + _BATCH]))
+        batch[validation < round(validation_fraction * 2**32)] = _CODE["validation"]
+        batch[test < round(test_fraction * 2**32)] = _CODE["test"]
     for label in range(int(labels.max()) + 1):
         rows = every[labels == label]
         if test_fraction and len(rows) and not np.any(codes[rows] == _CODE["test"]):
@@ -100,23 +100,23 @@ def by_content(
 
 
 def _halves(keys: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    """Two independent random numbers from each key, 0 … 2³² - 1."""
+    """Return two independent random numbers from each key, 0 … 2³² - 1."""
     return keys >> np.uint64(32), keys & np.uint64(2**32 - 1)
 
 
 def _lowest(numbers: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Which of `numbers` are the smallest: more than one where pictures are equal."""
+    """Return which of `numbers` are the smallest: more than one if images are equal."""
     chosen: NDArray[np.bool_] = numbers == numbers.min()
     return chosen
 
 
 def _refuse_absent_classes(source: Source, rows: Rows) -> None:
     classes = len(source.class_names)
-    counts = {name: np.bincount(source.pictures(name).labels[rows[name]], minlength=classes) for name in SPLITS}
+    counts = {name: np.bincount(source.images(name).labels[rows[name]], minlength=classes) for name in SPLITS}
     for name in SPLITS:
         for label in np.flatnonzero(counts[name] == 0):
             total = sum(int(count[label]) for count in counts.values())
             raise SourceError(
-                f"class {source.class_names[label]!r} has no picture in the {name} split, {total} in all: "
-                "add pictures, or raise ingest.validation_fraction or ingest.test_fraction"
+                f"class {source.class_names[label]!r} has no image in the {name} split, {total} in all: "
+                "add images, or raise ingest.validation_fraction or ingest.test_fraction"
             )

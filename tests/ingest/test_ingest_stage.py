@@ -13,9 +13,9 @@ from sklearn.datasets import load_digits
 from pipeline import dataset
 from pipeline.dataset import SPLITS, SourceFile
 from pipeline.errors import SourceError
-from pipeline.ingest import catalog, samples, stage
-from pipeline.ingest.catalog import IdxFiles
-from pipeline.params import KNOWN, IngestParams
+from pipeline.ingest import known, stage
+from pipeline.ingest.known import Known
+from pipeline.params import IngestParams
 from pipeline.workspace import Workspace
 
 
@@ -38,8 +38,8 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
 
 @pytest.fixture
-def tiny_fashion(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> IdxFiles:
-    """Two classes of 2×2 pixels in hand-made IDX files under the name fashion-mnist: 20 training pictures, 4 for the test."""
+def tiny_fashion(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Known:
+    """Two classes of 2×2 pixels in hand-made IDX files named fashion-mnist: 20 training images, 4 test images."""
     images = {"train": b"\0\0\x08\3" + bytes.fromhex("00000014 00000002 00000002") + bytes(range(80))}
     images["test"] = b"\0\0\x08\3" + bytes.fromhex("00000004 00000002 00000002") + bytes(range(100, 116))
     labels = {"train": b"\0\0\x08\1" + bytes.fromhex("00000014") + b"\0\1" * 10, "test": b"\0\0\x08\1\0\0\0\4\1\0\1\0"}
@@ -50,24 +50,15 @@ def tiny_fashion(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> IdxFi
             packed = gzip.compress(content, mtime=0)
             (workspace.downloads / f"{split}-{kind}.gz").write_bytes(packed)
             files.append(SourceFile(f"{split}-{kind}.gz", len(packed), hashlib.sha256(packed).hexdigest()))
-    known = IdxFiles("fashion-mnist", ("cat", "dog"), files[0], files[1], files[2], files[3], urls=(), horizontal_flip=True)
-    monkeypatch.setattr(catalog, "CATALOG", {"fashion-mnist": known})
-    return known
+    tiny = Known("fashion-mnist", ("cat", "dog"), horizontal_flip=True, files=tuple(files))
+    monkeypatch.setattr(known, "CATALOG", {"fashion-mnist": tiny})
+    return tiny
 
 
 def everything_in(workspace: Workspace) -> dict[str, bytes]:
     folders = (workspace.dataset.parent, workspace.samples_png.parent)
     paths = [path for folder in folders if folder.exists() for path in folder.rglob("*") if path.is_file()]
     return {str(path.relative_to(workspace.root)): path.read_bytes() for path in paths}
-
-
-def test_catalog_holds_what_params_allow() -> None:
-    assert tuple(catalog.CATALOG) == KNOWN
-
-
-def test_unknown_data_set_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(SourceError, match=r"unknown data set 'mnist': ingest.dataset is one of fashion-mnist, digits$"):
-        catalog.find("mnist")
 
 
 def test_digits_are_split_per_class_and_resized(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
@@ -79,13 +70,17 @@ def test_digits_are_split_per_class_and_resized(workspace: Workspace, capsys: py
     assert data.description.image_shape == (28, 28, 1)
     assert data.description.class_names == ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
     assert [(source.name, source.bytes) for source in data.description.sources] == [("scikit-learn digits.csv.gz", 57523)]
-    first, second, third = capsys.readouterr().out.splitlines()
-    digest = data.description.digest[:8]
-    assert first == f"digits: 1,295 train · 143 validation · 359 test pictures, 28×28×1, 10 classes, digest {digest}…"
-    assert re.sub(r"[\d,]+ images", "N images", second) == (
-        "from scikit-learn digits.csv.gz into data/dataset/, N images/s; reports/samples.png shows some"
+    assert (
+        re.sub(r"[\d,]+ images/s", "N images/s", capsys.readouterr().out)
+        == f"""\
+digits from scikit-learn digits.csv.gz: 1,797 images of 10 classes
+  train       images (1295, 28, 28, 1) uint8  labels (1295,) int32
+  validation  images (143, 28, 28, 1) uint8   labels (143,) int32
+  test        images (359, 28, 28, 1) uint8   labels (359,) int32
+  the source has no test set: 20 % of each class are held out as one
+wrote data/dataset/ and reports/samples.png, N images/s, digest {data.description.digest[:8]}
+"""
     )
-    assert third == "no test set in the source: 20 % of each class were cut off for one"
 
 
 def test_digits_in_their_own_size_are_only_brightened(workspace: Workspace) -> None:
@@ -110,7 +105,7 @@ def test_equal_params_give_equal_bytes(workspace: Workspace) -> None:
     assert everything_in(workspace)["data/dataset/dataset.json"] != first["data/dataset/dataset.json"]
 
 
-def test_idx_files_keep_their_test_set(workspace: Workspace, tiny_fashion: IdxFiles) -> None:
+def test_idx_files_keep_their_test_set(workspace: Workspace, tiny_fashion: Known) -> None:
     stage.run(wanted(dataset="fashion-mnist", image_size=8), workspace)
     data = dataset.read(workspace.dataset)
     assert data.description.counts == {"train": 18, "validation": 2, "test": 4}
@@ -121,8 +116,8 @@ def test_idx_files_keep_their_test_set(workspace: Workspace, tiny_fashion: IdxFi
     assert data.train.images[:, 0, 0, 0].tolist() == (data.train.source_index * 4).tolist()
 
 
-def test_bad_source_leaves_no_data(workspace: Workspace, tiny_fashion: IdxFiles) -> None:
-    (workspace.downloads / tiny_fashion.test_labels.name).write_bytes(b"?")
+def test_invalid_source_leaves_no_data(workspace: Workspace, tiny_fashion: Known) -> None:
+    (workspace.downloads / tiny_fashion.files[3].name).write_bytes(b"?")
     before = everything_in(workspace)
     with pytest.raises(SourceError, match=r"data/downloads/test-labels\.gz holds 1 bytes"):
         stage.run(wanted(dataset="fashion-mnist"), workspace)
@@ -133,28 +128,28 @@ def test_interruption_leaves_what_was_there_before(workspace: Workspace, monkeyp
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    draw = samples.draw
+    draw = stage.draw_grid
     for earlier_run in (False, True):
         if earlier_run:
             stage.run(wanted(), workspace)
         before = everything_in(workspace)
-        monkeypatch.setattr(samples, "draw", interrupted)
+        monkeypatch.setattr(stage, "draw_grid", interrupted)
         with pytest.raises(KeyboardInterrupt):
             stage.run(wanted(seed=43), workspace)
-        monkeypatch.setattr(samples, "draw", draw)
+        monkeypatch.setattr(stage, "draw_grid", draw)
         assert everything_in(workspace) == before
         assert workspace.dataset.exists() == earlier_run
 
 
-def test_sample_grid_shows_twelve_training_pictures_of_each_class(workspace: Workspace) -> None:
+def test_sample_grid_shows_twelve_training_images_of_each_class(workspace: Workspace) -> None:
     stage.run(wanted(image_size=8), workspace)
     train = dataset.read(workspace.dataset).train
     with Image.open(workspace.samples_png) as grid:
         pixels = np.asarray(grid.convert("L"))
     zeros = train.images[train.labels == 0][..., 0]
-    for column, picture in ((0, zeros[0]), (11, zeros[-1])):
+    for column, image in ((0, zeros[0]), (11, zeros[-1])):
         right = pixels.shape[1] - 40 - (11 - column) * 92  # margin, then cells of 84 pixels 8 apart
-        assert np.array_equal(pixels[40:124, right - 84 : right], np.asarray(Image.fromarray(picture).resize((84, 84), 0)))
+        assert np.array_equal(pixels[40:124, right - 84 : right], np.asarray(Image.fromarray(image).resize((84, 84), 0)))
     assert pixels.shape[0] == 40 + 10 * 92 - 8 + 40
 
 
@@ -166,10 +161,10 @@ from pipeline.ingest import stage
 from pipeline.params import IngestParams
 from pipeline.workspace import Workspace
 here = Path(sys.argv[1])
-early = {{"fsspec", "aiohttp", "PIL", "sklearn", "tqdm", "filelock"}} & set(sys.modules)
+early = {{"pooch", "requests", "PIL", "sklearn", "tqdm", "filelock"}} & set(sys.modules)
 assert not early, early
 stage.run(IngestParams.model_validate({wanted().model_dump()}), Workspace(here, here))
-heavy = {{"tensorflow", "keras", "mlflow", "matplotlib", "great_expectations", "fsspec", "aiohttp"}} & set(sys.modules)
+heavy = {{"tensorflow", "keras", "mlflow", "matplotlib", "great_expectations", "pooch", "requests"}} & set(sys.modules)
 assert not heavy, heavy
 """
     checkout = Path(stage.__file__).parents[2]

@@ -1,4 +1,4 @@
-"""What the machine forbids (rights, room) and two ingests at once: one line each, and nothing half written."""
+"""Missing permissions, a full disk, and two ingests at once: one line each, and no partial output."""
 
 import ctypes
 import os
@@ -11,18 +11,18 @@ import pytest
 
 from pipeline import dataset
 from pipeline.workspace import Workspace
-from tests.ingest.damage import IMAGES, PROJECT, outputs, set_up
+from tests.ingest.sources import IMAGES_FILE, PROJECT, outputs, set_up
 
 
-def without_rights() -> None:
-    """Takes from root its right to read and write what the file modes forbid (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH)."""
+def without_permissions() -> None:
+    """Take from root its permission to ignore file modes (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH)."""
     if os.geteuid() == 0:
         drop_from_bounding_set = 24  # PR_CAPBSET_DROP, see prctl(2)
         for capability in (1, 2):
             assert ctypes.CDLL(None).prctl(drop_from_bounding_set, capability, 0, 0, 0) == 0
 
 
-def without_room() -> None:
+def with_full_disk() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 
 
@@ -36,31 +36,46 @@ def started(workspace: Workspace, limits: Callable[[], None] | None = None) -> "
 @pytest.mark.parametrize(
     ("kind", "locked", "limits", "line"),
     [
-        ("folder", "data/source/cat/03.png", without_rights, "data/source/cat/03.png cannot be read (Permission denied)"),
-        ("folder", "data/source/dog", without_rights, "data/source/dog cannot be read (Permission denied)"),
-        ("idx", f"data/source/{IMAGES}", without_rights, f"data/source/{IMAGES} cannot be read (Permission denied)"),
-        ("npz", "data/source/pets.npz", without_rights, "data/source/pets.npz cannot be read (Permission denied)"),
-        ("folder", "data", without_rights, "data cannot be written (Permission denied): make room or set the rights"),
-        ("folder", None, without_room, "data/dataset cannot be written (File too large): make room or set the rights"),
-        ("idx", None, without_room, "data/dataset cannot be written (File too large): make room or set the rights"),
+        ("folder", "data/source/cat/03.png", without_permissions, "data/source/cat/03.png cannot be read (Permission denied)"),
+        ("folder", "data/source/dog", without_permissions, "data/source/dog cannot be read (Permission denied)"),
+        (
+            "idx",
+            f"data/source/{IMAGES_FILE}",
+            without_permissions,
+            f"data/source/{IMAGES_FILE} cannot be read (Permission denied)",
+        ),
+        ("npz", "data/source/pets.npz", without_permissions, "data/source/pets.npz cannot be read (Permission denied)"),
+        (
+            "folder",
+            "data",
+            without_permissions,
+            "data cannot be written (Permission denied): free disk space, or check permissions",
+        ),
+        (
+            "folder",
+            None,
+            with_full_disk,
+            "data/dataset cannot be written (File too large): free disk space, or check permissions",
+        ),
+        ("idx", None, with_full_disk, "data/dataset cannot be written (File too large): free disk space, or check permissions"),
     ],
 )
-def test_what_the_machine_forbids_is_one_line_and_leaves_nothing(
+def test_missing_permission_or_full_disk_is_one_line_and_leaves_nothing(
     workspace: Workspace, kind: str, locked: str | None, limits: Callable[[], None], line: str
 ) -> None:
     set_up(workspace, kind)
     if locked:
         (workspace.root / locked).chmod(0o555 if locked == "data" else 0)
     process = started(workspace, limits)
-    _, said = process.communicate()
-    assert (process.returncode, said.count("\n")) == (1, 1), said
-    assert said.startswith("error: ")
-    assert line in said.replace(f"{workspace.root}/", "")
+    _, printed = process.communicate()
+    assert (process.returncode, printed.count("\n")) == (1, 1), printed
+    assert printed.startswith("error: ")
+    assert line in printed.replace(f"{workspace.root}/", "")
     assert outputs(workspace) == {}
     assert not list(workspace.root.rglob("*.part*"))
 
 
-def test_two_ingests_at_once_leave_what_one_leaves(workspace: Workspace) -> None:
+def test_two_ingests_at_once_write_what_one_writes(workspace: Workspace) -> None:
     set_up(workspace, "folder")
     processes = [started(workspace) for _ in range(2)]
     assert [(process.communicate(), process.returncode)[1] for process in processes] == [0, 0]

@@ -1,4 +1,4 @@
-"""What people have: folders, IDX and .npz files, grey and colour, as they come."""
+"""Valid data of the user's own: folders, IDX and .npz files, grey and colour."""
 
 import gzip
 from collections.abc import Mapping
@@ -10,15 +10,14 @@ from PIL import Image
 
 from pipeline import dataset
 from pipeline.dataset import SPLITS, Split, SplitName
-from pipeline.ingest import decode, folder, stage
-from pipeline.ingest.form import Form
-from pipeline.ingest.pictures import Files
+from pipeline.ingest import folder, stage
+from pipeline.ingest.images import Files, Preprocessing, decode, strict_decoding
 from pipeline.params import IngestParams
 from pipeline.workspace import Workspace
 
-DICE = np.random.default_rng(0)
-PICTURES = DICE.integers(256, size=(60, 8, 8), dtype=np.uint8)
-NUMBERS = np.tile(np.arange(3, dtype=np.uint8), 20)
+RANDOM = np.random.default_rng(0)
+IMAGES = RANDOM.integers(256, size=(60, 8, 8), dtype=np.uint8)
+LABELS = np.tile(np.arange(3, dtype=np.uint8), 20)
 
 
 def wanted(dataset: str, **changed: object) -> IngestParams:
@@ -46,20 +45,20 @@ def source(workspace: Workspace) -> Path:
 
 def put_idx(source: Path, first: int = 0) -> None:
     for split in ("train", "t10k"):
-        for kind, array in (("images-idx3", PICTURES), ("labels-idx1", NUMBERS + np.uint8(first))):
+        for kind, array in (("images-idx3", IMAGES), ("labels-idx1", LABELS + np.uint8(first))):
             header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
             packed = gzip.compress(header + array.tobytes()) if split == "train" else header + array.tobytes()
             (source / f"{split}-{kind}-ubyte{'.gz' if split == 'train' else ''}").write_bytes(packed)
 
 
-def put_folder(source: Path, pictures: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] = PICTURES) -> None:
-    for number, picture in enumerate(pictures):
+def put_folder(source: Path, images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] = IMAGES) -> None:
+    for number, image in enumerate(images):
         path = source / ("ant", "bee", "cat")[number % 3] / f"{number:02}.png"
         path.parent.mkdir(exist_ok=True)
-        Image.fromarray(picture).save(path)
+        Image.fromarray(image).save(path)
 
 
-def whole(workspace: Workspace) -> Mapping[SplitName, Split]:
+def splits(workspace: Workspace) -> Mapping[SplitName, Split]:
     return dataset.read(workspace.dataset).splits()
 
 
@@ -68,8 +67,8 @@ def contents(workspace: Workspace) -> dict[str, bytes]:
     return {str(path.relative_to(workspace.dataset)): path.read_bytes() for path in paths}
 
 
-def where_each_is(workspace: Workspace) -> dict[bytes, str]:
-    return {picture.tobytes(): name for name, split in whole(workspace).items() for picture in split.images}
+def split_of_each(workspace: Workspace) -> dict[bytes, str]:
+    return {image.tobytes(): name for name, split in splits(workspace).items() for image in split.images}
 
 
 @pytest.mark.parametrize("first", [0, 1])
@@ -78,25 +77,25 @@ def test_idx_files_plain_and_gzip_keep_their_test_set(workspace: Workspace, sour
     stage.run(wanted("idx"), workspace)
     data = dataset.read(workspace.dataset)
     assert data.description.class_names == tuple(str(number + first) for number in range(3))
-    assert np.array_equal(data.test.images[..., 0], PICTURES)
-    assert np.array_equal(data.test.labels, NUMBERS)
-    assert np.array_equal(data.train.images[..., 0], PICTURES[data.train.source_index])
-    assert np.array_equal(data.validation.labels, NUMBERS[data.validation.source_index])
+    assert np.array_equal(data.test.images[..., 0], IMAGES)
+    assert np.array_equal(data.test.labels, LABELS)
+    assert np.array_equal(data.train.images[..., 0], IMAGES[data.train.source_index])
+    assert np.array_equal(data.validation.labels, LABELS[data.validation.source_index])
     assert len(data.train) + len(data.validation) == 60
 
 
 @pytest.mark.parametrize("column", [False, True])
-@pytest.mark.parametrize("pictures", [PICTURES, PICTURES[..., None], np.asfortranarray(PICTURES)], ids=["3", "4", "fortran"])
-def test_npz_is_read_as_keras_data_sets_come(workspace: Workspace, source: Path, pictures: object, column: bool) -> None:
-    numbers = NUMBERS.astype(">i8").reshape((-1, 1) if column else -1)
-    np.savez_compressed(source / "a.npz", x_train=pictures, y_train=numbers, x_test=PICTURES, y_test=NUMBERS)  # type: ignore[arg-type]
+@pytest.mark.parametrize("images", [IMAGES, IMAGES[..., None], np.asfortranarray(IMAGES)], ids=["3", "4", "fortran"])
+def test_npz_is_read_as_keras_data_sets_come(workspace: Workspace, source: Path, images: object, column: bool) -> None:
+    numbers = LABELS.astype(">i8").reshape((-1, 1) if column else -1)
+    np.savez_compressed(source / "a.npz", x_train=images, y_train=numbers, x_test=IMAGES, y_test=LABELS)  # type: ignore[arg-type]
     (source / "classes.txt").write_text("ant\nbee\ncat\n")
     for place in ("data/source", "data/source/a.npz"):
         stage.run(wanted("npz", source=place, class_names=[] if place == "data/source" else ["ant", "bee", "cat"]), workspace)
         data = dataset.read(workspace.dataset)
         assert data.description.class_names == ("ant", "bee", "cat")
-        assert np.array_equal(data.train.images[..., 0], PICTURES[data.train.source_index])
-        assert np.array_equal(data.train.labels, NUMBERS[data.train.source_index])
+        assert np.array_equal(data.train.images[..., 0], IMAGES[data.train.source_index])
+        assert np.array_equal(data.train.labels, LABELS[data.train.source_index])
 
 
 def test_folders_are_classes_in_alphabetical_order_or_in_that_of_classes_txt(workspace: Workspace, source: Path) -> None:
@@ -108,23 +107,23 @@ def test_folders_are_classes_in_alphabetical_order_or_in_that_of_classes_txt(wor
     data = dataset.read(workspace.dataset)
     assert data.description.class_names == ("cat", "ant", "bee")
     for split in data.splits().values():
-        for picture, label in zip(split.images[..., 0], split.labels, strict=True):
-            number = int(np.flatnonzero((picture == PICTURES).all(axis=(1, 2)))[0])
+        for image, label in zip(split.images[..., 0], split.labels, strict=True):
+            number = int(np.flatnonzero((image == IMAGES).all(axis=(1, 2)))[0])
             assert ("ant", "bee", "cat")[number % 3] == data.description.class_names[label]
 
 
 def test_folder_with_a_test_part_keeps_it_whole(workspace: Workspace, source: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for part, pictures in (("train", PICTURES[:48]), ("test", PICTURES[48:])):
+    for part, images in (("train", IMAGES[:48]), ("test", IMAGES[48:])):
         (source / part).mkdir()
-        put_folder(source / part, pictures)
+        put_folder(source / part, images)
     stage.run(wanted("folder"), workspace)
     data = dataset.read(workspace.dataset)
     assert [file.name for file in data.description.sources] == ["train", "test"]
-    assert {picture.tobytes() for picture in data.test.images} == {picture.tobytes() for picture in PICTURES[48:]}
+    assert {image.tobytes() for image in data.test.images} == {image.tobytes() for image in IMAGES[48:]}
     assert "no test set" not in capsys.readouterr().out
 
 
-def test_same_pictures_give_the_same_bytes_wherever_they_lie(workspace: Workspace, source: Path, tmp_path: Path) -> None:
+def test_same_images_give_the_same_bytes_in_any_folder(workspace: Workspace, source: Path, tmp_path: Path) -> None:
     put_folder(source)
     (source / ".DS_Store").touch()
     stage.run(wanted("folder"), workspace)
@@ -135,29 +134,27 @@ def test_same_pictures_give_the_same_bytes_wherever_they_lie(workspace: Workspac
     assert contents(workspace) == first
 
 
-def test_adding_pictures_moves_none_of_those_already_there(workspace: Workspace, source: Path) -> None:
+def test_adding_images_moves_none_of_those_already_there(workspace: Workspace, source: Path) -> None:
     put_folder(source)
     stage.run(wanted("folder"), workspace)
-    before = where_each_is(workspace)
-    more = DICE.integers(256, size=(300, 8, 8), dtype=np.uint8)
-    for number, picture in enumerate(more):
-        Image.fromarray(picture).save(source / ("ant", "bee", "cat")[number % 3] / f"0-{number:03}.png")
+    before = split_of_each(workspace)
+    more = RANDOM.integers(256, size=(300, 8, 8), dtype=np.uint8)
+    for number, image in enumerate(more):
+        Image.fromarray(image).save(source / ("ant", "bee", "cat")[number % 3] / f"0-{number:03}.png")
     stage.run(wanted("folder"), workspace)
-    after = where_each_is(workspace)
+    after = split_of_each(workspace)
     moved = [content for content, name in before.items() if after[content] != name]
     assert len(after) == 360
     assert moved == []
     assert set(after.values()) == set(SPLITS)
 
 
-def test_what_is_no_picture_is_left_out_and_said(
-    workspace: Workspace, source: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_other_files_are_skipped_and_reported(workspace: Workspace, source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     put_folder(source)
     for name in ("README.md", "ant/notes.txt", "ant/x.heic", "bee/y.HEIC", "bee/Thumbs.db", "bee/.hidden.png"):
         (source / name).touch()
     stage.run(wanted("folder"), workspace)
-    assert capsys.readouterr().err.endswith("source: left out, because they are no pictures: 2 .heic, 1 .txt\n")
+    assert capsys.readouterr().err.endswith("source: skipped files that are not images: 2 .heic, 1 .txt\n")
     assert sum(dataset.describe(workspace.dataset).counts.values()) == 60
 
 
@@ -167,14 +164,13 @@ def test_grey_and_colour_mixed_become_what_params_say(workspace: Workspace, sour
     Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(source / "ant/print.jpg")
     for channels in (1, 3):
         stage.run(wanted("folder", channels=channels), workspace)
-        assert {split.images.shape[1:] for split in whole(workspace).values()} == {(8, 8, channels)}
+        assert {split.images.shape[1:] for split in splits(workspace).values()} == {(8, 8, channels)}
 
 
-def picture(path: Path, **form: object) -> list[list[int]]:
-    """The grey picture in `path`, 8×8 unless said otherwise."""
-    settings = {"size": 8, "channels": 1, "rule": "stretch", **form}
-    with decode.strict():
-        pixels: list[list[int]] = decode.read(path, Form(**settings))[..., 0].tolist()  # type: ignore[arg-type]
+def decoded(path: Path, resize: str = "stretch") -> list[list[int]]:
+    """Return the image in `path`, grey and 8×8."""
+    with strict_decoding():
+        pixels: list[list[int]] = decode(path, Preprocessing(8, 1, resize))[..., 0].tolist()
     return pixels
 
 
@@ -188,43 +184,43 @@ def test_photo_is_turned_as_its_exif_says(tmp_path: Path, orientation: int) -> N
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(np.ascontiguousarray(stored)).save(tmp_path / "x.png", exif=exif)
-    assert picture(tmp_path / "x.png") == upright.tolist()
+    assert decoded(tmp_path / "x.png") == upright.tolist()
 
 
-def test_rules_for_pictures_that_are_not_square(tmp_path: Path) -> None:
+def test_resizing_of_images_that_are_not_square(tmp_path: Path) -> None:
     wide = np.zeros((8, 16), np.uint8)
     wide[:, 4:12] = 200
     Image.fromarray(wide).save(tmp_path / "x.png")
-    assert picture(tmp_path / "x.png", rule="crop") == [[200] * 8] * 8
-    stretched = picture(tmp_path / "x.png", rule="stretch")
+    assert decoded(tmp_path / "x.png", resize="crop") == [[200] * 8] * 8
+    stretched = decoded(tmp_path / "x.png", resize="stretch")
     assert stretched[0] == stretched[7]
     assert stretched[0][0] == 0 < stretched[0][1] <= 200 == stretched[0][4]
-    padded = picture(tmp_path / "x.png", rule="pad")
+    padded = decoded(tmp_path / "x.png", resize="pad")
     assert padded[:2] == padded[6:] == [[0] * 8] * 2
     assert padded[2] == stretched[0]
 
 
-def test_a_line_of_pixels_survives_every_rule(tmp_path: Path) -> None:
+def test_a_line_of_pixels_survives_every_resizing(tmp_path: Path) -> None:
     Image.new("L", (3000, 1), 255).save(tmp_path / "x.png")
-    for rule in ("stretch", "pad", "crop"):
-        assert max(map(max, picture(tmp_path / "x.png", rule=rule))) == 255
+    for resize in ("stretch", "pad", "crop"):
+        assert max(map(max, decoded(tmp_path / "x.png", resize=resize))) == 255
 
 
 def test_transparent_parts_become_white(tmp_path: Path) -> None:
     Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "x.png")
     Image.new("P", (8, 8), 0).save(tmp_path / "y.gif", transparency=0)
-    assert picture(tmp_path / "x.png") == picture(tmp_path / "y.gif") == [[255] * 8] * 8
+    assert decoded(tmp_path / "x.png") == decoded(tmp_path / "y.gif") == [[255] * 8] * 8
 
 
 def test_first_frame_of_an_animation_is_taken(tmp_path: Path) -> None:
     first, second = Image.new("L", (8, 8), 0), Image.new("L", (8, 8), 255)
     first.save(tmp_path / "x.gif", save_all=True, append_images=[second])
-    assert picture(tmp_path / "x.gif") == [[0] * 8] * 8
+    assert decoded(tmp_path / "x.gif") == [[0] * 8] * 8
 
 
 def test_a_link_within_the_folder_is_followed(source: Path) -> None:
     put_folder(source)
     (source / "ant/again.png").symlink_to(source / "ant/00.png")
-    found = folder.read(source, ())
+    found = folder.read(source, wanted("folder"), source)
     assert isinstance(found.training, Files)
     assert len(found.training.paths) == 61

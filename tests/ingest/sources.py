@@ -1,4 +1,4 @@
-"""Sources as the three readers want them, and what can be done to them: each builder damages what lies in data/source."""
+"""Valid sources for the three readers, and functions that damage what is in data/source."""
 
 import gzip
 import io
@@ -14,90 +14,90 @@ from PIL import Image
 from pipeline.workspace import Workspace
 
 PROJECT = Path(__file__).parents[2]
-Break = Callable[[Path], object]  # what it does to data/source
-IMAGES, LABELS = "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"
+Damage = Callable[[Path], object]  # a function that changes data/source
+IMAGES_FILE, LABELS_FILE = "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"
 
 
 def idx_bytes(array: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], code: int = 8) -> bytes:
     return bytes([0, 0, code, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
 
 
-PICTURES = np.random.default_rng(0).integers(256, size=(40, 8, 8), dtype=np.uint8)
-NUMBERS = np.tile(np.arange(2, dtype=np.uint8), 20)
-WHOLE = gzip.compress(idx_bytes(PICTURES), mtime=0)
+IMAGES = np.random.default_rng(0).integers(256, size=(40, 8, 8), dtype=np.uint8)
+LABELS = np.tile(np.arange(2, dtype=np.uint8), 20)
+WHOLE = gzip.compress(idx_bytes(IMAGES), mtime=0)
 
 
-def good_idx(source: Path) -> None:
+def write_idx(source: Path) -> None:
     for split in ("train", "t10k"):
         (source / f"{split}-images-idx3-ubyte.gz").write_bytes(WHOLE)
-        (source / f"{split}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx_bytes(NUMBERS)))
+        (source / f"{split}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx_bytes(LABELS)))
 
 
-def good_npz(source: Path, **changed: object) -> None:
-    arrays = {"x_train": PICTURES, "y_train": NUMBERS, "x_test": PICTURES, "y_test": NUMBERS, **changed}
+def write_npz(source: Path, **changed: object) -> None:
+    arrays = {"x_train": IMAGES, "y_train": LABELS, "x_test": IMAGES, "y_test": LABELS, **changed}
     np.savez(source / "pets.npz", **{name: array for name, array in arrays.items() if array is not None})  # type: ignore[arg-type]
 
 
-def good_folder(source: Path) -> None:
+def write_folder(source: Path) -> None:
     for label, name in enumerate(("cat", "dog")):
         (source / name).mkdir(parents=True)
-        for number, picture in enumerate(PICTURES[label::2]):
-            Image.fromarray(picture).save(source / name / f"{number:02}.png")
+        for number, image in enumerate(IMAGES[label::2]):
+            Image.fromarray(image).save(source / name / f"{number:02}.png")
 
 
-GOOD: Mapping[str, Break] = {"idx": good_idx, "npz": good_npz, "folder": good_folder}
+WRITERS: Mapping[str, Damage] = {"idx": write_idx, "npz": write_npz, "folder": write_folder}
 
 
-def file(name: str, content: bytes) -> Break:
+def write_file(name: str, content: bytes) -> Damage:
     return lambda source: (source / name).write_bytes(content)
 
 
-def packed(name: str, content: bytes) -> Break:
-    return file(name, gzip.compress(content))
+def write_gzip(name: str, content: bytes) -> Damage:
+    return write_file(name, gzip.compress(content))
 
 
-def bomb(gigabytes: int) -> bytes:
-    """Intact gzip of the good pictures and that many gigabytes of zeros behind them, about 1 MB each."""
+def gzip_bomb(gigabytes: int) -> bytes:
+    """Return intact gzip of the valid images followed by that many gigabytes of zeros, about 1 MB each."""
     return WHOLE + gzip.compress(bytes(10_000_000), 9, mtime=0) * (100 * gigabytes)
 
 
-def flipped(content: bytes, place: int) -> bytes:
+def flip_bit(content: bytes, place: int) -> bytes:
     return content[:place] + bytes([content[place] ^ 0x40]) + content[place + 1 :]
 
 
-def png_of(width: int, height: int) -> bytes:
-    """A PNG whose header says so; its pixels are never reached."""
+def png_of_size(width: int, height: int) -> bytes:
+    """Return a PNG with this size in its header and no pixels."""
     header = b"IHDR" + width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 0, 0, 0, 0])
     chunk = len(header[4:]).to_bytes(4, "big") + header + zlib.crc32(header).to_bytes(4, "big")
     return b"\x89PNG\r\n\x1a\n" + chunk + (0).to_bytes(4, "big") + b"IDAT" + zlib.crc32(b"IDAT").to_bytes(4, "big")
 
 
-def jpeg() -> bytes:
+def jpeg_bytes() -> bytes:
     stream = io.BytesIO()
-    Image.fromarray(np.tile(PICTURES[0], (20, 20))).save(stream, "JPEG")
+    Image.fromarray(np.tile(IMAGES[0], (20, 20))).save(stream, "JPEG")
     return stream.getvalue()
 
 
-def deep(path: Path) -> None:
+def write_16_bit_png(path: Path) -> None:
     Image.fromarray(np.zeros((8, 8), np.uint16)).save(path)
 
 
-def npz(**changed: object) -> Break:
-    return lambda source: good_npz(source, **changed)
+def npz_with(**changed: object) -> Damage:
+    return lambda source: write_npz(source, **changed)
 
 
-def truncated(source: Path) -> None:
+def truncate_npz(source: Path) -> None:
     path = source / "pets.npz"
     path.write_bytes(path.read_bytes()[:-30])
 
 
-def npz_with_flip(source: Path) -> None:
+def flip_bit_in_npz(source: Path) -> None:
     path = source / "pets.npz"
     content = path.read_bytes()
-    path.write_bytes(flipped(content, content.index(PICTURES[3].tobytes())))
+    path.write_bytes(flip_bit(content, content.index(IMAGES[3].tobytes())))
 
 
-def npz_that_promises_more(source: Path) -> None:
+def promise_more_in_npz(source: Path) -> None:
     content = io.BytesIO()
     np.lib.format.write_array_header_1_0(content, {"descr": "|u1", "fortran_order": False, "shape": (10**6, 8, 8)})
     with zipfile.ZipFile(source / "pets.npz") as old:
@@ -107,7 +107,7 @@ def npz_that_promises_more(source: Path) -> None:
             new.writestr(name, content.getvalue() if name == "x_train.npy" else member)
 
 
-def only(name: str) -> Break:
+def keep_only(name: str) -> Damage:
     def delete_others(source: Path) -> None:
         for path in source.iterdir():
             if path.name != name:
@@ -116,16 +116,16 @@ def only(name: str) -> Break:
     return delete_others
 
 
-def a_file_instead(source: Path) -> None:
+def replace_by_file(source: Path) -> None:
     shutil.rmtree(source)
     source.touch()
 
 
-def renamed(old: str, new: str) -> Break:
+def rename(old: str, new: str) -> Damage:
     return lambda source: (source / old).rename(source / new)
 
 
-def few(count: int) -> Break:
+def keep_images(count: int) -> Damage:
     def delete_the_rest(source: Path) -> None:
         for path in sorted((source / "dog").iterdir())[count:]:
             path.unlink()
@@ -133,53 +133,53 @@ def few(count: int) -> Break:
     return delete_the_rest
 
 
-def outside(name: str) -> Break:
+def link_outside(name: str) -> Damage:
     def link(source: Path) -> None:
         (source.parent / "elsewhere").mkdir()
-        Image.fromarray(PICTURES[0]).save(source.parent / "elsewhere" / "x.png")
+        Image.fromarray(IMAGES[0]).save(source.parent / "elsewhere" / "x.png")
         (source / name).symlink_to(source.parent / "elsewhere" / ("x.png" if name.endswith("png") else ""))
 
     return link
 
 
-def in_train(source: Path) -> None:
+def move_into_train(source: Path) -> None:
     (source / "train").mkdir()
     for name in ("cat", "dog"):
         (source / name).rename(source / "train" / name)
 
 
-def with_test(*names: str) -> Break:
+def add_test(*names: str) -> Damage:
     def add(source: Path) -> None:
-        in_train(source)
+        move_into_train(source)
         for name in names:
             shutil.copytree(source / "train/cat", source / "test" / name)
 
     return add
 
 
-def beside_train(source: Path) -> None:
-    in_train(source)
+def add_folder_beside_train(source: Path) -> None:
+    move_into_train(source)
     (source / "val").mkdir()
 
 
 HUGE = b"\0\0\x08\3" + np.array([2**32 - 1] * 3, ">u4").tobytes()
-FLOAT = PICTURES.astype(np.float32) / 255
-WITH_NAN = np.where(PICTURES > 250, np.nan, FLOAT)
+FLOAT = IMAGES.astype(np.float32) / 255
+WITH_NAN = np.where(IMAGES > 250, np.nan, FLOAT)
 
 
 def set_up(workspace: Workspace, kind: str) -> Path:
-    """Good data of that kind, and params that name it."""
+    """Write a valid data/source of that kind, and params that name it."""
     source = workspace.root / "data/source"
     source.mkdir(parents=True)
     text = (PROJECT / "tests/params.yaml").read_text(encoding="utf-8")
     text = text.replace("dataset: fashion-mnist", f"dataset: {kind}").replace('name: ""', "name: pets")
     workspace.params.write_text(text.replace("image_size: 28", "image_size: 8"), encoding="utf-8")
-    GOOD[kind](source)
+    WRITERS[kind](source)
     return source
 
 
 def outputs(workspace: Workspace) -> dict[str, bytes]:
-    """What ingest wrote: path → content."""
+    """Return path → content of what ingest wrote."""
     folders = [workspace.root / "data", workspace.root / "reports"]
     paths = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
     return {str(path): path.read_bytes() for path in paths if "source" not in path.parts and "elsewhere" not in path.parts}

@@ -1,0 +1,154 @@
+"""What every reader returns, and what readers share: class names, labels, and unpacking to disk."""
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.dataset import TAKEN_NAMES, SourceFile, SplitName
+from pipeline.errors import SourceError
+from pipeline.ingest.images import Images
+from pipeline.params import IngestParams
+
+CLASSES_FILE = "classes.txt"
+_MAX_LABEL = 1000  # a larger number is no label
+_BLOCK = 1024 * 1024  # bytes
+
+
+@dataclass(frozen=True)
+class Source:
+    """Labelled images as a reader found them; they stay on disk until they are needed."""
+
+    class_names: tuple[str, ...]
+    training: Images
+    test: Images | None  # the official test set; without one, `split` takes one from `training`
+    files: tuple[SourceFile, ...]
+    where: str = ""  # to be printed
+    grows: bool = True  # the user's own, to which images may be added
+
+    def images(self, split: SplitName) -> Images:
+        """Return the images that `split` is taken from."""
+        return self.test if split == "test" and self.test else self.training
+
+
+@dataclass(frozen=True)
+class Numbering:
+    """Which number in a file stands for which class."""
+
+    names: tuple[str, ...]
+    first: int = 0  # the number of the first class: EMNIST's letters begin with 1
+
+    def labels(self, numbers: NDArray[Any], where: str) -> NDArray[np.integer[Any]]:
+        """Return `numbers`, any integers `(n,)`, as labels `(n,)`, 0 … classes - 1, of the smallest type that holds them.
+
+        Raises:
+            SourceError: a number stands for no class; the message names its row.
+        """
+        last = self.first + len(self.names) - 1
+        for row in np.flatnonzero((numbers < self.first) | (numbers > last))[:1]:
+            raise SourceError(
+                f"{where}: label {numbers[row]} in row {row}; the {len(self.names)} classes are {self.first} … {last}"
+            )
+        labels: NDArray[np.integer[Any]] = np.subtract(numbers, self.first)
+        return labels.astype(np.min_scalar_type(len(self.names)), copy=False)
+
+
+def describe_file(path: Path) -> SourceFile:
+    """Return name, size and digest of the file at `path`."""
+    with path.open("rb") as file:
+        return SourceFile(path.name, path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def number_classes(numbers: NDArray[Any], names: tuple[str, ...], where: str) -> Numbering:
+    """Return the classes behind the training labels `numbers`, any integers `(n,)`; without `names` numbers are the names.
+
+    Raises:
+        SourceError: there is only one class, a name is reserved, or a number is too large to be a label.
+    """
+    first = 1 if numbers.min() == 1 else 0
+    if not names:
+        for row in np.flatnonzero((numbers < 0) | (numbers > _MAX_LABEL))[:1]:
+            raise SourceError(f"{where}: label {numbers[row]} in row {row}; labels are 0 … {_MAX_LABEL:,}")
+        names = tuple(str(number) for number in range(first, int(numbers.max()) + 1))
+    check_class_names(names, where)
+    return Numbering(names, first)
+
+
+def check_class_names(names: tuple[str, ...], where: str) -> None:
+    """Raise SourceError if there is only one class, or one whose name is a column of the evaluation's tables."""
+    if len(names) < 2:
+        raise SourceError(f"{where} holds only one class, {names[0]!r}: a classifier needs two or more")
+    for name in sorted(TAKEN_NAMES & {*names}):
+        raise SourceError(f"{where} has a class {name!r}, which is a column of the evaluation's tables: rename it")
+
+
+def given_class_names(params: IngestParams, source: Path) -> tuple[str, ...]:
+    """Return the user's class names by label: from params, else from classes.txt, one per line; empty if there are none.
+
+    Raises:
+        SourceError: classes.txt is not UTF-8, or holds a name twice or one with control characters.
+    """
+    path = source / CLASSES_FILE
+    if params.class_names or not path.is_file():
+        return params.class_names
+    try:
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{path} is not UTF-8 at byte {error.start}: save it as UTF-8 text") from None
+    names = tuple(line.strip() for line in lines if line.strip())
+    for name in names:
+        if names.count(name) > 1:
+            raise SourceError(f"{path} holds {name!r} twice: write each class once, one per line")
+        if not name.isprintable():
+            raise SourceError(f"{path} holds {name!r}: remove the control characters")
+    return names
+
+
+class FullError(OSError):
+    """The unpacked bytes cannot be written: not the source's fault."""
+
+
+class Stream(Protocol):
+    """Anything that bytes can be read from."""
+
+    def read(self, size: int = ..., /) -> bytes:
+        """Return at most `size` bytes; none at the end."""
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """A nameless file on disk, so that memory does not grow with the data; it vanishes with its last user."""
+
+    file: Any
+    size: int  # bytes
+
+    def map(self, dtype: Any, shape: tuple[int, ...], order: Literal["C", "F"] = "C") -> NDArray[Any]:
+        """Return its content as a read-only memory-mapped array, which outlives the `with` block."""
+        return np.memmap(self.file, dtype, "r", 0, shape, order)
+
+
+@contextmanager
+def unpacked(stream: Stream, limit: int, scratch: Path) -> Iterator[Unpacked]:
+    """Yield up to `limit` bytes of `stream`, in a file on the disk of the folder `scratch`.
+
+    Raises:
+        FullError: they cannot be written.
+    """
+    # Unbuffered: what a full disk leaves in a buffer would fail once more when the file is closed.
+    with tempfile.TemporaryFile(dir=scratch, buffering=0) as file:
+        size = 0
+        while block := stream.read(min(_BLOCK, limit - size)):
+            rest = memoryview(block)
+            try:
+                while rest:  # an unbuffered write may stop short
+                    rest = rest[file.write(rest) :]
+            except OSError as error:
+                raise FullError(error.errno, error.strerror) from None
+            size += len(block)
+        yield Unpacked(file, size)
