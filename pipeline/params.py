@@ -65,7 +65,7 @@ ClassName = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class IngestParams(Section):
-    """Which data, in which size, split how."""
+    """The data, its size, and its splits."""
 
     dataset: Literal["fashion-mnist", "digits", "idx", "npz", "folder"]
     source: Annotated[str, Field(min_length=1)]
@@ -80,29 +80,29 @@ class IngestParams(Section):
 
     @property
     def dataset_name(self) -> str:
-        """What experiment and model are named after."""
+        """The name that experiment and model are named after."""
         return self.name or self.dataset
 
     @model_validator(mode="after")
     def own_data_is_named_and_known_data_is_not(self) -> Self:
-        """A model of one's own pictures must never become a version of a known data set's model."""
+        """Keep models of the user's own data apart from those of a known data set."""
         known = self.dataset in KNOWN
         if known and (self.name or self.class_names):
             raise ValueError(f"name and class_names are for your own data: leave them empty for {self.dataset}")
         if not known and not self.name:
-            raise ValueError(f"name is empty: {self.dataset} is your own data; write name: shirts, or `run --name shirts`")
+            raise ValueError(f"name is empty: {self.dataset} is your own data; set it, or use `run --name shirts`")
         if self.name in KNOWN:
-            raise ValueError(f"name = {self.name!r} is that of a known data set: choose another")
+            raise ValueError(f"name = {self.name!r} is the name of a known data set: choose another")
         return self
 
     @model_validator(mode="after")
     def class_names_can_be_used(self) -> Self:
-        """A name stands in tables, pictures and file names, once."""
+        """Refuse names that tables, plots and file names cannot hold."""
         for name in self.class_names:
             if self.class_names.count(name) > 1:
                 raise ValueError(f"class_names holds {name!r} twice")
             if not name.isprintable() or name != name.strip():
-                raise ValueError(f"class_names holds {name!r}: no control characters, no blanks around it")
+                raise ValueError(f"class_names holds {name!r}: remove control characters and surrounding spaces")
         return self
 
     @model_validator(mode="after")

@@ -39,7 +39,7 @@ def test_tested_params_are_the_notebooks() -> None:
         ("min_accuracy: 0.90", "min_accuracy: 1.5", "register.min_accuracy = 1.5: input should be less than or equal to 1"),
         ("min_accuracy: 0.90", "min_accuracy: .nan", "register.min_accuracy = nan"),
         ("dataset: fashion-mnist", "dataset: mnist", "ingest.dataset = 'mnist': input should be 'fashion-mnist', 'digits', "),
-        ("dataset: fashion-mnist", "dataset: folder", "ingest: name is empty: folder is your own data; write name: shirts"),
+        ("dataset: fashion-mnist", "dataset: folder", "ingest: name is empty: folder is your own data; set it, or use"),
         ('name: ""', "name: shirts", "ingest: name and class_names are for your own data: leave them empty for fashion-mnist"),
         ("class_names: []", "class_names: [a, b]", "leave them empty for fashion-mnist"),
         ("class_names: []", "class_names: [1, b]", "ingest.class_names.0 = 1: input should be a valid string"),
@@ -76,9 +76,9 @@ def test_a_slip_is_one_line_that_names_it(tmp_path: Path, old: str, new: str, me
 @pytest.mark.parametrize(
     ("own", "message"),
     [
-        ({"name": "digits"}, "name = 'digits' is that of a known data set"),
+        ({"name": "digits"}, "name = 'digits' is the name of a known data set"),
         ({"class_names": ("cat", "dog", "cat")}, "class_names holds 'cat' twice"),
-        ({"class_names": ("cat ", "dog")}, "class_names holds 'cat ': no control characters, no blanks around it"),
+        ({"class_names": ("cat ", "dog")}, "class_names holds 'cat ': remove control characters and surrounding spaces"),
         ({"class_names": ("cat\n", "dog")}, "class_names holds 'cat\\\\n'"),
     ],
 )

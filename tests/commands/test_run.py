@@ -53,7 +53,7 @@ def test_the_data_set_already_chosen_keeps_what_the_user_set_beside_it(path: Pat
 @pytest.mark.parametrize(
     ("dataset", "name", "message"),
     [
-        ("folder", None, "name is empty: folder is your own data; write name: shirts, or"),
+        ("folder", None, "name is empty: folder is your own data; set it, or use"),
         ("digits", "pets", "leave them empty for digits"),
         ("folder", "My Pets", "ingest.name = 'My Pets': string should match pattern"),
         ("mnist", None, "ingest.dataset = 'mnist'"),
