@@ -14,6 +14,7 @@ from pipeline import dataset
 from pipeline.dataset import SPLITS, SourceFile
 from pipeline.errors import SourceError
 from pipeline.ingest import known, stage
+from pipeline.ingest.images import draw_grid
 from pipeline.ingest.known import Known
 from pipeline.params import IngestParams
 from pipeline.workspace import Workspace
@@ -128,7 +129,6 @@ def test_interruption_leaves_what_was_there_before(workspace: Workspace, monkeyp
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    draw = stage.draw_grid
     for earlier_run in (False, True):
         if earlier_run:
             stage.run(wanted(), workspace)
@@ -136,7 +136,7 @@ def test_interruption_leaves_what_was_there_before(workspace: Workspace, monkeyp
         monkeypatch.setattr(stage, "draw_grid", interrupted)
         with pytest.raises(KeyboardInterrupt):
             stage.run(wanted(seed=43), workspace)
-        monkeypatch.setattr(stage, "draw_grid", draw)
+        monkeypatch.setattr(stage, "draw_grid", draw_grid)
         assert everything_in(workspace) == before
         assert workspace.dataset.exists() == earlier_run
 

@@ -260,9 +260,9 @@ def test_a_mirror_that_fails_or_is_silent_is_tried_for_one_file_only(
     monkeypatch.setattr(known, "_TIMEOUT", (1, 0.1))
     assert contents(fetch(clothes(dead(), failing.url, silent.url, working.url), workspace)) == FILES
     assert {*failing.requests, *silent.requests} == {IMAGES}
-    said = capsys.readouterr().err
-    assert f"clothes: {failing.url}/train-images.gz: HTTP status 503\n" in said
-    assert f"clothes: {silent.url}/train-images.gz: no response\n" in said
+    printed = capsys.readouterr().err
+    assert f"clothes: {failing.url}/train-images.gz: HTTP status 503\n" in printed
+    assert f"clothes: {silent.url}/train-images.gz: no response\n" in printed
 
 
 def test_no_response_names_three_ways_out_and_leaves_nothing(workspace: Workspace) -> None:
