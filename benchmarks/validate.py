@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pipeline import dataset, params
 from pipeline.dataset import Dataset
-from pipeline.validate import features, near, outliers, report, stage, suspects
+from pipeline.validate import features, label_issues, near_duplicates, outliers, report, stage
 from pipeline.validate.check import check, load
 from pipeline.workspace import Workspace
 
@@ -28,7 +28,7 @@ def main() -> None:
     limits = params.load(workspace.params).validate
     data = dataset.read(workspace.need(workspace.dataset, "ingest"))
     with stage.half_of_the_cores():
-        pairs = timed("near copies", lambda: near.pairs(data, limits.near_duplicate_difference))
+        pairs = timed("near copies", lambda: near_duplicates.pairs(data, limits.near_duplicate_difference))
         frame = timed("features, outliers and suspects", lambda: features.marked(features.table(data), pairs))
         of_which(data, frame)
     timed("loading of Great Expectations", load)
@@ -41,7 +41,7 @@ def main() -> None:
 def of_which(data: Dataset, frame: "pd.DataFrame") -> None:
     """The parts of the features once more, each alone."""
     timed("  of which outliers", lambda: outliers.columns(data, frame))
-    timed("  of which suspects", lambda: suspects.columns(data, frame))
+    timed("  of which suspects", lambda: label_issues.columns(data, frame))
 
 
 def timed(name: str, work: Callable[[], Result]) -> Result:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.dataset import Dataset, Split, SplitName
-from pipeline.validate import outliers, suspects
+from pipeline.validate import label_issues, outliers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +37,7 @@ COLUMNS = {
     "contrast_ratio": "float64",  # this and the next two: see outliers.columns
     "class_similarity": "float64",
     "blank_band_share": "float64",
-    "label_probability": "float64",  # this and the next: see suspects.columns
+    "label_probability": "float64",  # this and the next: see label_issues.columns
     "suggested": "str",
     "near_duplicate_of_train": "float64",  # 1 where train holds the same picture or a near copy, else 0; missing in train
 }
@@ -59,7 +59,7 @@ def table(data: Dataset) -> "pd.DataFrame":
     frames = [_of_split(name, split, data.description.class_names) for name, split in data.splits().items()]
     frame = pd.concat(frames, ignore_index=True)
     frame["also_in"] = _other_splits(frame)
-    frame = frame.assign(**outliers.columns(data, frame), **suspects.columns(data, frame))
+    frame = frame.assign(**outliers.columns(data, frame), **label_issues.columns(data, frame))
     return frame.astype({column: kind for column, kind in COLUMNS.items() if column in frame})
 
 

@@ -12,7 +12,7 @@ from pipeline.dataset import Dataset
 from pipeline.errors import ValidationFailedError
 from pipeline.params import ValidateParams
 from pipeline.validate import data_docs as docs
-from pipeline.validate import drift, features, near, report
+from pipeline.validate import drift, features, near_duplicates, report
 from pipeline.validate.check import check, load
 from pipeline.workspace import Workspace, replacing, replacing_folder
 
@@ -62,7 +62,7 @@ def looked_at(data: Dataset, limit: float) -> "tuple[pd.DataFrame, pd.DataFrame]
 
     with half_of_the_cores(), ThreadPoolExecutor(max_workers=1) as beside:
         describing = beside.submit(_described, data)
-        pairs = near.pairs(data, limit)
+        pairs = near_duplicates.pairs(data, limit)
         return features.marked(describing.result(), pairs), pairs
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.dataset import Dataset, Description, SplitName
 from pipeline.params import EXPECTATIONS, ValidateParams
-from pipeline.validate import features, near, suite
+from pipeline.validate import features, near_duplicates, suite
 from pipeline.validate.check import Outcome, check
 from tests.validate.defects import IN_THE_DATA, IN_THE_TABLE, Splits, blank_picture, copy_across_splits
 
@@ -37,7 +37,7 @@ def outcomes_of(description: Description, limits: ValidateParams) -> Outcomes:
 def tables_of(description: Description, limits: ValidateParams) -> Table:
     def made(splits: Splits) -> Tables:
         data = Dataset(description, splits["train"], splits["validation"], splits["test"])
-        pairs = near.pairs(data, limits.near_duplicate_difference)
+        pairs = near_duplicates.pairs(data, limits.near_duplicate_difference)
         return features.marked(features.table(data), pairs), pairs
 
     return made

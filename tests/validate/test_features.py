@@ -3,11 +3,11 @@ import pandas as pd
 import pytest
 
 from pipeline.dataset import SPLITS, Dataset, Description, Split, SplitName
-from pipeline.validate import features, near
+from pipeline.validate import features, near_duplicates
 
 
 def table(data: Dataset) -> pd.DataFrame:
-    return features.marked(features.table(data), near.pairs(data, limit=0.01))
+    return features.marked(features.table(data), near_duplicates.pairs(data, limit=0.01))
 
 
 def three_splits(images: np.ndarray) -> Dataset:

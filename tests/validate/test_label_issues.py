@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.dataset import Dataset, Description, Split, SplitName
 from pipeline.params import ValidateParams
-from pipeline.validate import outliers, suspects
+from pipeline.validate import label_issues, outliers
 from tests.validate.defects import Splits
 
 Pictures = NDArray[np.uint8]
@@ -95,7 +95,7 @@ def suspected(images: Pictures, labels: Labels) -> Any:
         "test": slice(-tenth, None),
     }
     data = described({name: Split(images[part], labels[part], index[part]) for name, part in parts.items()})
-    return suspects.columns(data, frame_of(data))["suggested"]
+    return label_issues.columns(data, frame_of(data))["suggested"]
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +140,6 @@ def test_half_of_the_swapped_labels_of_clothes_are_found(clothes: tuple[Pictures
 
 def test_of_too_few_pictures_nothing_is_said(good_splits: Mapping[SplitName, Split]) -> None:
     images, labels = digits(good_splits)
-    few = suspects.MIN_PICTURES - 1
+    few = label_issues.MIN_PICTURES - 1
     wrong, _ = swapped(labels[:few], 0)
     assert suspected(images[:few], wrong).isna().all()

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.dataset import Dataset, Description, Split, SplitName
-from pipeline.validate import near
+from pipeline.validate import near_duplicates
 
 Pictures = NDArray[np.uint8]
 LIMIT = 0.007
@@ -47,7 +47,7 @@ def found(splits: Mapping[SplitName, Split]) -> set[tuple[str, int, str, int]]:
     shape = splits["train"].images.shape[1:]
     counts = {name: len(split) for name, split in splits.items()}
     description = Description("digits", (shape[0], shape[1], shape[2]), tuple("0123456789"), counts, (), "0" * 64)
-    pairs = near.pairs(Dataset(description, splits["train"], splits["validation"], splits["test"]), LIMIT)
+    pairs = near_duplicates.pairs(Dataset(description, splits["train"], splits["validation"], splits["test"]), LIMIT)
     columns = (pairs[name] for name in ("split", "row", "other_split", "other_row"))
     return set(zip(*columns, strict=True))
 
@@ -82,15 +82,17 @@ def test_points_of_a_shift_are_those_of_the_shifted_picture(large: dict[SplitNam
     images = np.concatenate([large["test"].images[:50], np.full((1, 28, 28, 1), 250, np.uint8)])
     images[-1, ::2] += 3  # almost blank, and so bright that its squares are large
     directions = np.linalg.qr(np.random.default_rng(0).standard_normal((26 * 26, 5)))[0].astype(np.float32)
-    points = near._points(images, directions - directions.mean(axis=0))
+    points = near_duplicates._points(images, directions - directions.mean(axis=0))
     for shift in ((0, 0), (1, -1), (0, 1)):
-        expected = near._inner(images, shift) @ (directions - directions.mean(axis=0))
+        expected = near_duplicates._inner(images, shift) @ (directions - directions.mean(axis=0))
         assert points[shift] == pytest.approx(expected, abs=1e-5)
         assert not points[shift][-1].any()
 
 
 def test_pictures_of_a_few_pixels_are_compared_too(large: dict[SplitName, Split]) -> None:
-    tiny = {name: Split(near.small(split.images, 4), split.labels, split.source_index) for name, split in large.items()}
+    tiny = {
+        name: Split(near_duplicates.small(split.images, 4), split.labels, split.source_index) for name, split in large.items()
+    }
     images = np.concatenate([tiny["train"].images[:1], tiny["test"].images[1:]])
     tiny["test"] = Split(images, tiny["test"].labels, tiny["test"].source_index)
     assert ("test", 0, "train", 0) in found(tiny)
@@ -103,6 +105,6 @@ def test_blank_pictures_are_copies_of_nothing(large: dict[SplitName, Split]) -> 
 
 def test_large_pictures_are_averaged_down() -> None:
     pictures = np.arange(64 * 48 * 3, dtype=np.uint16).reshape(1, 64, 48, 3).astype(np.uint8)
-    reduced = near.small(pictures)
+    reduced = near_duplicates.small(pictures)
     assert reduced.shape == (1, 32, 24, 3)
     assert reduced[0, 0, 0, 0] == round(float(pictures[0, :2, :2, 0].mean()))
