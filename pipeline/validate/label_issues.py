@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline import environment
 from pipeline.dataset import Dataset
-from pipeline.validate.near import small
+from pipeline.validate.near_duplicates import small
 
 if TYPE_CHECKING:
     import pandas as pd

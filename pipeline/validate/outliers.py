@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.dataset import Dataset
-from pipeline.validate.near import small
+from pipeline.validate.near_duplicates import small
 
 if TYPE_CHECKING:
     import pandas as pd
