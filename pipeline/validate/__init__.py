@@ -1,11 +1,12 @@
 """Stops bad data before it reaches training.
 
-features  one row per picture, read in chunks from the memory-mapped arrays
-tables    the small frames the other expectations look at: columns, classes, splits
-suite     the expectations, made from the limits in params.yaml
-check     runs them with Great Expectations; what each found
-drift     how far data lies from other data; profile.json
-report    validation.json and validation.html
-data_docs Great Expectations' own pages, on request
-stage     read → check → write
+stage            read → check → write
+features         one row per image, read in chunks from the memory-mapped arrays
+near_duplicates  pairs of images that are the same but for a shift, brightness, contrast or compression
+label_issues     images whose label is probably incorrect
+drift            how far images are from those of another split or data set; profile.json
+tables           what the expectations look at: images, pairs, classes, splits, drift
+suite            the expectations, made from the limits in params.yaml
+check            run them with Great Expectations; its own pages, on request
+report           validation.json and validation.html
 """

@@ -1,75 +1,74 @@
-"""Runs the expectations with Great Expectations and says in plain values what each of them found."""
+"""Run the expectations with Great Expectations, and report in plain values what each of them found."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline import environment
-from pipeline.dataset import Description
 from pipeline.params import ValidateParams
-from pipeline.validate import suite, tables
 from pipeline.validate.suite import Rule
 from pipeline.validate.tables import TableName
 
 if TYPE_CHECKING:
     import pandas as pd
 
-KEPT_FAULTS = 24
-"""How many rows at fault an outcome keeps; how many there are is its `fault_count`."""
-_SAID = {"also_in": "also in ", "suggested": "perhaps "}
-_NAMES: Mapping[TableName, str] = {
-    "classes": "class counts",
-    "pairs": "pairs of copies",
-    "drifts": "comparisons",
+    Tables = Mapping[TableName, pd.DataFrame]
+
+KEPT_ROWS = 24
+"""How many flagged rows an outcome keeps; `flagged_count` counts all of them."""
+_ROWS: Mapping[TableName, str] = {"classes": "class counts", "pairs": "near-duplicate pairs", "drifts": "comparisons"}
+_VALUES = {
+    "also_in": "also in",
+    "suggested": "suggested:",
+    "images_if_any": "images",
+    "feature_drift": "PSI beyond chance",
+    "class_drift": "PSI beyond chance",
+    **dict.fromkeys(("across", "within", "conflict"), "difference"),
 }
-# With `unexpected_index_column_names` it looks up every row at fault by itself: 91 s in place of 8 s where all of 70,000
-# pictures are bad. Without, rows come as labels of the frame's index.
-_ROWS_AT_FAULT = {"result_format": "COMPLETE", "return_unexpected_index_query": False}
+"""What a column is called in front of its value, where its own name would not do."""
+# With `unexpected_index_column_names` it looks up every flagged row by itself: 91 s in place of 8 s where all of 70,000 images
+# are bad. Without, rows come as labels of the frame's index.
+_FLAGGED_ROWS = {"result_format": "COMPLETE", "return_unexpected_index_query": False}
 
 
 @dataclass(frozen=True)
-class Fault:
-    """One row at fault; what does not apply to it is None."""
+class Flagged:
+    """One row that fails an expectation; what does not apply to it is None."""
 
     value: str | float | None  # the offending one
+    text: str  # the same for people: `contrast 0`
     column: str | None = None
     split: str | None = None
     row: int | None = None  # in the split's arrays
     source_index: int | None = None
     class_name: str | None = None
-    other_split: str | None = None  # this and the next: the other picture of a pair
+    other_split: str | None = None  # this and the next: the other image of a pair
     other_row: int | None = None
     other_source_index: int | None = None
     other_class_name: str | None = None
     label_probability: float | None = None
 
-    def __str__(self) -> str:
-        return f"{self.name}{' and ' * bool(self.other_name)}{self.other_name}: {said(self.value)}"
-
     @property
     def brief(self) -> str:
-        """The same without source and class of a picture: `test row 5 and train row 7: 0.0031`."""
-        if self.row is None:
-            return str(self)
-        other = "" if self.other_row is None else f" and {self.other_split} row {self.other_row}"
-        return f"{self.split} row {self.row}{other}: {said(self.value)}"
+        """The row without its source and class: `test row 5 and train row 7 (difference 0.0031)`."""
+        rows = [f"{self.split} row {self.row}", f"{self.other_split} row {self.other_row}"]
+        place = " and ".join(rows[: len(self.places)]) if self.row is not None else self.places[0]
+        return f"{place} ({self.text})"
 
     @property
-    def name(self) -> str:
-        """Which row, for a person: `train row 5 (source 812, Shirt)`."""
+    def places(self) -> tuple[str, ...]:
+        """Which image, images of a pair, or row of another table: `train row 5 (source 812, Shirt)`."""
         if self.row is None:
-            return " ".join(part for part in (self.column, self.split, self.class_name) if part)
-        return _place(self.split, self.row, self.source_index, self.class_name)
-
-    @property
-    def other_name(self) -> str:
-        """The other picture of a pair, in the same words; empty where there is none."""
+            return (" ".join(part for part in (self.column, self.split, self.class_name) if part),)
+        place = f"{self.split} row {self.row} (source {self.source_index}, {self.class_name or 'no class'})"
         if self.other_row is None:
-            return ""
-        return _place(self.other_split, self.other_row, self.other_source_index, self.other_class_name)
+            return (place,)
+        other = f"source {self.other_source_index}, {self.other_class_name or 'no class'}"
+        return place, f"{self.other_split} row {self.other_row} ({other})"
 
-
-_PLACES = tuple(field.name for field in fields(Fault) if field.name not in ("value", "label_probability"))
+    def __str__(self) -> str:
+        return f"{' and '.join(self.places)}: {self.text}"
 
 
 @dataclass(frozen=True)
@@ -77,16 +76,17 @@ class Outcome:
     """What one expectation found."""
 
     id: str
-    severity: suite.Severity
+    severity: Literal["stop", "warn"]
     description: str
     passed: bool
     observed: str
     observed_min: float | None  # None where the observed values are not numbers
     observed_max: float | None
     limit: str
-    checked: str  # of how many rows the faults are: "70,000 pictures"
-    fault_count: int
-    faults: tuple[Fault, ...]  # the first KEPT_FAULTS
+    checked: str  # how many rows of what: "70,000 images"
+    finding: str  # what failed: "3 of 70,000 images are blank"; empty where it passed
+    flagged_count: int
+    flagged: tuple[Flagged, ...]  # the first KEPT_ROWS
 
     @property
     def verdict(self) -> Literal["passed", "warned", "failed"]:
@@ -95,96 +95,120 @@ class Outcome:
             return "passed"
         return "failed" if self.severity == "stop" else "warned"
 
-    @property
-    def fault_share(self) -> str:
-        """How much is at fault: `3 of 70,000 pictures at fault`."""
-        return _share(self.fault_count, self.checked)
-
 
 def load() -> None:
-    """Loads Great Expectations, which takes longer than its checks."""
+    """Load Great Expectations, which takes longer than its checks."""
     with environment.loading():
         import great_expectations.expectations  # noqa: F401
 
 
-def check(
-    features: "pd.DataFrame",
-    pairs: "pd.DataFrame",
-    description: Description,
-    params: ValidateParams,
-) -> tuple[Outcome, ...]:
-    """Every expectation's outcome on the frames `features` and `pairs`, in the order of the suite."""
-    load()
-    rules = suite.rules(description, params)
-    frames = tables.build(features, pairs, description)
-    results = _results(frames, rules)
-    return tuple(_outcome(rule, suite.severity(rule.id, params), results[rule.id], frames[rule.table]) for rule in rules)
+def check(tables: "Tables", rules: Sequence[Rule], params: ValidateParams) -> tuple[Outcome, ...]:
+    """Return every expectation's outcome, in the order of `rules`."""
+    import great_expectations as gx
+
+    asset = _context().data_sources.add_pandas("tables").add_dataframe_asset("tables")
+    definition = asset.add_batch_definition_whole_dataframe("tables")
+    results = {}
+    for name, frame in tables.items():
+        batch = definition.get_batch({"dataframe": frame})
+        validation = batch.validate(_suite(gx, name, rules), result_format=_FLAGGED_ROWS)
+        results.update({result.expectation_config.meta["id"]: result for result in validation.results})
+    return tuple(_outcome(rule, params, results[rule.id], tables[rule.table]) for rule in rules)
 
 
-def _results(frames: "Mapping[TableName, pd.DataFrame]", rules: Sequence[Rule]) -> Mapping[str, Any]:
-    """Great Expectations' result per rule id; the context lives in memory only, so nothing is written."""
+def build_data_docs(tables: "Tables", rules: Sequence[Rule], folder: Path) -> None:
+    """Write Great Expectations' own pages, Data Docs, into `folder`: `index.html` and two pages per table.
+
+    They load their style and script from the network (20 files of CDNs); without it they are bare text.
+    """
+    import great_expectations as gx
+
+    context = _context()
+    for site in list(context.get_site_names()):
+        context.delete_data_docs_site(site)  # an ephemeral context has one in a temporary folder
+    store = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder)}
+    index = {"class_name": "DefaultSiteIndexBuilder"}
+    context.add_data_docs_site("docs", {"class_name": "SiteBuilder", "store_backend": store, "site_index_builder": index})
+    for name, frame in tables.items():
+        batch = context.data_sources.add_pandas(name).add_dataframe_asset(name).add_batch_definition_whole_dataframe(name)
+        suite = context.suites.add(_suite(gx, name, rules))
+        definition = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
+        definition.run(batch_parameters={"dataframe": frame}, result_format="SUMMARY")
+    context.build_data_docs(site_names=["docs"])
+
+
+def _context() -> Any:
+    """Return a context in memory: nothing is written, and nothing a user configured is read."""
     import great_expectations as gx
 
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
-    asset = context.data_sources.add_pandas("tables").add_dataframe_asset("tables")
-    definition = asset.add_batch_definition_whole_dataframe("tables")
-    found = {}
-    for name, frame in frames.items():
-        batch = definition.get_batch({"dataframe": frame})
-        expectations = {rule.id: rule.expectation for rule in rules if rule.table == name}
-        found.update(_validated(batch, expectations.values(), {"result_format": "BOOLEAN_ONLY"}))
-        # Rows at fault only where there are some: asked of all, Great Expectations takes a quarter longer.
-        broken = [expectation for slug, expectation in expectations.items() if not found[slug].success]
-        if broken:
-            found.update(_validated(batch, broken, _ROWS_AT_FAULT))
-    return found
+    return context
 
 
-def _validated(batch: Any, expectations: Iterable[Any], result_format: Mapping[str, Any]) -> dict[str, Any]:
-    """Great Expectations' result per rule id."""
-    import great_expectations as gx
+def _suite(gx: Any, table: TableName, rules: Sequence[Rule]) -> Any:
+    """Return the expectations on `table`, each with its id and its description."""
+    expectations = []
+    for rule in rules:
+        if rule.table == table:
+            rule.expectation.meta = {"id": rule.id}
+            rule.expectation.description = f"{rule.id}: {rule.description}, {rule.limit}"
+            expectations.append(rule.expectation)
+    return gx.ExpectationSuite(name=table, expectations=expectations)
 
-    validation = batch.validate(gx.ExpectationSuite(name="rules", expectations=[*expectations]), result_format=result_format)
-    return {result.expectation_config.meta["id"]: result for result in validation.results}
 
-
-def _outcome(rule: Rule, severity: suite.Severity, result: Any, frame: "pd.DataFrame") -> Outcome:
+def _outcome(rule: Rule, params: ValidateParams, result: Any, frame: "pd.DataFrame") -> Outcome:
     rows = frame.loc[result.result.get("unexpected_index_list") or []]
-    if rule.order:
+    if rule.order and len(rows):
         rows = rows.sort_values(rule.order, kind="stable")
+    checked = f"{len(frame):,} {_ROWS.get(rule.table, rule.table)}"
+    error = _error(result)
+    finding = error or f"{len(rows):,} of {checked} {_verb(rule.problem, len(rows))}"
     lowest, highest = _extremes(rule, frame)
-    observed = _trouble(result) or _observed(rule, frame, lowest, highest, len(rows))
+    if lowest is not None:
+        observed = number(lowest) if lowest == highest else f"{number(lowest)} – {number(highest)}"
+    elif rule.column == "dtype":
+        observed = ", ".join(sorted(frame["dtype"].unique()))
+    else:
+        observed = f"{len(rows):,} flagged" if len(rows) else "none flagged"
     return Outcome(
         id=rule.id,
-        severity=severity,
+        severity=rule.severity(params),
         description=rule.description,
         passed=bool(result.success),
-        observed=observed,
+        observed=error or observed,
         observed_min=lowest,
         observed_max=highest,
         limit=rule.limit,
-        checked=_size(rule, frame),
-        fault_count=len(rows),
-        faults=tuple(_fault(row, rule.column) for row in _records(rows[:KEPT_FAULTS])),
+        checked=checked,
+        finding="" if result.success else finding,
+        flagged_count=len(rows),
+        flagged=tuple(_flagged(row, rule.column) for row in _records(rows[:KEPT_ROWS])),
     )
 
 
+def _verb(problem: str, count: int) -> str:
+    """Return `problem` with its verb in the singular for one: "are blank" → "is blank"."""
+    verb, rest = problem.split(" ", 1)
+    return f"{ {'are': 'is', 'have': 'has', 'show': 'shows'}[verb] if count == 1 else verb } {rest}"
+
+
 def _records(rows: "pd.DataFrame") -> list[dict[str, Any]]:
-    """`rows` as plain Python values, None where one is missing."""
+    """Return `rows` as plain Python values, None where one is missing."""
     records = rows.astype(object).where(rows.notna(), None).to_dict("records")
     return [{str(column): value for column, value in record.items()} for record in records]
 
 
-def _fault(row: Mapping[str, Any], column: str) -> Fault:
-    keys = {key: row[key] for key in _PLACES if key in row}
-    if column == "suggested":
-        keys["label_probability"] = row["label_probability"]
-    return Fault(value=f"{_SAID.get(column, '')}{row[column]}" if column in _SAID else row[column], **keys)
+def _flagged(row: Mapping[str, Any], column: str) -> Flagged:
+    known = {field.name for field in fields(Flagged)} - {"value", "text"}
+    if column != "suggested":
+        known.remove("label_probability")
+    text = f"{_VALUES.get(column, column.replace('_', ' '))} {number(row[column])}"
+    return Flagged(row[column], text, **{key: value for key, value in row.items() if key in known})
 
 
-def _trouble(result: Any) -> str:
-    """Why an expectation could not be checked, such as a column that is missing; empty where it could."""
+def _error(result: Any) -> str:
+    """Return why an expectation could not be checked, such as a column that is missing; empty where it could."""
     info = result.exception_info
     problems = [info] if "raised_exception" in info else list(info.values())
     messages = [problem["exception_message"] for problem in problems if problem["raised_exception"]]
@@ -198,28 +222,8 @@ def _extremes(rule: Rule, frame: "pd.DataFrame") -> tuple[float | None, float | 
     return frame[column].min().item(), frame[column].max().item()
 
 
-def _observed(rule: Rule, frame: "pd.DataFrame", lowest: float | None, highest: float | None, faults: int) -> str:
-    if lowest is not None:
-        return said(lowest) if lowest == highest else f"{said(lowest)} – {said(highest)}"
-    if rule.column == "dtype":
-        return ", ".join(sorted(frame["dtype"].unique()))
-    return _share(faults, _size(rule, frame))
-
-
-def _size(rule: Rule, frame: "pd.DataFrame") -> str:
-    return f"{len(frame):,} {_NAMES.get(rule.table, rule.table)}"
-
-
-def _share(count: int, of: str) -> str:
-    return f"{count:,} of {of} at fault" if count else "none at fault"
-
-
-def _place(split: str | None, row: int, source_index: int | None, class_name: str | None) -> str:
-    return f"{split} row {row} (source {source_index}, {class_name or 'no class'})"
-
-
-def said(value: str | float | None) -> str:
-    """`value` for a person: numbers with five digits."""
+def number(value: str | float | None) -> str:
+    """Return `value` for people: numbers with five digits."""
     if value is None:
         return "missing"
     return f"{value:.5g}" if isinstance(value, float) else str(value)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 RANGES = {"pixel_mean": 256, "contrast": 128, "foreground_fraction": 1}
 """Feature → upper end of its range, which begins at 0. The darkest and the brightest pixel are nearly constant in most data."""
+CLASS_SHARES = "class shares"
 _BINS = 256
 _CHANCE = 0.001
 Counts = NDArray[np.int64]
@@ -77,7 +78,7 @@ def between(profile: Profile, base: Profile) -> tuple[Drift, ...]:
     shares = (np.array([one.classes[name] for name in classes], np.int64) for one in (profile, base))
     return (
         *(_drift(name, *_in_deciles(profile.features[name], base.features[name])) for name in features),
-        _drift("class shares", *shares),
+        _drift(CLASS_SHARES, *shares),
     )
 
 

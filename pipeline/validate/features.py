@@ -1,10 +1,11 @@
-"""One row per picture: where it lies, what it is called, and what its pixels say.
+"""One row per image: where it lies, its label, and what its pixels look like, alone and within its class.
 
-Read in chunks of the memory-mapped arrays with integer sums, so that memory stays flat and the figures are exact.
+Images are read in chunks of the memory-mapped arrays with integer sums, so that memory stays flat and the values are exact.
+Features within a class are relative to its median or mean, because what is usual differs: above and below most sneakers there
+are eight empty rows, above a coat none.
 """
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.dataset import Dataset, Split, SplitName
-from pipeline.validate import label_issues, outliers
+from pipeline.validate import label_issues
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,42 +31,79 @@ COLUMNS = {
     "pixel_min": "int32",  # grey levels, 0-255, as all that follow
     "pixel_max": "int32",
     "pixel_mean": "float64",
-    "contrast": "float64",  # standard deviation within the picture
-    "foreground_fraction": "float64",  # share of pixels above FILL_LEVEL
+    "contrast": "float64",  # standard deviation within the image
+    "foreground_fraction": "float64",  # share of pixels above FOREGROUND_LEVEL
     "digest": "str",  # of the pixels
-    "also_in": "str",  # other splits with a picture of the same pixels; missing where there is none
-    "contrast_ratio": "float64",  # this and the next two: see outliers.columns
-    "class_similarity": "float64",
-    "blank_band_share": "float64",
+    "also_in": "str",  # other splits with an image of the same pixels; missing where there is none
+    # The next three are missing where the image is blank or its label is no class.
+    "contrast_ratio": "float64",  # contrast / the median of the class
+    "class_similarity": "float64",  # correlation with the mean image of the class; missing where COMMON_LOOK is not reached
+    "blank_band_share": "float64",  # longest run of rows or columns of one level / all, less the median of the class
     "label_probability": "float64",  # this and the next: see label_issues.columns
     "suggested": "str",
-    "near_duplicate_of_train": "float64",  # 1 where train holds the same picture or a near copy, else 0; missing in train
+    "near_duplicate_of_train": "float64",  # 1 where train holds the same image or a near-duplicate, else 0; missing in train
 }
-"""Column → pandas type of the frame that `marked` returns."""
+"""Column → pandas type of the features; `table` returns all but the last, which `mark` adds."""
 
-FILL_LEVEL = 25  # grey levels: a tenth of the range, above what resizing leaves around a stroke
+FOREGROUND_LEVEL = 25  # grey levels: a tenth of the range, above what resizing leaves around a stroke
+COMMON_LOOK = 0.5
+"""Similarity is judged in classes whose median correlation with their mean image reaches this; below it, it means nothing."""
+_SIDE = 32  # pixels; larger images are averaged down before they are compared with each other
+_CHUNK = 2_048  # images
 _CHUNK_BYTES = 4 * 2**20
-_DIGEST_BYTES = 8  # 64 bits: among 1,000,000 different pictures, a chance of 3e-8 that two look equal
+_DIGEST_BYTES = 8  # 64 bits: among 1,000,000 different images, a chance of 3e-8 that two look equal
 
 
-def table(data: Dataset) -> "pd.DataFrame":
-    """The features of every picture of the three splits, in their order, a row each.
-
-    It has the columns and types of `COLUMNS` but for the last, which `marked` adds: near copies take as long to find as all the
-    rest, so that the stage looks for them at the same time.
-    """
+def table(data: Dataset, small: NDArray[np.uint8]) -> "pd.DataFrame":
+    """Return a row per image of the three splits, in their order; `small` holds the same images as `shrink` returns them."""
     import pandas as pd
 
-    frames = [_of_split(name, split, data.description.class_names) for name, split in data.splits().items()]
-    frame = pd.concat(frames, ignore_index=True)
-    frame["also_in"] = _other_splits(frame)
-    frame = frame.assign(**outliers.columns(data, frame), **label_issues.columns(data, frame))
-    return frame.astype({column: kind for column, kind in COLUMNS.items() if column in frame})
+    names = data.description.class_names
+    frame = pd.concat([_of_split(name, split, names) for name, split in data.splits().items()], ignore_index=True)
+    frame["also_in"] = _also_in(frame)
+    judged = frame["label"].between(0, len(names) - 1) & (frame["contrast"] > 0)
+    labels, contrast, band = (frame[column].where(judged) for column in ("label", "contrast", "blank_band_share"))
+    correlation = _class_similarity(small, frame["label"].clip(0, len(names) - 1).to_numpy(), len(names))
+    similarity = pd.Series(correlation, dtype="float64").round(5).where(judged)  # float32 sums differ between machines
+    frame["contrast_ratio"] = contrast / contrast.groupby(labels).transform("median")
+    frame["class_similarity"] = similarity.where(similarity.groupby(labels).transform("median") >= COMMON_LOOK)
+    frame["blank_band_share"] = (band - band.groupby(labels).transform("median")).round(5)
+    frame = frame.assign(**label_issues.columns(shrink(small, label_issues.SIDE), frame["label"].where(judged), names))
+    return frame.astype({column: kind for column, kind in COLUMNS.items() if column in frame})[[*COLUMNS][:-1]]
 
 
-def marked(frame: "pd.DataFrame", pairs: "pd.DataFrame") -> "pd.DataFrame":
-    """`frame` as `table` returns it, with the column that says what `pairs`, its near copies, have of train."""
-    return frame.assign(near_duplicate_of_train=_copied(frame, pairs))
+def mark(frame: "pd.DataFrame", pairs: "pd.DataFrame") -> "pd.DataFrame":
+    """Return `frame` with the column that marks images of which `pairs` has a duplicate in the training split."""
+    import pandas as pd
+
+    leaks = pairs.loc[(pairs["other_split"] == "train") & (pairs["split"] != "train"), ["split", "row"]]
+    marked = pd.MultiIndex.from_frame(frame[["split", "row"]]).isin(pd.MultiIndex.from_frame(leaks))
+    return frame.assign(near_duplicate_of_train=pd.Series(marked.astype(float)).where(frame["split"] != "train"))
+
+
+def shrink(images: NDArray[np.uint8], side: int = _SIDE) -> NDArray[np.uint8]:
+    """Return images, uint8 `(n, h, w, c)`, averaged in whole blocks to at most `side` pixels; smaller ones as they are."""
+    count, height, width, channels = images.shape
+    block = -(-max(height, width) // side)
+    if block == 1:
+        return images
+    down, across = min(block, height), min(block, width)
+    rows, columns = height // down, width // across
+    small = np.empty((count, rows, columns, channels), np.uint8)
+    for chunk in _chunks(images):
+        blocks = images[chunk, : rows * down, : columns * across].reshape(-1, rows, down, columns, across, channels)
+        small[chunk] = (blocks.sum(axis=(2, 4), dtype=np.uint32) / (down * across)).round()
+    return small
+
+
+def unit(images: NDArray[np.uint8], min_contrast: float = 1e-6) -> NDArray[np.float32]:
+    """Return images as rows with mean 0 and length 1, float32 `(n, pixels)`; 0 where the contrast is below `min_contrast`."""
+    rows = images.reshape(len(images), -1).astype(np.float32)
+    rows -= rows.mean(axis=1, keepdims=True)
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    least = np.float32(min_contrast * np.sqrt(rows.shape[1]))
+    rows *= np.where(length < least, 0, 1 / np.maximum(length, least))
+    return rows
 
 
 def _of_split(name: SplitName, split: Split, class_names: tuple[str, ...]) -> "pd.DataFrame":
@@ -73,62 +111,62 @@ def _of_split(name: SplitName, split: Split, class_names: tuple[str, ...]) -> "p
 
     count, height, width, channels = split.images.shape
     known = (split.labels >= 0) & (split.labels < len(class_names))
-    names = np.array([*class_names, ""], dtype=object)
+    names = np.array([*class_names, ""], dtype=object)[np.where(known, split.labels, len(class_names))]
     frame = pd.DataFrame({"row": np.arange(count), "source_index": split.source_index, "label": split.labels})
-    frame = frame.assign(split=name, height=height, width=width, channels=channels, dtype=str(split.images.dtype))
-    frame["class_name"] = names[np.where(known, split.labels, len(class_names))]
-    return frame.assign(**_of_pixels(split.images))
+    frame = frame.assign(split=name, class_name=names, height=height, width=width, channels=channels)
+    pixels = pd.concat([pd.DataFrame(_of_pixels(split.images[chunk])) for chunk in _chunks(split.images)], ignore_index=True)
+    return frame.assign(dtype=str(split.images.dtype), **pixels)
 
 
-def _of_pixels(images: NDArray[np.uint8]) -> dict[str, NDArray[np.generic]]:
-    """What `_of_chunk` says of each picture of `images`, uint8 `(n, h, w, c)`."""
-    parts = [_of_chunk(chunk) for chunk in _chunks(images)]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+def _chunks(images: NDArray[np.uint8]) -> Iterator[slice]:
+    step = max(1, _CHUNK_BYTES // int(np.prod(images.shape[1:])))
+    yield from (slice(start, start + step) for start in range(0, len(images), step))
 
 
-def _chunks(images: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-    """Copies of a few rows at a time, uint8 `(k, h * w * c)`."""
-    pixels = int(np.prod(images.shape[1:]))
-    step = max(1, _CHUNK_BYTES // pixels)
-    for start in range(0, len(images), step):
-        yield np.ascontiguousarray(images[start : start + step]).reshape(-1, pixels)
-
-
-def _of_chunk(chunk: NDArray[np.uint8]) -> dict[str, NDArray[np.generic]]:
-    """The pixel columns, each `(k,)`, of pictures in rows, uint8 `(k, h * w * c)`."""
-    pixels = chunk.shape[1]
-    total = chunk.sum(axis=1, dtype=np.uint64)
-    squares = np.multiply(chunk, chunk, dtype=np.uint16).sum(axis=1, dtype=np.uint64)  # 255² fits 16 bits
+def _of_pixels(images: NDArray[np.uint8]) -> "dict[str, NDArray[np.generic] | list[str]]":
+    """Return the pixel columns, each `(n,)`, of images, uint8 `(n, h, w, c)`."""
+    rows = np.ascontiguousarray(images).reshape(len(images), -1)
+    pixels = rows.shape[1]
+    total = rows.sum(axis=1, dtype=np.uint64)
+    squares = np.multiply(rows, rows, dtype=np.uint16).sum(axis=1, dtype=np.uint64)  # 255² fits 16 bits
     variance = (pixels * squares - total**2) / pixels**2  # the difference is exact, so never below zero
-    digests = [hashlib.blake2b(picture, digest_size=_DIGEST_BYTES).hexdigest() for picture in chunk]
     return {
-        "pixel_min": chunk.min(axis=1),
-        "pixel_max": chunk.max(axis=1),
+        "pixel_min": rows.min(axis=1),
+        "pixel_max": rows.max(axis=1),
         "pixel_mean": total / pixels,
         "contrast": np.sqrt(variance),
-        "foreground_fraction": (chunk > FILL_LEVEL).sum(axis=1) / pixels,
-        "digest": np.array(digests, dtype=object),
+        "foreground_fraction": (rows > FOREGROUND_LEVEL).mean(axis=1),
+        "digest": [hashlib.blake2b(row.tobytes(), digest_size=_DIGEST_BYTES).hexdigest() for row in rows],
+        "blank_band_share": np.maximum(_blank_rows(images), _blank_rows(images.swapaxes(1, 2))),
     }
 
 
-def _other_splits(frame: "pd.DataFrame") -> "pd.Series[str]":
-    """Per row: the other splits that hold a picture of the same pixels, joined by a comma; missing where there is none."""
+def _blank_rows(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the share of rows in the longest run of rows that all have one colour, for uint8 `(n, h, w, c)`."""
+    images = np.ascontiguousarray(images)
+    flat = (images == images[:, :, :1]).all(axis=(2, 3))
+    follows = (images[:, 1:, 0] == images[:, :-1, 0]).all(axis=2)
+    run = longest = flat[:, 0].astype(np.int32)
+    for row in range(1, images.shape[1]):
+        run = np.where(flat[:, row], np.where(follows[:, row - 1], run, 0) + 1, 0)
+        longest = np.maximum(longest, run)
+    share: NDArray[np.float64] = longest / images.shape[1]
+    return share
+
+
+def _class_similarity(images: NDArray[np.uint8], labels: NDArray[np.int32], classes: int) -> NDArray[np.float32]:
+    """Return each image's correlation with the mean of its class, -1 … 1, float32 `(n,)`."""
+    chunks = [slice(start, start + _CHUNK) for start in range(0, len(images), _CHUNK)]
+    sums = sum(np.eye(classes, dtype=np.float32)[labels[chunk]].T @ unit(images[chunk]) for chunk in chunks)
+    means = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), np.float32(1e-6))
+    return np.concatenate([(unit(images[chunk]) * means[labels[chunk]]).sum(axis=1) for chunk in chunks])
+
+
+def _also_in(frame: "pd.DataFrame") -> "pd.Series[str]":
+    """Return per row the other splits that hold an image of the same pixels, joined by a comma; missing where there is none."""
     import pandas as pd
 
     repeated = frame.loc[frame["digest"].duplicated(keep=False), ["digest", "split"]]
-    holders: defaultdict[str, set[str]] = defaultdict(set)
-    for digest, split in zip(repeated["digest"], repeated["split"], strict=True):
-        holders[digest].add(split)
-    others = [holders[digest] - {split} for digest, split in zip(repeated["digest"], repeated["split"], strict=True)]
-    found = pd.Series([", ".join(sorted(names)) or None for names in others], index=repeated.index, dtype="str")
-    return found.reindex(frame.index)
-
-
-def _copied(frame: "pd.DataFrame", pairs: "pd.DataFrame") -> "pd.Series[float]":
-    """Per row outside of train: whether `pairs` has it with a training picture, as 1 or 0."""
-    import pandas as pd
-
-    found = pairs.loc[(pairs["other_split"] == "train") & (pairs["split"] != "train"), ["split", "row"]]
-    rows = pd.MultiIndex.from_frame(frame[["split", "row"]])
-    copied = pd.Series(rows.isin(pd.MultiIndex.from_frame(found)).astype(float), index=frame.index)
-    return copied.where(frame["split"] != "train")
+    holders = repeated.groupby("digest")["split"].agg(set).to_dict()
+    others = [sorted(holders[digest] - {split}) for digest, split in zip(repeated["digest"], repeated["split"], strict=True)]
+    return pd.Series([", ".join(names) or None for names in others], repeated.index, "str").reindex(frame.index)

@@ -1,4 +1,4 @@
-"""The validate stage: every picture against every expectation; bad data ends the pipeline here."""
+"""The validate stage: every image against every expectation; bad data ends the pipeline here."""
 
 import json
 import os
@@ -7,13 +7,15 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline import dataset
 from pipeline.dataset import Dataset
 from pipeline.errors import ValidationFailedError
 from pipeline.params import ValidateParams
-from pipeline.validate import data_docs as docs
-from pipeline.validate import drift, features, near_duplicates, report
-from pipeline.validate.check import check, load
+from pipeline.validate import drift, features, near_duplicates, report, suite, tables
+from pipeline.validate.check import build_data_docs, check, load
 from pipeline.workspace import Workspace, replacing, replacing_folder
 
 if TYPE_CHECKING:
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def run(params: ValidateParams, workspace: Workspace, data_docs: bool = False) -> None:
-    """Checks the data set and writes what was found, also where it failed.
+    """Check the data set and write what was found, also where it failed.
 
     Args:
         params: The limits.
@@ -31,12 +33,13 @@ def run(params: ValidateParams, workspace: Workspace, data_docs: bool = False) -
     Raises:
         MissingInputError: ingest has not run.
         DatasetError: the data set on disk is not what ingest writes.
-        ValidationFailedError: the data broke an expectation that stops; then `workspace.validated` does not exist.
+        ValidationFailedError: the data failed an expectation that stops; then `workspace.validated` does not exist.
     """
     workspace.validated.unlink(missing_ok=True)  # it vouches for data; an older one must not vouch for this
     data = dataset.read(workspace.need(workspace.dataset, "ingest"))
-    frame, pairs = looked_at(data, params.near_duplicate_difference)
-    outcomes = check(frame, pairs, data.description, params)
+    frame, pairs = examine(data, params.near_duplicate_difference)
+    frames, rules = tables.build(frame, pairs, data.description), suite.rules(data.description, params)
+    outcomes = check(frames, rules, params)
 
     with replacing(workspace.features) as path:
         frame.to_parquet(path, index=False)
@@ -45,7 +48,7 @@ def run(params: ValidateParams, workspace: Workspace, data_docs: bool = False) -
     _write(workspace.validation_html, report.as_html(outcomes, data))
     if data_docs:
         with replacing_folder(workspace.data_docs) as folder:
-            docs.build(frame, pairs, data.description, params, folder)
+            build_data_docs(frames, rules, folder)
         print(f"data docs: {workspace.shown(workspace.data_docs / 'index.html')} (loads its style from the network)")
     shown = workspace.shown(workspace.validation_html)
     if any(outcome.verdict == "failed" for outcome in outcomes):
@@ -54,20 +57,23 @@ def run(params: ValidateParams, workspace: Workspace, data_docs: bool = False) -
     print(f"{report.summary(outcomes, len(frame))}\nreport: {shown}")
 
 
-def looked_at(data: Dataset, limit: float) -> "tuple[pd.DataFrame, pd.DataFrame]":
-    """The features of the pictures and their near copies up to `limit`, at the same time, each with half of the cores."""
-    # Beforehand what both need: of two threads that import at once, one can meet a module that is half made.
+def examine(data: Dataset, limit: float) -> "tuple[pd.DataFrame, pd.DataFrame]":
+    """Return the features of the images and their near-duplicates up to `limit`: two threads, each with half of the cores."""
+    # Imported here because both threads need them, and one could meet a module that the other has half imported.
     import pandas  # noqa: F401
     import scipy.spatial  # noqa: F401
 
+    small = np.concatenate([features.shrink(split.images) for split in data.splits().values()])
     with half_of_the_cores(), ThreadPoolExecutor(max_workers=1) as beside:
-        describing = beside.submit(_described, data)
-        pairs = near_duplicates.pairs(data, limit)
-        return features.marked(describing.result(), pairs), pairs
+        describing = beside.submit(_describe, data, small)
+        found = near_duplicates.find(small, limit)
+        frame = describing.result()
+    pairs = near_duplicates.describe(found, frame)
+    return features.mark(frame, pairs), pairs
 
 
 def half_of_the_cores() -> AbstractContextManager[object]:
-    """BLAS computes with so many meanwhile: two at once with all would wait in busy loops, and take half as long again."""
+    """Limit BLAS to half of the cores: two threads with all of them would wait in busy loops, and take half as long again."""
     import scipy.linalg  # noqa: F401  # has a BLAS of its own beside NumPy's; only what is loaded can be limited
     from threadpoolctl import threadpool_limits
 
@@ -75,9 +81,9 @@ def half_of_the_cores() -> AbstractContextManager[object]:
     return limits
 
 
-def _described(data: Dataset) -> "pd.DataFrame":
-    frame = features.table(data)
-    load()  # for `check`, while copies are still looked for
+def _describe(data: Dataset, small: NDArray[np.uint8]) -> "pd.DataFrame":
+    frame = features.table(data, small)
+    load()  # for `check`, while near-duplicates are still being searched
     return frame
 
 

@@ -11,170 +11,182 @@ from pipeline.dataset import Description
 from pipeline.params import ValidateParams
 from pipeline.validate.tables import TableName
 
-Severity = Literal["stop", "warn"]
-MIN_PIXEL_SPAN = 128  # grey levels, half of what 8 bits hold: pictures scaled to 0-1 or 0-16 stay far below
+MIN_PIXEL_SPAN = 128  # grey levels, half of what 8 bits hold: images scaled to 0-1 or 0-16 stay far below
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One expectation: its name, what it says in plain words, and what Great Expectations is to check."""
+    """One expectation: what it demands of a column, in plain words and for Great Expectations."""
 
     id: str
-    description: str
-    limit: str
     table: TableName
-    column: str  # where the observed value stands
+    column: str  # of the observed value
+    description: str
+    problem: str  # of the flagged rows, after their number: "are blank"
+    limit: str
     expectation: Any  # of Great Expectations
-    order: str = ""  # the rows at fault are told by this column, the lowest first; else in their own order
+    order: str = ""  # the column that flagged rows are sorted by, lowest first; else they keep their own order
+
+    def severity(self, params: ValidateParams) -> Literal["stop", "warn"]:
+        """Return whether a failure ends the pipeline. A label issue never does: it is an estimate."""
+        return "warn" if self.id in params.warn or self.id == "no-label-issues" else "stop"
 
 
 def rules(description: Description, params: ValidateParams) -> tuple[Rule, ...]:
-    """Every expectation, in the order a reader wants them."""
+    """Return every expectation, in the order a reader wants them."""
     return (
-        *_schema(),
-        *_shape(description),
-        *_labels(description, params),
+        *_schema(description),
+        *_classes(description, params),
         *_pixels(params),
-        *_outliers(params),
-        *_copies(),
-        *_near_copies(params),
+        *_within_class(params),
+        *_duplicates(params),
         *_drift(params),
-        _suspects(),
+        _label_issues(),
     )
 
 
-def severity(slug: str, params: ValidateParams) -> Severity:
-    """Whether a broken expectation ends the pipeline. A suspected label never does: the pictures know no better than we."""
-    return "warn" if slug in params.warn or slug == "no-label-issues" else "stop"
-
-
-def _schema() -> tuple[Rule, ...]:
-    import great_expectations.expectations as gxe
-
-    present = gxe.ExpectColumnValuesToNotBeNull(column="type", meta={"id": "columns-present"})
-    typed = gxe.ExpectColumnPairValuesToBeEqual(
-        column_A="type", column_B="declared", ignore_row_if="either_value_is_missing", meta={"id": "columns-typed"}
-    )
-    return (
-        _rule(present, "the table of pictures has every column", "all there", "columns", "type"),
-        _rule(typed, "every column has its declared type", "as declared", "columns", "type"),
-    )
-
-
-def _shape(description: Description) -> tuple[Rule, ...]:
+def _schema(description: Description) -> tuple[Rule, ...]:
     import great_expectations.expectations as gxe
 
     height, width, channels = description.image_shape
-    uint8 = gxe.ExpectColumnValuesToBeInSet(column="dtype", value_set=["uint8"], meta={"id": "image-type"})
+    present = gxe.ExpectColumnValuesToNotBeNull(column="type")
+    typed = gxe.ExpectColumnPairValuesToBeEqual(column_A="type", column_B="declared", ignore_row_if="either_value_is_missing")
+    uint8 = gxe.ExpectColumnValuesToBeInSet(column="dtype", value_set=["uint8"])
     return (
-        _whole("image-height", "every picture is as high as dataset.json says", "height", height, height),
-        _whole("image-width", "every picture is as wide as dataset.json says", "width", width, width),
-        _whole("image-channels", "every picture has its colour channels", "channels", channels, channels),
-        _rule(uint8, "every picture is stored as whole grey levels", "uint8", "pictures", "dtype"),
+        Rule("columns-present", "columns", "type", "the features have every column", "are missing", "all columns", present),
+        Rule("columns-typed", "columns", "type", "every column has its type", "have another type", "declared types", typed),
+        _integer("image-height", "height", "every image has the height in dataset.json", "have another height", height),
+        _integer("image-width", "width", "every image has the width in dataset.json", "have another width", width),
+        _integer("image-channels", "channels", "every image has its colour channels", "have other channels", channels),
+        Rule("image-type", "images", "dtype", "every image is stored as uint8", "are not uint8", "uint8", uint8),
     )
 
 
-def _labels(description: Description, params: ValidateParams) -> tuple[Rule, ...]:
-    last, least, ratio = description.classes - 1, params.min_images_per_class, params.max_class_imbalance
-    enough = "every class that is there has enough pictures, in every split"
+def _classes(description: Description, params: ValidateParams) -> tuple[Rule, ...]:
+    classes, least, ratio = description.classes, params.min_images_per_class, params.max_class_imbalance
+    present, enough = "every class has an image in every split", "every class that is present has enough images, in every split"
+    balance = "largest class / smallest class, per split"
     return (
-        _whole("labels-in-range", "every label is one of the classes", "label", 0, last),
-        _between("classes-all-present", "every class has a picture in every split", "classes", "images", 1, None),
-        _between("enough-images-per-class", enough, "classes", "images_if_any", least, None),
-        _between("classes-balanced", "largest class / smallest class, per split", "splits", "class_imbalance", None, ratio),
+        _integer(
+            "labels-in-range", "label", "every label is one of the classes", "have a label that is no class", 0, classes - 1
+        ),
+        _between("classes-all-present", "classes", "images", present, "are zero", 1),
+        _between("enough-images-per-class", "classes", "images_if_any", enough, "are too small", least),
+        _between("classes-balanced", "splits", "class_imbalance", balance, "are imbalanced", None, ratio),
     )
 
 
 def _pixels(params: ValidateParams) -> tuple[Rule, ...]:
-    blank, span = params.min_contrast, "brightest minus darkest pixel, per split: not scaled to 0 – 1"
+    span = "brightest minus darkest pixel, per split: not scaled to 0 – 1"
     mean, std = (params.pixel_mean_min, params.pixel_mean_max), (params.pixel_std_min, params.pixel_std_max)
+    contrast = "contrast (standard deviation of the pixels) of every image"
     return (
-        _between("no-blank-images", "contrast (standard deviation) within every picture", "pictures", "contrast", blank, None),
-        _whole("darkest-pixel-in-range", "the darkest pixel of every picture", "pixel_min", 0, 255),
-        _whole("brightest-pixel-in-range", "the brightest pixel of every picture", "pixel_max", 0, 255),
-        _between("pixel-range-used", span, "splits", "pixel_span", MIN_PIXEL_SPAN, None),
-        _between("pixel-mean-in-limits", "mean over all pixels, per split", "splits", "pixel_mean", *mean),
-        _between("pixel-spread-in-limits", "standard deviation over all pixels, per split", "splits", "pixel_std", *std),
+        _between("no-blank-images", "images", "contrast", contrast, "are blank", params.min_contrast, order="contrast"),
+        _integer("darkest-pixel-in-range", "pixel_min", "the darkest pixel of every image", "are out of range", 0, 255),
+        _integer("brightest-pixel-in-range", "pixel_max", "the brightest pixel of every image", "are out of range", 0, 255),
+        _between("pixel-range-used", "splits", "pixel_span", span, "have a narrow range", MIN_PIXEL_SPAN),
+        _between("pixel-mean-in-limits", "splits", "pixel_mean", "mean over all pixels, per split", "are out of limits", *mean),
+        _between(
+            "pixel-spread-in-limits",
+            "splits",
+            "pixel_std",
+            "standard deviation over all pixels, per split",
+            "are out of limits",
+            *std,
+        ),
     )
 
 
-def _copies() -> tuple[Rule, ...]:
+def _within_class(params: ValidateParams) -> tuple[Rule, ...]:
+    contrast = "contrast of every image / the median of its class: no image is almost blank"
+    likeness = "correlation of every image with the mean of its class: no image is inverted"
+    band = "share of every image in one stretch of one level, beyond the median of its class: no part is lost"
+    ratio, least, most = params.min_contrast_ratio, params.min_class_similarity, params.max_blank_band_share
+    return (
+        _between(
+            "no-almost-blank-images", "images", "contrast_ratio", contrast, "are almost blank", ratio, order="contrast_ratio"
+        ),
+        _between(
+            "no-inverted-images",
+            "images",
+            "class_similarity",
+            likeness,
+            "are probably inverted",
+            least,
+            order="class_similarity",
+        ),
+        _between("no-lost-regions", "images", "blank_band_share", band, "have a large blank band", None, most),
+    )
+
+
+def _duplicates(params: ValidateParams) -> tuple[Rule, ...]:
     import great_expectations.expectations as gxe
 
-    unique = gxe.ExpectCompoundColumnsToBeUnique(column_list=["split", "digest"], meta={"id": "images-unique"})
-    apart = gxe.ExpectColumnValuesToBeNull(column="also_in", meta={"id": "no-image-in-two-splits"})
-    return (
-        _rule(unique, "no picture is twice in one split, pixel for pixel", "no copies", "pictures", "digest", "digest"),
-        _rule(apart, "no picture is in two splits, pixel for pixel", "no copies", "pictures", "also_in", "digest"),
+    unique = gxe.ExpectCompoundColumnsToBeUnique(column_list=["split", "digest"])
+    once, apart = "no image is twice in one split, pixel for pixel", "no image is in two splits, pixel for pixel"
+    but = "but for a shift by one pixel, brightness, contrast or compression"
+    within, across, agree = (
+        f"no image is twice in one split, {but}",
+        f"no image is in two splits, {but}",
+        "duplicates have one label",
     )
-
-
-def _outliers(params: ValidateParams) -> tuple[Rule, ...]:
-    ratio, least, most = params.min_contrast_ratio, params.min_class_similarity, params.max_blank_band_share
-    contrast = "contrast of every picture / the median of its class: no picture is almost blank"
-    class_similarity = "correlation of every picture with the mean of its class: no picture is inverted"
-    band = "share of every picture in one stretch of one level, beyond the median of its class: no part is lost"
+    limit = f"difference > {params.near_duplicate_difference:g}"
     return (
-        _between("no-almost-blank-images", contrast, "pictures", "contrast_ratio", ratio, None, "contrast_ratio"),
-        _between("no-inverted-images", class_similarity, "pictures", "class_similarity", least, None, "class_similarity"),
-        _between("no-lost-regions", band, "pictures", "blank_band_share", None, most),
-    )
-
-
-def _near_copies(params: ValidateParams) -> tuple[Rule, ...]:
-    leak = "no picture is in two splits but for a shift by a pixel, brightness, contrast or compression"
-    repeat = "no picture is twice in one split but for a shift by a pixel, brightness, contrast or compression"
-    conflict = "copies and near copies have one class"
-    limit = f"none below {params.near_duplicate_difference:g}"
-    return (
-        _none("no-near-duplicates-across-splits", leak, limit, "pairs", "leak", "difference"),
-        _none("no-near-duplicates-within-a-split", repeat, limit, "pairs", "repeat", "difference"),
-        _none("duplicates-agree-on-class", conflict, "one class", "pairs", "conflict", "difference"),
+        Rule("images-unique", "images", "digest", once, "are duplicates", "no duplicates", unique, "digest"),
+        _none("no-image-in-two-splits", "images", "also_in", apart, "are in another split too", "no duplicates", "digest"),
+        _none("no-near-duplicates-across-splits", "pairs", "across", across, "are across splits", limit, "difference"),
+        _none("no-near-duplicates-within-a-split", "pairs", "within", within, "are within a split", limit, "difference"),
+        _none("duplicates-agree-on-class", "pairs", "conflict", agree, "have different labels", "one label", "difference"),
     )
 
 
 def _drift(params: ValidateParams) -> tuple[Rule, ...]:
-    pixels = "PSI beyond chance of brightness, contrast and foreground fraction, test and validation against train"
+    features = "PSI beyond chance of brightness, contrast and foreground fraction, test and validation against train"
     classes = "PSI beyond chance of the class shares, test and validation against train"
+    most, shares = params.max_feature_drift, params.max_class_drift
     return (
-        _between("features-do-not-drift", pixels, "drifts", "feature_drift", None, params.max_feature_drift),
-        _between("class-shares-do-not-drift", classes, "drifts", "class_drift", None, params.max_class_drift),
+        _between("features-do-not-drift", "drifts", "feature_drift", features, "show drift", None, most),
+        _between("class-shares-do-not-drift", "drifts", "class_drift", classes, "show drift", None, shares),
     )
 
 
-def _suspects() -> Rule:
-    wording = "no label is contradicted by a model that did not see it (confident learning)"
-    return _none("no-label-issues", wording, "none suspected", "pictures", "suggested", "label_probability")
+def _label_issues() -> Rule:
+    description = "no label is contradicted by a model that did not see it (confident learning)"
+    problem, limit = "have a suspicious label", "no suspicious labels"
+    return _none("no-label-issues", "images", "suggested", description, problem, limit, "label_probability")
 
 
 def _between(
-    slug: str, description: str, table: TableName, column: str, low: float | None, high: float | None, order: str = ""
+    slug: str,
+    table: TableName,
+    column: str,
+    description: str,
+    problem: str,
+    low: float | None = None,
+    high: float | None = None,
+    order: str = "",
 ) -> Rule:
-    """`column` of every row of `table` lies in low … high, both included; a missing value passes."""
+    """Expect `column` of every row of `table` in low … high, both included; a missing value passes."""
     import great_expectations.expectations as gxe
 
-    expectation = gxe.ExpectColumnValuesToBeBetween(column=column, min_value=low, max_value=high, meta={"id": slug})
-    return _rule(expectation, description, _limit(low, high), table, column, order)
+    expectation = gxe.ExpectColumnValuesToBeBetween(column=column, min_value=low, max_value=high)
+    return Rule(slug, table, column, description, problem, _limit(low, high), expectation, order)
 
 
-def _whole(slug: str, description: str, column: str, low: int, high: int) -> Rule:
-    """`column` of every picture is a whole number in low … high; as a set, because a range costs a Python call per picture."""
+def _integer(slug: str, column: str, description: str, problem: str, low: int, high: int | None = None) -> Rule:
+    """Expect `column` of every image in low … high; as a set, because a range costs a Python call per image."""
     import great_expectations.expectations as gxe
 
-    expectation = gxe.ExpectColumnValuesToBeInSet(column=column, value_set=list(range(low, high + 1)), meta={"id": slug})
-    return _rule(expectation, description, _limit(low, high), "pictures", column)
+    high = low if high is None else high
+    expectation = gxe.ExpectColumnValuesToBeInSet(column=column, value_set=list(range(low, high + 1)))
+    return Rule(slug, "images", column, description, problem, _limit(low, high), expectation)
 
 
-def _none(slug: str, description: str, limit: str, table: TableName, column: str, order: str) -> Rule:
-    """`column` is missing in every row of `table`: it holds what is wrong where something is."""
+def _none(slug: str, table: TableName, column: str, description: str, problem: str, limit: str, order: str) -> Rule:
+    """Expect `column` to be missing in every row of `table`: it names the problem where there is one."""
     import great_expectations.expectations as gxe
 
-    expectation = gxe.ExpectColumnValuesToBeNull(column=column, meta={"id": slug})
-    return _rule(expectation, description, limit, table, column, order)
-
-
-def _rule(expectation: Any, description: str, limit: str, table: TableName, column: str, order: str = "") -> Rule:
-    return Rule(expectation.meta["id"], description, limit, table, column, expectation, order)
+    return Rule(slug, table, column, description, problem, limit, gxe.ExpectColumnValuesToBeNull(column=column), order)
 
 
 def _limit(low: float | None, high: float | None) -> str:

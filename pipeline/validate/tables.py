@@ -1,4 +1,4 @@
-"""The frames that expectations look at: the pictures, their pairs, and what sums them up by column, class, split and drift."""
+"""The tables that expectations look at: images, near-duplicate pairs, and summaries by column, class, split and drift."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
@@ -12,28 +12,28 @@ from pipeline.validate.features import COLUMNS
 if TYPE_CHECKING:
     import pandas as pd
 
-TableName = Literal["columns", "pictures", "classes", "splits", "pairs", "drifts"]
+TableName = Literal["columns", "images", "classes", "splits", "pairs", "drifts"]
 
 
 def build(features: "pd.DataFrame", pairs: "pd.DataFrame", description: Description) -> "Mapping[TableName, pd.DataFrame]":
-    """The tables over `features`; a column that it lacks leaves the figures made of it missing.
+    """Return the tables over `features`; what is computed from a column that it lacks is missing.
 
     Returns:
-        columns     one row per declared column: column, type (missing where the column is), declared
-        pictures    `features` itself
-        classes     one row per split and class: split, class_name, images, images_if_any (missing where there are none)
-        splits      one row per split: split, images, class_imbalance, pixel_mean, pixel_std, pixel_span (grey levels)
-        pairs       `pairs` with the difference once more in the one column that applies to it: leak, repeat or conflict
-        drifts      one row per comparison with train: column, psi, chance, and feature_drift or class_drift (PSI beyond chance)
+        columns  one row per declared column: column, type (missing where the column is), declared
+        images   `features` itself
+        classes  one row per split and class: split, class_name, images, images_if_any (missing where there are none)
+        splits   one row per split: split, images, class_imbalance, pixel_mean, pixel_std, pixel_span (grey levels)
+        pairs    `pairs` with the difference again in the one column that applies: across, within (splits), conflict (of labels)
+        drifts   one row per comparison with train: column, psi, chance, and feature_drift or class_drift (PSI beyond chance)
     """
     complete = features.reindex(columns=list(COLUMNS))
     classes = _classes(complete, description.class_names)
     return {
         "columns": _columns(features),
-        "pictures": features,
+        "images": features,
         "classes": classes,
         "splits": _splits(complete, classes),
-        "pairs": _pairs(pairs, complete),
+        "pairs": _pairs(pairs),
         "drifts": _drifts(complete, description),
     }
 
@@ -50,14 +50,13 @@ def _classes(features: "pd.DataFrame", class_names: tuple[str, ...]) -> "pd.Data
     import pandas as pd
 
     rows = pd.MultiIndex.from_product([SPLITS, range(len(class_names))], names=["split", "label"])
-    counts = features.groupby(["split", "label"]).size().reindex(rows, fill_value=0)
-    frame = counts.rename("images").reset_index()
-    present = frame["images"].where(frame["images"] > 0)
-    return frame.assign(class_name=[class_names[label] for label in frame["label"]], images_if_any=present)
+    frame = features.value_counts(["split", "label"]).reindex(rows, fill_value=0).rename("images").reset_index()
+    names = [class_names[label] for label in frame["label"]]
+    return frame.assign(class_name=names, images_if_any=frame["images"].where(frame["images"] > 0))
 
 
 def _splits(features: "pd.DataFrame", classes: "pd.DataFrame") -> "pd.DataFrame":
-    """Mean and spread are over all pixels of a split: its pictures have one size, so their means and squares average."""
+    """Summarise each split; mean and spread are over all its pixels: its images have one size, so means and squares average."""
     features = features.assign(square=features["contrast"] ** 2 + features["pixel_mean"] ** 2)
     groups = features.groupby("split")
     present = classes.groupby("split")["images_if_any"]
@@ -68,20 +67,12 @@ def _splits(features: "pd.DataFrame", classes: "pd.DataFrame") -> "pd.DataFrame"
     return frame.drop(columns="square").reindex(list(SPLITS)).rename_axis("split").reset_index()
 
 
-def _pairs(pairs: "pd.DataFrame", features: "pd.DataFrame") -> "pd.DataFrame":
-    """Pairs with two classes are conflicts, the others leaks or repeats; exact copies of one class have their own checks."""
-    import pandas as pd
-
-    digests = features.set_index(["split", "row"])["digest"]
-    one, other = (pd.MultiIndex.from_frame(pairs[[f"{side}split", f"{side}row"]]) for side in ("", "other_"))
-    exact = digests.reindex(one).to_numpy() == digests.reindex(other).to_numpy()
-    conflict = pairs["class_name"] != pairs["other_class_name"]
-    across = pairs["split"] != pairs["other_split"]
-    difference = pairs["difference"]
+def _pairs(pairs: "pd.DataFrame") -> "pd.DataFrame":
+    """Sort pairs into conflicts and others; exact duplicates of one class have expectations of their own."""
+    difference, conflict = pairs["difference"], pairs["class_name"] != pairs["other_class_name"]
+    near, across = ~conflict & ~pairs["exact"], pairs["split"] != pairs["other_split"]
     return pairs.assign(
-        leak=difference.where(across & ~conflict & ~exact),
-        repeat=difference.where(~across & ~conflict & ~exact),
-        conflict=difference.where(conflict),
+        across=difference.where(near & across), within=difference.where(near & ~across), conflict=difference.where(conflict)
     )
 
 
@@ -93,6 +84,6 @@ def _drifts(features: "pd.DataFrame", description: Description) -> "pd.DataFrame
         {"column": f"{found.name}, {split} against train", "psi": found.psi, "chance": found.chance, kind: found.beyond_chance}
         for split in ("test", "validation")
         for found in drift.between(profiles[split], profiles["train"])
-        for kind in ["class_drift" if found.name == "class shares" else "feature_drift"]
+        for kind in ["class_drift" if found.name == drift.CLASS_SHARES else "feature_drift"]
     ]
     return pd.DataFrame(rows)

@@ -12,7 +12,7 @@ from pipeline.params import ValidateParams
 from pipeline.workspace import Workspace
 
 Splits = dict[SplitName, Split]
-ODD = (5, 1553)  # a 5 like a 9, and an 8 like a 1: no-label-issues rightly doubts both
+ODD = (5, 1553)  # a 5 like a 9, and an 8 like a 1: no-label-issues correctly flags both
 CLASSES = tuple(str(digit) for digit in range(10))
 
 
@@ -36,7 +36,7 @@ def good_splits() -> Mapping[SplitName, Split]:
 
 @pytest.fixture
 def splits(good_splits: Mapping[SplitName, Split]) -> Splits:
-    """The good splits, free to spoil."""
+    """A copy of the good splits, to inject defects into."""
     return {name: replace(split, images=split.images.copy(), labels=split.labels.copy()) for name, split in good_splits.items()}
 
 

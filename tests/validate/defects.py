@@ -1,4 +1,4 @@
-"""Defects to plant, and the expectation that each of them breaks."""
+"""Defects to inject, and the expectation that each of them fails."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -17,7 +17,7 @@ def keep(split: Split, rows: NDArray[np.bool_]) -> Split:
 
 
 def first_of_class(split: Split, count: int) -> NDArray[np.bool_]:
-    """Marks the first `count` pictures of every class."""
+    """Mark the first `count` images of every class."""
     ranks = np.array([np.sum(split.labels[:row] == label) for row, label in enumerate(split.labels)])
     return ranks < count
 
@@ -30,16 +30,16 @@ def class_absent_from_validation(splits: Splits) -> None:
     splits["validation"] = keep(splits["validation"], splits["validation"].labels != 3)
 
 
-def five_pictures_per_class(splits: Splits) -> None:
+def five_images_per_class(splits: Splits) -> None:
     splits["validation"] = keep(splits["validation"], first_of_class(splits["validation"], 5))
 
 
-def half_a_class_lost(splits: Splits) -> None:
+def half_a_class_missing(splits: Splits) -> None:
     train = splits["train"]
     splits["train"] = keep(train, (train.labels != 3) | first_of_class(train, 50))
 
 
-def blank_picture(splits: Splits) -> None:
+def blank_image(splits: Splits) -> None:
     splits["test"].images[7] = 200
 
 
@@ -66,34 +66,34 @@ def copy_across_splits(splits: Splits) -> None:
     splits["test"].images[5] = splits["train"].images[5]
 
 
-def almost_blank_picture(splits: Splits) -> None:
+def almost_blank_image(splits: Splits) -> None:
     splits["test"].images[7] //= 10
 
 
-def inverted_picture(splits: Splits) -> None:
+def inverted_image(splits: Splits) -> None:
     splits["validation"].images[20] = 255 - splits["validation"].images[20]
 
 
-def half_lost(splits: Splits) -> None:
+def half_blank(splits: Splits) -> None:
     splits["train"].images[11, 4:] = 128
 
 
-def moved(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def shifted(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """One pixel to the right, and slightly darker."""
     darker: NDArray[np.uint8] = (np.roll(image, 1, axis=1) * np.array([0] + [0.95] * 7)[None, :, None]).astype(np.uint8)
     return darker
 
 
-def moved_copy_across_splits(splits: Splits) -> None:
-    splits["test"].images[0] = moved(splits["train"].images[0])
+def shifted_copy_across_splits(splits: Splits) -> None:
+    splits["test"].images[0] = shifted(splits["train"].images[0])
 
 
-def moved_copy_within_test(splits: Splits) -> None:
-    splits["test"].images[14] = moved(splits["test"].images[3])
+def shifted_copy_within_test(splits: Splits) -> None:
+    splits["test"].images[14] = shifted(splits["test"].images[3])
 
 
-def moved_copy_of_another_class(splits: Splits) -> None:
-    splits["train"].images[1] = moved(splits["train"].images[0])
+def shifted_copy_of_another_class(splits: Splits) -> None:
+    splits["train"].images[1] = shifted(splits["train"].images[0])
 
 
 def brighter_test(splits: Splits) -> None:
@@ -108,35 +108,35 @@ def other_shares_in_test(splits: Splits) -> None:
     splits["test"] = keep(test, (test.labels >= 5) | first_of_class(test, 25))
 
 
-def wrong_label(splits: Splits) -> None:
+def incorrect_label(splits: Splits) -> None:
     splits["train"].labels[0] = (splits["train"].labels[0] + 3) % 10
 
 
 IN_THE_DATA: Mapping[str, Callable[[Splits], None]] = {
     "labels-in-range": label_that_is_no_class,
     "classes-all-present": class_absent_from_validation,
-    "enough-images-per-class": five_pictures_per_class,
-    "classes-balanced": half_a_class_lost,
-    "no-blank-images": blank_picture,
+    "enough-images-per-class": five_images_per_class,
+    "classes-balanced": half_a_class_missing,
+    "no-blank-images": blank_image,
     "pixel-range-used": half_range,
     "pixel-mean-in-limits": inverted,
     "pixel-spread-in-limits": flat,
     "images-unique": copy_within_train,
     "no-image-in-two-splits": copy_across_splits,
-    "no-almost-blank-images": almost_blank_picture,
-    "no-inverted-images": inverted_picture,
-    "no-lost-regions": half_lost,
-    "no-near-duplicates-across-splits": moved_copy_across_splits,
-    "no-near-duplicates-within-a-split": moved_copy_within_test,
-    "duplicates-agree-on-class": moved_copy_of_another_class,
+    "no-almost-blank-images": almost_blank_image,
+    "no-inverted-images": inverted_image,
+    "no-lost-regions": half_blank,
+    "no-near-duplicates-across-splits": shifted_copy_across_splits,
+    "no-near-duplicates-within-a-split": shifted_copy_within_test,
+    "duplicates-agree-on-class": shifted_copy_of_another_class,
     "features-do-not-drift": brighter_test,
     "class-shares-do-not-drift": other_shares_in_test,
-    "no-label-issues": wrong_label,
+    "no-label-issues": incorrect_label,
 }
 
 
-# What dataset.read already refuses on disk, planted where a change in the code that makes the table would put it.
-IN_THE_TABLE: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
+# What dataset.read already refuses on disk, injected where a change in the code that makes the features would put it.
+IN_THE_FEATURES: Mapping[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "columns-present": lambda frame: frame.drop(columns="foreground_fraction"),
     "columns-typed": lambda frame: frame.astype({"foreground_fraction": "float32"}),
     "image-height": lambda frame: frame.assign(height=frame["height"].where(frame["row"] != 5, 7)),

@@ -18,7 +18,7 @@ Ingested = Callable[[Mapping[SplitName, Split]], Workspace]
 
 @pytest.fixture
 def built(ingested: Ingested, splits: Splits, limits: ValidateParams) -> Workspace:
-    """A checkout with the pages of data that has a blank picture, and one file of an earlier build."""
+    """A checkout with the pages of data that has a blank image, and one file of an earlier build."""
     splits["test"].images[7] = 200
     workspace = ingested(splits)
     workspace.data_docs.mkdir(parents=True)
@@ -33,8 +33,8 @@ def test_the_pages_name_every_expectation_and_show_which_failed(capfd: pytest.Ca
     folder = built.data_docs
     assert not (folder / "old.html").exists()
     pages = {path: path.read_text(encoding="utf-8") for path in folder.rglob("*.html")}
-    said = "".join(pages.values())
-    assert [name for name in EXPECTATIONS if f"{name}: " not in said] == []
+    text = "".join(pages.values())
+    assert [name for name in EXPECTATIONS if f"{name}: " not in text] == []
     index = pages[folder / "index.html"]
     links = set(re.findall(r'href="([^"#]+\.html)"', index))
     assert links
@@ -44,7 +44,7 @@ def test_the_pages_name_every_expectation_and_show_which_failed(capfd: pytest.Ca
     assert "text-danger" in row
     passed = failed[: failed.index("no-lost-regions: ")].rsplit("<tr", 1)[1]
     assert "text-success" in passed
-    assert str(built.root) not in said
+    assert str(built.root) not in text
 
 
 def test_without_the_flag_no_page_is_built(ingested: Ingested, splits: Splits, limits: ValidateParams) -> None:

@@ -30,15 +30,15 @@ def test_good_data_is_vouched_for_by_its_digest_alone(
     stage.run(limits, workspace)
     digest = dataset.describe(workspace.dataset).digest
     assert json.loads(workspace.validated.read_text()) == {"dataset_digest": digest}
-    assert capfd.readouterr() == ("27 expectations on 1,795 pictures: all passed\nreport: reports/validation.html\n", "")
+    assert capfd.readouterr() == ("27 expectations on 1,795 images: all passed\nreport: reports/validation.html\n", "")
     assert len(pd.read_parquet(workspace.features)) == 1795
     assert "✓ Passed: all 27 expectations" in workspace.validation_html.read_text()
 
 
 def test_digits_at_28_pixels_pass_the_shipped_limits(ingested: Ingested, splits: Splits, limits: ValidateParams) -> None:
     def enlarged(split: Split) -> Split:
-        pictures = [Image.fromarray(image[..., 0]).resize((28, 28), Image.Resampling.BILINEAR) for image in split.images]
-        return Split(np.stack([np.asarray(picture) for picture in pictures])[..., None], split.labels, split.source_index)
+        images = [Image.fromarray(image[..., 0]).resize((28, 28), Image.Resampling.BILINEAR) for image in split.images]
+        return Split(np.stack([np.asarray(picture) for picture in images])[..., None], split.labels, split.source_index)
 
     workspace = ingested({name: enlarged(split) for name, split in splits.items()})
     stage.run(limits, workspace)
@@ -74,28 +74,29 @@ def test_bad_data_stops_the_pipeline_with_one_line(ingested: Ingested, splits: S
         stage.run(limits, workspace)
     source, label = splits["test"].source_index[7], splits["test"].labels[7]
     line = str(error.value)
-    assert line.startswith("the data failed 1 of 27 expectations: no-blank-images (observed 0 – ")
-    assert f"limit ≥ 2; 1 of 1,795 pictures at fault: test row 7 (source {source}, {label}): 0)" in line
-    assert "see reports/validation.html" in line
+    assert line.startswith(
+        "the data failed 1 of 27 expectations: no-blank-images: 1 of 1,795 images is blank "
+        f"(limit ≥ 2; test row 7 (source {source}, {label}): contrast 0): see reports/validation.html, then fix the data"
+    )
     assert "params.yaml" in line
     assert "\n" not in line
 
 
-def test_bad_data_is_reported_with_its_pictures(ingested: Ingested, splits: Splits, limits: ValidateParams) -> None:
+def test_bad_data_is_reported_with_its_images(ingested: Ingested, splits: Splits, limits: ValidateParams) -> None:
     splits["train"].images[25] = splits["train"].images[2]
     workspace = ingested(splits)
     with pytest.raises(ValidationFailedError):
         stage.run(limits, workspace)
     page = workspace.validation_html.read_text()
-    pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    images = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
     assert "✗ Failed: 1 of 27 expectations" in page
-    assert len(pictures) == 2
-    assert pictures[0] == pictures[1]  # a copy looks like what it copies
+    assert len(images) == 2
+    assert images[0] == images[1]  # a duplicate looks like its original
     assert not re.search(r'(src|href)="(?!data:)', page)
     content = json.loads(workspace.validation_json.read_text())
     (failed,) = [entry for entry in content["expectations"] if entry["verdict"] == "failed"]
-    assert (content["verdict"], failed["id"], failed["fault_count"]) == ("failed", "images-unique", 2)
-    assert {fault["row"] for fault in failed["first_faults"]} == {2, 25}
+    assert (content["verdict"], failed["id"], failed["flagged_count"]) == ("failed", "images-unique", 2)
+    assert {row["row"] for row in failed["first_flagged"]} == {2, 25}
     assert workspace.features.exists()
 
 
@@ -117,7 +118,7 @@ def test_many_failures_are_all_named_in_one_line(ingested: Ingested, splits: Spl
 
 
 @pytest.mark.parametrize("channels", [2, 3, 4])
-def test_pictures_of_any_colour_are_shown(ingested: Ingested, splits: Splits, limits: ValidateParams, channels: int) -> None:
+def test_images_of_any_colour_are_shown(ingested: Ingested, splits: Splits, limits: ValidateParams, channels: int) -> None:
     splits["test"].images[7] = 200
     workspace = ingested(
         {name: Split(split.images.repeat(channels, axis=3), split.labels, split.source_index) for name, split in splits.items()}

@@ -24,13 +24,13 @@ LONG = "a class whose name was made by joining all the words that anyone had for
 
 @pytest.fixture(scope="module")
 def report(good_splits: Mapping[SplitName, Split], limits: ValidateParams, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The report of data with a blank picture, pairs of copies, drift and a wrong label; one class has a long name."""
+    """The report of data with a blank image, near-duplicates, drift and an incorrect label; one class has a long name."""
     root = tmp_path_factory.mktemp("page")
     splits = {
         name: replace(split, images=split.images.copy(), labels=split.labels.copy()) for name, split in good_splits.items()
     }
-    for spoil in (defects.brighter_test, defects.blank_picture, defects.moved_copy_within_test, defects.wrong_label):
-        spoil(splits)
+    for inject in (defects.brighter_test, defects.blank_image, defects.shifted_copy_within_test, defects.incorrect_label):
+        inject(splits)
     workspace = Workspace(root, root)
     workspace.dataset.mkdir(parents=True)
     dataset.write(workspace.dataset, "digits", (*"012345678", LONG), splits, ())
@@ -46,7 +46,7 @@ def test_anyone_can_read_it(readable: Callable[..., None], report: str, size: tu
 
 
 @pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
-def test_the_verdict_comes_first_and_then_what_is_at_fault(page: "Page", report: str, size: tuple[int, int]) -> None:
+def test_the_verdict_comes_first_and_then_what_failed(page: "Page", report: str, size: tuple[int, int]) -> None:
     page.set_viewport_size({"width": size[0], "height": size[1]})
     page.goto(report)
     verdicts = page.locator(".verdict")
