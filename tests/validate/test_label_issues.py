@@ -83,14 +83,14 @@ def test_labels_that_are_not_to_be_judged_have_no_probability(digits: tuple[Imag
     images, labels = digits
     given = pd.Series(labels, dtype=float)
     given[:5] = np.nan
-    probability = label_issues.columns(images, given, tuple("0123456789"))["label_probability"]
+    probability: Any = label_issues.columns(images, given, tuple("0123456789"))["label_probability"]
     assert probability.isna().sum() == probability[:5].isna().sum() == 5
     assert probability[5:].median() > 0.9
 
 
 def test_probabilities_are_calibrated(digits: tuple[Images, Labels]) -> None:
     images, labels = digits
-    predicted = label_issues.probabilities(images, labels)
+    predicted = label_issues.probabilities(images, labels.astype(np.intp))
     assert predicted.sum(axis=1) == pytest.approx(1)
     accuracy = (predicted.argmax(axis=1) == labels).mean()
     assert accuracy > 0.97
@@ -100,4 +100,4 @@ def test_probabilities_are_calibrated(digits: tuple[Images, Labels]) -> None:
 def test_images_are_predicted_in_blocks_of_bounded_size(digits: tuple[Images, Labels], monkeypatch: pytest.MonkeyPatch) -> None:
     images, labels = digits
     monkeypatch.setattr(label_issues, "_BLOCK", 900)
-    assert (label_issues.probabilities(images, labels).argmax(axis=1) == labels).mean() > 0.95
+    assert (label_issues.probabilities(images, labels.astype(np.intp)).argmax(axis=1) == labels).mean() > 0.95
