@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 KEPT_ROWS = 24
 """How many flagged rows an outcome keeps; `flagged_count` counts all of them."""
-_ROWS: Mapping[TableName, str] = {"classes": "class counts", "pairs": "near-duplicate pairs", "drifts": "comparisons"}
+_ROWS: Mapping[TableName, str] = {"classes": "class counts", "drifts": "comparisons"}
 _VALUES = {
     "also_in": "also in",
     "suggested": "suggested:",
@@ -51,24 +51,28 @@ class Flagged:
 
     @property
     def brief(self) -> str:
-        """The row without its source and class: `test row 5 and train row 7 (difference 0.0031)`."""
-        rows = [f"{self.split} row {self.row}", f"{self.other_split} row {self.other_row}"]
-        place = " and ".join(rows[: len(self.places)]) if self.row is not None else self.places[0]
-        return f"{place} ({self.text})"
+        """The row without its source and class: `test row 5 and train row 7`."""
+        if self.row is None:
+            return self.places[0]
+        other = f" and {self.other_split} row {self.other_row}" if self.other_row is not None else ""
+        return f"{self.split} row {self.row}{other}"
 
     @property
     def places(self) -> tuple[str, ...]:
-        """Which image, images of a pair, or row of another table: `train row 5 (source 812, Shirt)`."""
+        """Which image, images of a pair, or row of another table: `train row 5 (source 812, class Shirt)`."""
         if self.row is None:
             return (" ".join(part for part in (self.column, self.split, self.class_name) if part),)
-        place = f"{self.split} row {self.row} (source {self.source_index}, {self.class_name or 'no class'})"
+        place = _place(self.split, self.row, self.source_index, self.class_name)
         if self.other_row is None:
             return (place,)
-        other = f"source {self.other_source_index}, {self.other_class_name or 'no class'}"
-        return place, f"{self.other_split} row {self.other_row} ({other})"
+        return place, _place(self.other_split, self.other_row, self.other_source_index, self.other_class_name)
 
     def __str__(self) -> str:
         return f"{' and '.join(self.places)}: {self.text}"
+
+
+def _place(split: str | None, row: int, source_index: int | None, class_name: str | None) -> str:
+    return f"{split} row {row} (source {source_index}, {f'class {class_name}' if class_name else 'no class'})"
 
 
 @dataclass(frozen=True)

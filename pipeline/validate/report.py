@@ -49,7 +49,7 @@ def error_line(outcomes: Sequence[Outcome], report: str) -> str:
     details = "; ".join(_detail(outcome) for outcome in failed[:3])
     more = f"; and {', '.join(outcome.id for outcome in failed[3:])}" if failed[3:] else ""
     return (
-        f"the data failed {len(failed)} of {len(outcomes)} expectations: {details}{more}: "
+        f"the data failed {len(failed)} of {len(outcomes)} expectations: {details}{more}; "
         f"see {report}, then fix the data, or change the limits or `warn` under `validate` in params.yaml"
     )
 
@@ -66,16 +66,23 @@ def _of(outcomes: Sequence[Outcome], verdict: str) -> list[Outcome]:
 
 
 def _detail(outcome: Outcome) -> str:
-    rows = ", ".join(map(str, outcome.flagged[:3])) + (", …" if outcome.flagged_count > 3 else "")
-    return f"{outcome.id}: {outcome.finding} (limit {outcome.limit}{'; ' if rows else ''}{rows})"
+    rows = outcome.flagged[:3]
+    mark = ": " if len(rows) == outcome.flagged_count else ", e.g. "
+    return f"{outcome.id}: {outcome.finding}{_limit(outcome)}{mark if rows else ''}{', '.join(map(str, rows))}"
+
+
+def _limit(outcome: Outcome) -> str:
+    return f", limit {outcome.limit}" if outcome.observed_min is not None else ""
 
 
 def _warning(outcome: Outcome) -> str:
     """Return how many rows are flagged, the first of them, and the limit: as much as a line of a terminal holds."""
     line = f"warning: {outcome.id}: {outcome.finding}"
-    limit = [f", limit {outcome.limit}"] if outcome.observed_min is not None else []
-    for more in (*(f", e.g. {row.brief}" for row in outcome.flagged[:1]), *limit):
-        line += more if len(line + more) <= _COLUMNS else ""
+    example = [part for row in outcome.flagged[:1] for part in (f", e.g. {row.brief}", f" ({row.text})")]
+    for more in (*example, _limit(outcome)):
+        if len(line + more) > _COLUMNS:
+            break
+        line += more
     return textwrap.shorten(line, _COLUMNS, placeholder=" …")
 
 

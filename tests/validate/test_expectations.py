@@ -97,8 +97,8 @@ def test_a_flagged_row_names_the_image_and_its_value(splits: Splits, tables_of: 
     assert (row.source_index, row.class_name) == (splits["test"].source_index[7], str(splits["test"].labels[7]))
     assert (outcome.flagged_count, outcome.observed_min, outcome.finding) == (1, 0.0, "1 of 1,795 images is blank")
     assert (row.brief, str(row)) == (
-        "test row 7 (contrast 0)",
-        f"test row 7 (source {row.source_index}, {row.class_name}): contrast 0",
+        "test row 7",
+        f"test row 7 (source {row.source_index}, class {row.class_name}): contrast 0",
     )
 
 
@@ -121,10 +121,10 @@ def test_a_duplicate_in_another_split_names_that_split(splits: Splits, tables_of
 def test_a_near_duplicate_names_both_images(splits: Splits, tables_of: TablesOf, outcomes_of: OutcomesOf) -> None:
     shifted_copy_across_splits(splits)
     outcome = outcomes_of(tables_of(splits))["no-near-duplicates-across-splits"]
-    assert outcome.finding == "1 of 1 near-duplicate pairs is across splits"
+    assert outcome.finding == "1 of 1 pairs is across splits"
     (row,) = outcome.flagged
     assert (row.split, row.row, row.other_split, row.other_row) == ("test", 0, "train", 0)
-    assert row.brief == f"test row 0 and train row 0 (difference {row.value:.5g})"
+    assert (row.brief, row.text) == ("test row 0 and train row 0", f"difference {row.value:.5g}")
 
 
 def test_a_missing_column_fails_what_needs_it_with_a_reason(good_tables: Tables, outcomes_of: OutcomesOf) -> None:

@@ -75,8 +75,8 @@ def test_bad_data_stops_the_pipeline_with_one_line(ingested: Ingested, splits: S
     source, label = splits["test"].source_index[7], splits["test"].labels[7]
     line = str(error.value)
     assert line.startswith(
-        "the data failed 1 of 27 expectations: no-blank-images: 1 of 1,795 images is blank "
-        f"(limit ≥ 2; test row 7 (source {source}, {label}): contrast 0): see reports/validation.html, then fix the data"
+        "the data failed 1 of 27 expectations: no-blank-images: 1 of 1,795 images is blank, "
+        f"limit ≥ 2: test row 7 (source {source}, class {label}): contrast 0; see reports/validation.html, then fix the data"
     )
     assert "params.yaml" in line
     assert "\n" not in line
