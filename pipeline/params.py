@@ -128,23 +128,23 @@ class ValidateParams(Section):
     min_contrast_ratio: Share
     min_class_similarity: Annotated[float, Field(ge=-1, le=1)]
     max_blank_band_share: Share
-    near_duplicate_difference: Annotated[float, Field(ge=0, le=0.01)]  # the search for pairs is made for these
+    near_duplicate_difference: Annotated[float, Field(ge=0, le=0.01)]  # the search for candidates is tuned for these
     warn: list[str]
 
     @field_validator("warn")
     @classmethod
     def warnings_are_expectations(cls, warn: list[str]) -> list[str]:
-        """A slip in a name would make a warning stop."""
+        """Refuse an unknown name: a typo would turn a warning into a failure."""
         for name in warn:
             if name not in EXPECTATIONS:
                 near = difflib.get_close_matches(name, EXPECTATIONS, n=1)
                 meant = f"did you mean {near[0]}?" if near else f"known: {', '.join(EXPECTATIONS)}"
-                raise ValueError(f"{name!r} is no expectation ({meant})")
+                raise ValueError(f"{name!r} is not an expectation ({meant})")
         return warn
 
     @model_validator(mode="after")
     def limits_are_in_order(self) -> Self:
-        """A lower limit above its upper one would refuse all data."""
+        """Refuse a lower limit above its upper one: no data could pass."""
         for name in ("pixel_mean", "pixel_std"):
             low, high = getattr(self, f"{name}_min"), getattr(self, f"{name}_max")
             if low > high:

@@ -57,7 +57,7 @@ def test_tested_params_are_the_notebooks() -> None:
         (
             "    - no-lost-regions",
             "    - no-lost-region",
-            "validate.warn: 'no-lost-region' is no expectation (did you mean no-lost-regions?)",
+            "validate.warn: 'no-lost-region' is not an expectation (did you mean no-lost-regions?)",
         ),
         ("train:\n", "training:\n", "the section train is missing: restore it with `git checkout params.yaml`"),
         ("train:\n", "train: 3\nother:\n", "train is not a mapping of keys"),

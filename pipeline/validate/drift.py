@@ -1,7 +1,7 @@
 """Drift: how far the images of one data set or split are from those of another, feature by feature.
 
-A profile holds the histogram of each feature and the images per class: small, and enough to compare two data sets of which
-only one is at hand. The measure is the population stability index, PSI = Σ (p - q) ln(p / q), because it reads the same for a
+A profile holds the histogram of each feature and the images per class: small, and enough to compare data with a data set that
+is no longer at hand. The measure is the population stability index, PSI = Σ (p - q) ln(p / q), because it reads the same for a
 feature (in deciles) and for class shares; by custom, 0.1 deserves a look and 0.25 is a change. Equal populations have a PSI
 above 0 too, of about χ²(bins - 1) · (1/n + 1/m) (Yurdakul 2018, https://scholarworks.wmich.edu/dissertations/3208). What chance
 alone exceeds once in 1,000 times is subtracted, so that a few hundred images raise no false alarm.

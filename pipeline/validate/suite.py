@@ -1,7 +1,8 @@
 """The expectations, made from the data set's description and the limits in params.yaml.
 
 An id is a promise to whoever reads validation.json: keep it when the wording or the way of checking changes. Each
-expectation answers one question, so that one defect fails one of them: a class that is absent is not also "too small".
+expectation answers one question, so that one defect fails one of them: a class that is absent is not also "too small". A new one
+needs its id in `params.EXPECTATIONS` and its defect in tests/validate/defects.py.
 """
 
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ class Rule:
     problem: str  # of the flagged rows, after their number: "are blank"
     limit: str
     expectation: Any  # of Great Expectations
-    order: str = ""  # the column that flagged rows are sorted by, lowest first; else they keep their own order
+    order: str = ""  # the column that flagged rows are sorted by, lowest first; empty: they stay in the order of the table
 
     def severity(self, params: ValidateParams) -> Literal["stop", "warn"]:
         """Return whether a failure ends the pipeline. A label issue never does: it is an estimate."""
@@ -67,9 +68,7 @@ def _classes(description: Description, params: ValidateParams) -> tuple[Rule, ..
     present, enough = "every class has an image in every split", "every class that is present has enough images, in every split"
     balance = "largest class / smallest class, per split"
     return (
-        _integer(
-            "labels-in-range", "label", "every label is one of the classes", "have a label that is no class", 0, classes - 1
-        ),
+        _integer("labels-in-range", "label", "every label is one of the classes", "have an unknown label", 0, classes - 1),
         _between("classes-all-present", "classes", "images", present, "are zero", 1),
         _between("enough-images-per-class", "classes", "images_if_any", enough, "are too small", least),
         _between("classes-balanced", "splits", "class_imbalance", balance, "are imbalanced", None, ratio),
@@ -80,41 +79,25 @@ def _pixels(params: ValidateParams) -> tuple[Rule, ...]:
     span = "brightest minus darkest pixel, per split: not scaled to 0 – 1"
     mean, std = (params.pixel_mean_min, params.pixel_mean_max), (params.pixel_std_min, params.pixel_std_max)
     contrast = "contrast (standard deviation of the pixels) of every image"
+    average, spread = "mean over all pixels, per split", "standard deviation over all pixels, per split"
     return (
-        _between("no-blank-images", "images", "contrast", contrast, "are blank", params.min_contrast, order="contrast"),
+        _between("no-blank-images", "images", "contrast", contrast, "are blank", params.min_contrast),
         _integer("darkest-pixel-in-range", "pixel_min", "the darkest pixel of every image", "are out of range", 0, 255),
         _integer("brightest-pixel-in-range", "pixel_max", "the brightest pixel of every image", "are out of range", 0, 255),
         _between("pixel-range-used", "splits", "pixel_span", span, "have a narrow range", MIN_PIXEL_SPAN),
-        _between("pixel-mean-in-limits", "splits", "pixel_mean", "mean over all pixels, per split", "are out of limits", *mean),
-        _between(
-            "pixel-spread-in-limits",
-            "splits",
-            "pixel_std",
-            "standard deviation over all pixels, per split",
-            "are out of limits",
-            *std,
-        ),
+        _between("pixel-mean-in-limits", "splits", "pixel_mean", average, "are out of limits", *mean),
+        _between("pixel-spread-in-limits", "splits", "pixel_std", spread, "are out of limits", *std),
     )
 
 
 def _within_class(params: ValidateParams) -> tuple[Rule, ...]:
     contrast = "contrast of every image / the median of its class: no image is almost blank"
-    likeness = "correlation of every image with the mean of its class: no image is inverted"
+    similarity = "correlation of every image with the mean of its class: no image is inverted"
     band = "share of every image in one stretch of one level, beyond the median of its class: no part is lost"
     ratio, least, most = params.min_contrast_ratio, params.min_class_similarity, params.max_blank_band_share
     return (
-        _between(
-            "no-almost-blank-images", "images", "contrast_ratio", contrast, "are almost blank", ratio, order="contrast_ratio"
-        ),
-        _between(
-            "no-inverted-images",
-            "images",
-            "class_similarity",
-            likeness,
-            "are probably inverted",
-            least,
-            order="class_similarity",
-        ),
+        _between("no-almost-blank-images", "images", "contrast_ratio", contrast, "are almost blank", ratio),
+        _between("no-inverted-images", "images", "class_similarity", similarity, "are probably inverted", least),
         _between("no-lost-regions", "images", "blank_band_share", band, "have a large blank band", None, most),
     )
 
@@ -125,11 +108,8 @@ def _duplicates(params: ValidateParams) -> tuple[Rule, ...]:
     unique = gxe.ExpectCompoundColumnsToBeUnique(column_list=["split", "digest"])
     once, apart = "no image is twice in one split, pixel for pixel", "no image is in two splits, pixel for pixel"
     but = "but for a shift by one pixel, brightness, contrast or compression"
-    within, across, agree = (
-        f"no image is twice in one split, {but}",
-        f"no image is in two splits, {but}",
-        "duplicates have one label",
-    )
+    within, across = f"no image is twice in one split, {but}", f"no image is in two splits, {but}"
+    agree = "duplicates have one label"
     limit = f"difference > {params.near_duplicate_difference:g}"
     return (
         Rule("images-unique", "images", "digest", once, "are duplicates", "no duplicates", unique, "digest"),
@@ -164,13 +144,12 @@ def _between(
     problem: str,
     low: float | None = None,
     high: float | None = None,
-    order: str = "",
 ) -> Rule:
     """Expect `column` of every row of `table` in low … high, both included; a missing value passes."""
     import great_expectations.expectations as gxe
 
     expectation = gxe.ExpectColumnValuesToBeBetween(column=column, min_value=low, max_value=high)
-    return Rule(slug, table, column, description, problem, _limit(low, high), expectation, order)
+    return Rule(slug, table, column, description, problem, _limit(low, high), expectation, column if high is None else "")
 
 
 def _integer(slug: str, column: str, description: str, problem: str, low: int, high: int | None = None) -> Rule:

@@ -146,4 +146,4 @@ def test_all_flagged_rows_are_counted_and_the_first_are_kept(
     splits["train"].labels[:100] = 77
     outcome = outcomes_of(tables_of(splits))["labels-in-range"]
     assert (outcome.flagged_count, len(outcome.flagged)) == (100, 24)
-    assert outcome.finding == "100 of 1,795 images have a label that is no class"
+    assert outcome.finding == "100 of 1,795 images have an unknown label"
