@@ -1,8 +1,8 @@
 """The expectations, made from the data set's description and the limits in params.yaml.
 
 An id is a promise to whoever reads validation.json: keep it when the wording or the way of checking changes. Each
-expectation answers one question, so that one defect fails one of them: a class that is absent is not also "too small". A new one
-needs its id in `params.EXPECTATIONS` and its defect in tests/validate/defects.py.
+expectation answers one question, so that one defect fails one of them: a class that is absent is not also "too small". A
+new one needs its id in `params.EXPECTATIONS` and its defect in tests/validate/defects.py.
 """
 
 from dataclasses import dataclass
