@@ -56,7 +56,7 @@ def test_most_swapped_labels_of_digits_are_found_and_few_others(digits: tuple[Im
     suggestions = suggested(images, changed)
     found = np.flatnonzero(suggestions.notna())
     hits = np.intersect1d(found, rows)
-    assert len(hits) >= 0.75 * len(rows)  # measured: 0.82 and 0.94
+    assert len(hits) >= 0.75 * len(rows)  # measured: 0.82 and 1
     assert len(hits) >= 0.9 * len(found)  # measured: 1 and 1
     assert (suggestions.iloc[hits].astype(int).to_numpy() == labels[hits]).mean() > 0.9
     assert suggested(images, changed).equals(suggestions)
@@ -68,8 +68,8 @@ def test_half_of_the_swapped_labels_of_clothes_are_found(clothes: tuple[Images, 
     changed, rows = swapped(labels, seed)
     found = np.flatnonzero(suggested(images, changed).notna())
     hits = np.intersect1d(found, rows)
-    assert len(hits) >= 0.5 * len(rows)  # measured: 0.55 and 0.65
-    assert len(hits) >= 0.2 * len(found)  # measured: 0.3 and 0.4; of the others some are incorrect in Fashion-MNIST itself
+    assert len(hits) >= 0.5 * len(rows)  # measured: 0.65 and 0.65
+    assert len(hits) >= 0.2 * len(found)  # measured: 0.32 and 0.3; of the others some are incorrect in Fashion-MNIST itself
 
 
 def test_too_few_images_are_not_judged(digits: tuple[Images, Labels]) -> None:
