@@ -1,9 +1,9 @@
-"""What more data costs in ingest: highest anonymous memory (RssAnon) and images/s, with 60,000 pictures and 20 times as many.
+"""What more data costs in ingest: highest anonymous memory (RssAnon) and images/s, with 60,000 images and 20 times as many.
 
     .venv/bin/python -m benchmarks.ingest [TIMES] [FOLDER]
 
 FOLDER holds the four files of a set such as Fashion-MNIST (data/downloads). Its training files are repeated TIMES (20) into
-plain IDX files, every copy of a picture with another pixel changed, so that none is equal; each size is ingested in a process
+plain IDX files, every copy of an image with another pixel changed, so that none is equal; each size is ingested in a process
 of its own, as `ingest.dataset: idx`. RssAnon leaves out the page cache, which the system takes back when it needs it.
 """
 
@@ -36,7 +36,7 @@ def main(times: int, folder: Path) -> None:
             repeat(folder, project / "data/source", repeated)
             (project / "dvc.yaml").touch()
             count, memory, seconds = measured_apart(project)
-            print(f"{count:>9,} training pictures  RssAnon {memory:.1f} MB  {count / seconds:,.0f} images/s", flush=True)
+            print(f"{count:>9,} training images  RssAnon {memory:.1f} MB  {count / seconds:,.0f} images/s", flush=True)
             figures.append(memory)
     print(f"RssAnon {figures[1] / figures[0]:.3f} times")
 
@@ -68,7 +68,7 @@ def changed(array: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
 
 
 def measured_apart(project: Path) -> tuple[int, float, float]:
-    """Pictures, RssAnon in MB at its highest and seconds, in a process of its own."""
+    """Return images, peak RssAnon in MB and seconds, measured in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.ingest", "--child", str(project)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     count, memory, seconds = done.stdout.splitlines()[-1].split()

@@ -1,8 +1,7 @@
 """The data sets known by name: what they hold, and where Fashion-MNIST's files come from.
 
 Each file comes from the first that has it: data/downloads/; $DATASET_MIRROR/<data set>/, a folder or an http(s) URL; the
-official mirrors. Folders are read in place. Pooch downloads to a temporary file, checks its SHA-256, then renames it, so no
-partial file is ever mistaken for data.
+official mirrors. Folders are read in place. Pooch downloads to a temporary file and checks its SHA-256 before it is renamed.
 
 An invalid file in a place that the user chose is an error, because silence would hide it; one from an official mirror is
 reported on stderr, and the next mirror tried. A mirror that does not respond is tried once, not once per file.
@@ -11,6 +10,7 @@ reported on stderr, and the next mirror tried. A mirror that does not respond is
 import hashlib
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -214,10 +214,14 @@ def _retrieve(url: str, file: SourceFile, folder: Path) -> Path:
         headers={"Accept-Encoding": "identity"},
         hooks={"response": _keep_compressed},
     )
-    files = pooch.create(folder, url, registry={file.name: f"sha256:{file.sha256}"}, retry_if_failed=_RETRIES)
-    path = Path(files.fetch(file.name, downloader=downloader))
-    path.chmod(0o644)  # temporary files are made 0600, and the folder may be shared
-    return path
+    partial = folder / ".partial"  # a folder of its own, so that what a killed download left can be removed
+    files = pooch.create(partial, url, registry={file.name: f"sha256:{file.sha256}"}, retry_if_failed=_RETRIES)
+    try:
+        path = Path(files.fetch(file.name, downloader=downloader))
+        path.chmod(0o644)  # temporary files are made 0600, and the folder may be shared
+        return path.replace(folder / file.name)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _keep_compressed(response: Any, **_: object) -> None:

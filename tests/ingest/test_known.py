@@ -245,6 +245,13 @@ def test_a_transfer_that_keeps_breaking_leaves_no_partial_file(workspace: Worksp
     assert names_in(workspace.downloads) == []
 
 
+def test_what_a_killed_download_left_is_removed_by_the_next(workspace: Workspace, start: Start) -> None:
+    (workspace.downloads / ".partial").mkdir(parents=True)
+    (workspace.downloads / ".partial/tmp4711").write_bytes(b"half")
+    fetch(clothes(start().url), workspace)
+    assert names_in(workspace.downloads) == sorted(FILES)
+
+
 def test_a_file_that_a_server_calls_gzip_encoded_stays_packed(workspace: Workspace, start: Start) -> None:
     server = start()
     server.headers["Content-Encoding"] = "gzip"
