@@ -188,7 +188,7 @@ class TrainParams(Section):
 
     architecture: Literal["notebook", "sprint", "compact", "default", "large"]
     horizontal_flip: bool
-    warm_start: str
+    warm_start: Annotated[str, Field(strict=False, coerce_numbers_to_str=True)]  # `warm_start: 3` is a version
     seed: Seed
     threads: Annotated[int, Field(ge=0)]
     recipes: Recipes

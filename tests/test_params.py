@@ -102,6 +102,10 @@ def test_what_is_no_mapping_is_one_line(tmp_path: Path, content: bytes) -> None:
     assert "\n" not in str(error.value)
 
 
+def test_a_version_number_needs_no_quotes(tmp_path: Path) -> None:
+    assert load_with(tmp_path, 'warm_start: ""', "warm_start: 3").train.warm_start == "3"
+
+
 def test_a_missing_file_says_how_to_get_it_back(tmp_path: Path) -> None:
     with pytest.raises(ParamsError, match="git checkout"):
         params.load(tmp_path / "params.yaml")
