@@ -19,6 +19,7 @@ from pipeline import dataset, environment, params, provenance
 from pipeline.dataset import Split
 from pipeline.evaluate import card, curves, drawing, predict, report, slices, tables
 from pipeline.evaluate.evaluation import Evaluation
+from pipeline.predictions import Predictions
 from pipeline.scores import intervals, metrics
 from pipeline.workspace import Workspace
 
@@ -36,21 +37,21 @@ def main() -> None:
 def parts(workspace: Workspace, pictures: int | None) -> None:
     """The stage, part by part; on `pictures` test pictures, or on those there are."""
     chosen = params.load(workspace.params).evaluate
-    found = dataset.read(workspace.need(workspace.dataset, "ingest"))
-    rows = np.arange(pictures or len(found.test)) % len(found.test)
-    test = found.test if pictures is None else Split(*(np.asarray(each)[rows] for each in vars(found.test).values()))
-    data, labels = replace(found, test=test), test.labels
+    there = dataset.read(workspace.need(workspace.dataset, "ingest"))
+    rows = np.arange(pictures or len(there.test)) % len(there.test)
+    test = there.test if pictures is None else Split(*(np.asarray(each)[rows] for each in vars(there.test).values()))
+    data, labels = replace(there, test=test), test.labels
     timed("loading TensorFlow", environment.load_tensorflow)
     model = timed("model", lambda: predict.load(workspace.need(workspace.model, "train"), data.description))
-    answers = timed("prediction", lambda: predict.predict(model, data.test.images, chosen.batch_size))
-    scores = timed("scores", lambda: metrics.score(labels, answers.probabilities, chosen.calibration_bins))
-    sure = timed("intervals", lambda: intervals.bootstrap(labels, answers.probabilities, scores.calibration))
-    right = answers.probabilities.argmax(axis=1) == labels
-    known = timed("slices, with loading pandas", lambda: slices.read(workspace.features, chosen.slices, found.test.labels))
+    probabilities, speed = timed("prediction", lambda: predict.predict(model, data.test.images, chosen.batch_size))
+    scores = timed("scores", lambda: metrics.score(labels, probabilities, chosen.calibration_bins))
+    sure = timed("intervals", lambda: intervals.bootstrap(labels, probabilities, scores.calibration))
+    found = Predictions(source_index=data.test.source_index, labels=labels, probabilities=probabilities)
+    known = timed("slices, with loading pandas", lambda: slices.read(workspace.features, chosen.slices, there.test.labels))
     features = {name: values[rows] for name, values in known.items()}
     training = provenance.read_training(workspace.training)
-    cut = slices.cut(features, right, chosen.slice_bins)
-    evaluation = Evaluation(data, training, answers, scores, sure, cut)
+    cut = slices.cut(features, found.correct, chosen.slice_bins)
+    evaluation = Evaluation(data, training, found, speed, scores, sure, cut)
     timed("tables", lambda: tables.write(evaluation, workspace))
     history = curves.read(workspace.history)
     timed("pictures", lambda: drawing.write(evaluation, model, history, chosen.grid_pictures, workspace))

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline import tracking
-from pipeline.compare import comparison, predictions, report
+from pipeline.compare import comparison, models, report
 from pipeline.compare.comparison import Comparison
 from pipeline.evaluate.wording import percent
 from pipeline.project import Project
@@ -27,7 +27,7 @@ def run(a: str, b: str, project: Project) -> None:
 
     Raises:
         TrackingError: the tracking store cannot be used or does not answer.
-        PipelineError: the two cannot be compared; see `predictions.pair`.
+        PipelineError: the two cannot be compared; see `models.pair`.
     """
     found = between(tracking.connect(project.workspace), a, b, project)
     path = write(found, project)
@@ -35,8 +35,8 @@ def run(a: str, b: str, project: Project) -> None:
 
 
 def between(client: Any, a: str, b: str, project: Project) -> Comparison:
-    """B compared with A; arguments and errors as of `predictions.pair`."""
-    return comparison.compare(predictions.pair(client, a, b, project))
+    """B compared with A; arguments and errors as of `models.pair`."""
+    return comparison.compare(models.pair(client, a, b, project))
 
 
 def write(found: Comparison, project: Project) -> Path:

@@ -2,16 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.compare.predictions import Pair, Predictions
+from pipeline import tracking
+from pipeline.compare.models import Evaluated, Pair
+from pipeline.errors import DatasetError
 from pipeline.evaluate.wording import SCORES, Wording, percent
 from pipeline.scores import significance
 from pipeline.scores.intervals import Answered, Interval, paired
 from pipeline.scores.metrics import Counts
+from pipeline.tracking import Source
+from pipeline.validate import drift
+from pipeline.validate.drift import Drift
 
+_PROFILE = "data/profile.json"
 LIMIT = 0.05  # of p: below it, a difference is more than luck with the pictures
 
 
@@ -102,27 +109,70 @@ class Comparison:
     def newly(self, right: bool, most: int) -> NDArray[np.int64]:
         """Rows that only B has right, or only A; those first where the wrong one of the two was surest, `most` at most."""
         a, b = self.pair.a, self.pair.b
-        rows = np.flatnonzero(b.right & ~a.right if right else a.right & ~b.right)
+        rows = np.flatnonzero(b.correct & ~a.correct if right else a.correct & ~b.correct)
         wrong = (a if right else b).probabilities[rows].max(axis=1)
         return rows[np.argsort(-wrong, kind="stable")[:most]]
+
+
+@dataclass(frozen=True)
+class DataDrift:
+    """How the training data of B differs from that of A."""
+
+    unknown: str  # why it is not known, such as "no profile on run 1a2b3c4d"; "" where it is
+    drift: Sequence[Drift] = ()  # of each feature, and of the class shares
+    only_a: Sequence[str] = ()  # classes that have training images in A's data only
+    only_b: Sequence[str] = ()
+
+    @property
+    def drifted(self) -> Sequence[Drift]:
+        """Those beyond chance, the largest first."""
+        return sorted((each for each in self.drift if each.beyond_chance > 0), key=lambda each: -each.beyond_chance)
+
+    @property
+    def summary(self) -> str:
+        """What differs, in one line; "" where nothing does or nothing is known."""
+        parts = [f"{each.name.replace('_', ' ')} PSI {each.beyond_chance:.2f} beyond chance" for each in self.drifted]
+        for name, classes in (("A", self.only_a), ("B", self.only_b)):
+            if classes:
+                parts.append(f"only in {name}: {', '.join(classes)}")
+        return "; ".join(parts)
+
+
+def data_drift(client: Any, a: Source, b: Source) -> DataDrift:
+    """Return how the training data of `b` differs from that of `a`, by the profiles that validate stored on their runs.
+
+    Raises:
+        RegistryError: a run's files cannot be fetched.
+    """
+    profiles = []
+    for source in (a, b):
+        with tracking.artifact(client, source, _PROFILE) as path:
+            if path is None:
+                return DataDrift(f"no profile on run {source.run_id[:8]}")
+            try:
+                profiles.append(drift.read(path))
+            except DatasetError:
+                return DataDrift(f"the profile on run {source.run_id[:8]} cannot be read")
+    old, new = ({name for name, count in profile.classes.items() if count} for profile in profiles)
+    return DataDrift("", drift.between(profiles[1], profiles[0]), sorted(old - new), sorted(new - old))
 
 
 def compare(pair: Pair) -> Comparison:
     """Compares B with A."""
     a, b = pair.a, pair.b
-    lost, won = significance.lost_and_won(a.right, b.right)
+    lost, won = significance.lost_and_won(a.correct, b.correct)
     return Comparison(pair, _changes(a, b), lost, won, significance.different(lost, won), _classes(a, b))
 
 
-def _changes(a: Predictions, b: Predictions) -> list[Change]:
+def _changes(a: Evaluated, b: Evaluated) -> list[Change]:
     answered = (Answered(each.probabilities, each.scores.calibration) for each in (a, b))
     intervals = paired(a.labels, *answered)
     return [Change(score, a.metrics[score.key], b.metrics[score.key], intervals[score.key]) for score in SCORES]
 
 
-def _classes(a: Predictions, b: Predictions) -> list[ClassChange]:
+def _classes(a: Evaluated, b: Evaluated) -> list[ClassChange]:
     counts = [
-        significance.lost_and_won(a.right[rows], b.right[rows])
+        significance.lost_and_won(a.correct[rows], b.correct[rows])
         for rows in (a.labels == label for label in range(len(a.class_names)))
     ]
     adjusted = significance.holm([significance.different(lost, won) for lost, won in counts])

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline import page
 from pipeline.compare.comparison import Change, ClassChange, Comparison, said_p
-from pipeline.compare.predictions import Predictions
+from pipeline.compare.models import Evaluated
 from pipeline.evaluate import confusion
 from pipeline.evaluate.wording import UNDEFINED, decimal, percent
 
@@ -76,7 +76,7 @@ def _change(each: Change) -> Mapping[str, str]:
 
 def _counts(found: Comparison) -> Mapping[str, str]:
     """The four cells of McNemar's table."""
-    a, b = found.pair.a.right, found.pair.b.right
+    a, b = found.pair.a.correct, found.pair.b.correct
     cells = {"both": a & b, "only_a": a & ~b, "only_b": b & ~a, "neither": ~a & ~b}
     return {name: f"{np.count_nonzero(rows):,}" for name, rows in cells.items()}
 
@@ -156,7 +156,7 @@ def _grid(found: Comparison, right: bool) -> list[Mapping[str, str]]:
     ]
 
 
-def _flat(each: Predictions) -> Mapping[str, str]:
+def _flat(each: Evaluated) -> Mapping[str, str]:
     """The params by their path in params.yaml, and what else determined the training."""
     record = each.record
     flat = {f"{section}.{key}": str(value) for section, keys in record.params.items() for key, value in keys.items()}
@@ -171,7 +171,7 @@ def _differing(a: Mapping[str, str], b: Mapping[str, str]) -> Iterator[tuple[str
             yield name, a.get(name, UNDEFINED), b.get(name, UNDEFINED)
 
 
-def _origin(each: Predictions) -> Mapping[str, Any]:
+def _origin(each: Evaluated) -> Mapping[str, Any]:
     record = each.record
     return {
         "name": each.source.name,

@@ -39,7 +39,7 @@ def headline(evaluation: Evaluation) -> str:
     return (
         f"{percent(scores.accuracy, 2)} accuracy "
         f"(95 % interval {percent(interval.low, 2)} – {percent(interval.high, 2)}) on "
-        f"{len(evaluation.labels):,} test pictures of {evaluation.data.description.name}; "
+        f"{len(evaluation.predictions.labels):,} test pictures of {evaluation.data.description.name}; "
         f"weakest class **{_plain(evaluation.class_names[scores.weakest])}** "
         f"({percent(float(scores.per_class.recall[scores.weakest]))} recall)."
     )
@@ -87,7 +87,7 @@ def _evaluation(evaluation: Evaluation) -> Iterator[str]:
         "Brier score": decimal(scores.brier, 4),
         "calibration error": decimal(scores.calibration.error, 4),
     }
-    yield f"On the test split, {len(evaluation.labels):,} pictures that training did not see: " + " · ".join(
+    yield f"On the test split, {len(evaluation.predictions.labels):,} pictures that training did not see: " + " · ".join(
         f"{name} {value}" for name, value in figures.items()
     )
 

@@ -2,7 +2,6 @@
 
 import time
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,6 @@ from pipeline.dataset import Description
 from pipeline.errors import EvaluationError
 
 _SUM_TOLERANCE = 1e-3  # a float32 softmax over 1,000 classes stays within 4e-7 (10,000 random rows)
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What the model said."""
-
-    probabilities: NDArray[np.float32]  # (n, classes), each row sums to one
-    images_per_second: float  # prediction only, after one batch of warm-up
 
 
 def load(path: Path, description: Description) -> Any:
@@ -68,8 +59,11 @@ def _shapes(shapes: list[Any]) -> str:
     return " and ".join(" × ".join("any" if size is None else str(size) for size in shape) for shape in shapes)
 
 
-def predict(model: Any, images: NDArray[np.uint8], batch_size: int) -> Answers:
-    """The model's probabilities for `images`, uint8 `(n, h, w, c)`, read batch by batch (a memory-map stays on disk).
+def predict(model: Any, images: NDArray[np.uint8], batch_size: int) -> tuple[NDArray[np.float32], float]:
+    """Predict `images`, uint8 `(n, h, w, c)`, read batch by batch (a memory-map stays on disk).
+
+    Returns:
+        The probabilities `(n, classes)`, each row sums to one; images per second, after one batch of warm-up.
 
     Raises:
         EvaluationError: there are no pictures, or an answer is not a list of probabilities; the first such row is named.
@@ -84,7 +78,7 @@ def predict(model: Any, images: NDArray[np.uint8], batch_size: int) -> Answers:
         probabilities[batch] = model.predict_on_batch(images[batch])
     seconds = time.perf_counter() - start
     _check_probabilities(probabilities)
-    return Answers(probabilities, len(images) / seconds)
+    return probabilities, len(images) / seconds
 
 
 def _check_probabilities(probabilities: NDArray[np.float32]) -> None:

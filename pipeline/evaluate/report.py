@@ -58,9 +58,14 @@ class _Validation:
 def write(evaluation: Evaluation, pictures: int, workspace: Workspace) -> None:
     """Writes reports/report.html from `evaluation` and the pictures that are already drawn; grids hold `pictures` at most."""
     scores, names = evaluation.scores, evaluation.class_names
-    wrong = evaluation.predicted != evaluation.labels
+    wrong = evaluation.predictions.predicted != evaluation.predictions.labels
     classes = list(_classes(evaluation))
-    atlas = examples.atlas(evaluation.data.test.images, evaluation.labels, evaluation.predicted, evaluation.confidence)
+    atlas = examples.atlas(
+        evaluation.data.test.images,
+        evaluation.predictions.labels,
+        evaluation.predictions.predicted,
+        evaluation.predictions.confidence,
+    )
     html = page.render(
         _TEMPLATE,
         data=evaluation.data.description,
@@ -68,7 +73,7 @@ def write(evaluation: Evaluation, pictures: int, workspace: Workspace) -> None:
         names=names,
         accuracy=percent(scores.accuracy, 2),
         figures=list(_figures(evaluation)),
-        pictures=f"{len(evaluation.labels):,}",
+        pictures=f"{len(evaluation.predictions.labels):,}",
         mistakes=f"{np.count_nonzero(wrong):,}",
         weakest=names[scores.weakest],
         weakest_recall=percent(float(scores.per_class.recall[scores.weakest])),
@@ -82,8 +87,8 @@ def write(evaluation: Evaluation, pictures: int, workspace: Workspace) -> None:
         slices=list(_slices(evaluation)),
         meanings=list(_meanings(evaluation)),
         calibration_png=page.drawing(workspace.calibration_png.read_bytes()),
-        mistakes_png=_grid(evaluation, np.flatnonzero(wrong), -evaluation.confidence, pictures),
-        hits_png=_grid(evaluation, np.flatnonzero(~wrong), evaluation.confidence, pictures),
+        mistakes_png=_grid(evaluation, np.flatnonzero(wrong), -evaluation.predictions.confidence, pictures),
+        hits_png=_grid(evaluation, np.flatnonzero(~wrong), evaluation.predictions.confidence, pictures),
         confidence_png=page.drawing(workspace.confidence_png.read_bytes()),
         precision_recall_png=page.drawing(workspace.precision_recall_png.read_bytes()),
         pairs_png=page.drawing(workspace.confused_pairs_png.read_bytes()),
@@ -103,7 +108,7 @@ def _grid(evaluation: Evaluation, rows: NDArray[np.int64], order: NDArray[np.flo
         return None
     rows = rows[np.argsort(order[rows], kind="stable")[:most]]
     test, file = evaluation.data.test, io.BytesIO()
-    probabilities = evaluation.answers.probabilities[rows]
+    probabilities = evaluation.predictions.probabilities[rows]
     figures.draw_grid(test.images[rows], test.labels[rows], probabilities, evaluation.class_names, file)
     return page.drawing(file.getvalue())
 
@@ -113,7 +118,7 @@ def _figures(evaluation: Evaluation) -> Iterator[_Figure]:
     for score in SCORES:
         interval = evaluation.intervals[score.key]
         yield _Figure(score.name, *(score.said(each) for each in (values[score.key], interval.low, interval.high)))
-    yield _Figure("Images / s", f"{evaluation.answers.images_per_second:,.0f}")
+    yield _Figure("Images / s", f"{evaluation.images_per_second:,.0f}")
 
 
 def _classes(evaluation: Evaluation) -> Iterator[Mapping[str, Any]]:
@@ -205,7 +210,9 @@ def _atlas(atlas: examples.Atlas, evaluation: Evaluation) -> Mapping[str, Any]:
     """The atlas for the page's style and script: which tile, which row of the source, how sure."""
     place, cells = 0, {}
     for (actual, predicted), rows in atlas.cells.items():
-        facts = zip(evaluation.data.test.source_index[rows].tolist(), evaluation.confidence[rows].tolist(), strict=True)
+        facts = zip(
+            evaluation.data.test.source_index[rows].tolist(), evaluation.predictions.confidence[rows].tolist(), strict=True
+        )
         cells[f"{actual}-{predicted}"] = [[place + n, source, percent(sure)] for n, (source, sure) in enumerate(facts)]
         place += len(rows)
     ratio = round(atlas.height / atlas.width, 4)

@@ -6,6 +6,7 @@ from pipeline.errors import EvaluationError
 from pipeline.evaluate import card, curves, drawing, predict, report, slices, summary, tables
 from pipeline.evaluate.evaluation import Evaluation
 from pipeline.params import EvaluateParams
+from pipeline.predictions import Predictions
 from pipeline.provenance import TrainingRecord
 from pipeline.scores import intervals, metrics
 from pipeline.tracking import Published
@@ -70,15 +71,17 @@ def evaluate(params: EvaluateParams, workspace: Workspace) -> Evaluation:
     tables.check_names(data.description.class_names)
     features = slices.read(workspace.need(workspace.features, "validate"), params.slices, data.test.labels)
     model = predict.load(path, data.description)
-    answers = predict.predict(model, data.test.images, params.batch_size)
-    scores = metrics.score(data.test.labels, answers.probabilities, params.calibration_bins)
+    probabilities, images_per_second = predict.predict(model, data.test.images, params.batch_size)
+    scores = metrics.score(data.test.labels, probabilities, params.calibration_bins)
+    predictions = Predictions(source_index=data.test.source_index, labels=data.test.labels, probabilities=probabilities)
     evaluation = Evaluation(
         data,
         training,
-        answers,
+        predictions,
+        images_per_second,
         scores,
-        intervals.bootstrap(data.test.labels, answers.probabilities, scores.calibration),
-        slices.cut(features, answers.probabilities.argmax(axis=1) == data.test.labels, params.slice_bins),
+        intervals.bootstrap(data.test.labels, probabilities, scores.calibration),
+        slices.cut(features, predictions.correct, params.slice_bins),
     )
     tables.write(evaluation, workspace)
     drawing.write(evaluation, model, history, params.grid_pictures, workspace)

@@ -25,7 +25,7 @@ def show(evaluation: Evaluation, workspace: Workspace) -> None:
     scores = evaluation.scores
     console.print(_table(evaluation, console.width))
     console.print(_headline(evaluation, console.width))
-    console.print(f"{len(evaluation.labels):,} test pictures · {evaluation.answers.images_per_second:,.0f} images/s")
+    console.print(f"{len(evaluation.predictions.labels):,} test pictures · {evaluation.images_per_second:,.0f} images/s")
     weakest = scores.weakest
     console.print(
         f"weakest class: {evaluation.class_names[weakest]}, recall {percent(float(scores.per_class.recall[weakest]))}"

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.dataset import CONFUSION_COLUMN, PREDICTION_COLUMNS, TAKEN_NAMES
+from pipeline import predictions
+from pipeline.dataset import CONFUSION_COLUMN, TAKEN_NAMES
 from pipeline.errors import EvaluationError
 from pipeline.evaluate.evaluation import Evaluation
 from pipeline.scores import metrics
@@ -50,17 +51,10 @@ def write(evaluation: Evaluation, workspace: Workspace) -> None:
     _write_csv(_calibration(evaluation), workspace.calibration_csv)
     _write_csv(_pairs(evaluation), workspace.confusion_pairs)
     with replacing(workspace.predictions) as aside:
-        _predictions(evaluation).to_parquet(aside, engine="pyarrow", compression="zstd", index=False)
+        predictions.write(evaluation.predictions, names, aside)
+    content = figures(evaluation.scores) | {"test_images": len(evaluation.predictions.labels)}
     with replacing(workspace.metrics) as aside:
-        aside.write_text(json.dumps(headline(evaluation), indent=2, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def headline(evaluation: Evaluation) -> dict[str, float]:
-    """What metrics.json says: figures for the whole test split."""
-    return figures(evaluation.scores) | {
-        "test_pictures": len(evaluation.labels),
-        "images_per_second": round(evaluation.answers.images_per_second),
-    }
+        aside.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def figures(scores: metrics.Scores) -> dict[str, float]:
@@ -78,8 +72,9 @@ def figures(scores: metrics.Scores) -> dict[str, float]:
 
 
 def tracked(evaluation: Evaluation) -> dict[str, float]:
-    """The metrics for MLflow, `test/…`, which makes chart sections of `a/b` names; all but the machine's speed."""
+    """The metrics for MLflow, `test/…`, which makes chart sections of `a/b` names."""
     whole = {f"test/{name}": value for name, value in figures(evaluation.scores).items()}
+    whole["test/images_per_second"] = evaluation.images_per_second
     return whole | dict(_tracked_per_class(evaluation))
 
 
@@ -167,16 +162,7 @@ def _pairs(evaluation: Evaluation) -> "pd.DataFrame":
     import pandas as pd
 
     names = np.array(evaluation.class_names, dtype=object)
-    return pd.DataFrame({"actual": names[evaluation.labels], "predicted": names[evaluation.predicted]})
-
-
-def _predictions(evaluation: Evaluation) -> "pd.DataFrame":
-    """One row per test picture: int32 source_index, label and predicted; one float32 probability per class."""
-    import pandas as pd
-
-    known = (evaluation.data.test.source_index, evaluation.labels, evaluation.predicted)
-    frame = pd.DataFrame(dict(zip(PREDICTION_COLUMNS, map(np.asarray, known), strict=True)))
-    return frame.join(pd.DataFrame(evaluation.answers.probabilities, columns=list(evaluation.class_names)))
+    return pd.DataFrame({"actual": names[evaluation.predictions.labels], "predicted": names[evaluation.predictions.predicted]})
 
 
 def _write_csv(frame: "pd.DataFrame", path: Path) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import dataset, tracking
-from pipeline.compare import command, comparison, predictions
-from pipeline.compare.predictions import Pair, Predictions
+from pipeline.compare import command, comparison, models
+from pipeline.compare.models import Evaluated, Pair
 from pipeline.errors import RefusedError, RegistryError
 from pipeline.project import Project
 from pipeline.promotion import rules
@@ -44,11 +44,11 @@ def examine(client: Any, fresh: SmokeTest, source: Source, target: str, producti
         project: Its data/dataset holds the pictures, its params.yaml the limits.
 
     Raises:
-        PipelineError: the version has no evaluation, or cannot be judged on the data here; see `predictions`.
+        PipelineError: the version has no evaluation, or cannot be judged on the data here; see `models`.
     """
     settings = project.params
     pair = _pair(client, source, target, production, project)
-    new = pair.b if pair else predictions.of(client, source, project)
+    new = pair.b if pair else models.of(client, source, project)
     _check_owner(source, new)
     images = np.asarray(dataset.read(project.workspace.dataset).test.images[:PICTURES])
     row, cost = loads(client, fresh, source, new.record.weights_digest, images, new.probabilities[:PICTURES])
@@ -82,10 +82,10 @@ def _pair(client: Any, source: Source, target: str, production: str | None, proj
     if target != "production" or production in (None, source.version):
         return None
     project.workspace.need(project.workspace.dataset, "ingest")
-    return predictions.pair(client, str(production), str(source.version), project)
+    return models.pair(client, str(production), str(source.version), project)
 
 
-def _check_owner(source: Source, new: Predictions) -> None:
+def _check_owner(source: Source, new: Evaluated) -> None:
     """A version can be copied between registered models in the UI; a model of other data is no candidate here."""
     if new.record.model_name != source.model_name:
         raise RefusedError(
@@ -94,11 +94,11 @@ def _check_owner(source: Source, new: Predictions) -> None:
         )
 
 
-def _shown(client: Any, of: Predictions) -> Shown:
+def _shown(client: Any, of: Evaluated) -> Shown:
     return Shown(
         name=of.source.name,
         labels=of.labels,
-        right=of.right,
+        right=of.correct,
         class_names=of.class_names,
         recalls=dict(zip(of.class_names, of.scores.per_class.recall.tolist(), strict=True)),
         calibration_error=of.scores.calibration.error,
@@ -106,7 +106,7 @@ def _shown(client: Any, of: Predictions) -> Shown:
     )
 
 
-def _slices(client: Any, of: Predictions) -> dict[str, float]:
+def _slices(client: Any, of: Evaluated) -> dict[str, float]:
     with tracking.artifact(client, of.source, _SLICES) as path:
         try:
             return evidence.read_slices(path) if path else {}

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import dataset, tracking
-from pipeline.compare import predictions
+from pipeline.compare import models
 from pipeline.errors import RefusedError
 from pipeline.project import Project
 from pipeline.promotion import examine, ledger
@@ -73,5 +73,5 @@ def _question(
     folder = project.workspace.dataset
     if not folder.exists() or dataset.read(folder).description.digest != training.dataset_digest:
         return np.zeros((1, *training.image_shape), np.uint8), None
-    stored = predictions.of(client, source, project)
+    stored = models.of(client, source, project)
     return np.asarray(dataset.read(folder).test.images[:PICTURES]), stored.probabilities[:PICTURES]

@@ -7,9 +7,7 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
-from pipeline import dataset, tracking
+from pipeline import dataset, predictions, tracking
 from pipeline.errors import RegistryError
 from pipeline.params import RegisterParams
 from pipeline.register import evidence, registry
@@ -68,19 +66,11 @@ def _version(
 
 def _smoke(smoke_test: SmokeTest, uri: str, files: str, facts: Evidence, workspace: Workspace) -> None:
     test = dataset.read(workspace.need(workspace.dataset, "ingest")).test
-    stored = _stored_answers(facts, workspace)
+    path = workspace.need(workspace.predictions, "evaluate")
+    stored = predictions.read(path, facts.training.class_names, workspace.shown(path)).probabilities
     if len(stored) != len(test):
         raise RegistryError("reports/predictions.parquet and the test split differ in length: run `dvc repro -s -f evaluate`")
     smoke_test.check(uri, files, facts.training.weights_digest, test.images[:PICTURES], stored[:PICTURES])
-
-
-def _stored_answers(facts: Evidence, workspace: Workspace) -> Any:
-    """float32 (n, classes), the probabilities that evaluate wrote, in the order of the test split."""
-    import pyarrow.parquet as parquet
-
-    table = parquet.read_table(workspace.need(workspace.predictions, "evaluate"))
-    columns = table.column_names[-len(facts.training.class_names) :]
-    return np.stack([table[name].to_numpy() for name in columns], axis=1).astype(np.float32)
 
 
 def _verdict(rules: Sequence[Rule]) -> str:

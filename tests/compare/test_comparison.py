@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.compare import comparison, predictions, report
+from pipeline.compare import comparison, models, report
 from pipeline.compare.comparison import Comparison
-from pipeline.compare.predictions import Pair, Predictions
+from pipeline.compare.models import Evaluated, Pair
 from pipeline.project import Project
 from pipeline.scores import metrics
 from tests.compare.trainings import Trainings
@@ -16,7 +16,7 @@ from tests.compare.trainings import Trainings
 
 @pytest.fixture(scope="module")
 def pair(versions: Trainings) -> Pair:
-    return predictions.pair(versions.client, "1", "2", Project.load(versions.workspace))
+    return models.pair(versions.client, "1", "2", Project.load(versions.workspace))
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def found(pair: Pair) -> Comparison:
     return comparison.compare(pair)
 
 
-def answered(like: Predictions, labels: Sequence[int], said: Sequence[int], sure: float = 0.9) -> Predictions:
+def answered(like: Evaluated, labels: Sequence[int], said: Sequence[int], sure: float = 0.9) -> Evaluated:
     """`like`, with other pictures and answers."""
     classes = len(like.class_names)
     probabilities = np.full((len(said), classes), (1 - sure) / (classes - 1), np.float32)

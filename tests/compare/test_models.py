@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from pipeline.compare import predictions
+from pipeline.compare import models
 from pipeline.errors import EvaluationError, MissingInputError, PipelineError, RegistryError
 from pipeline.project import Project
 from tests.compare.trainings import LABELS, MODEL, NAMES, PLAIN, SWAPPED, Trainings, write_data
@@ -26,7 +26,7 @@ def test_a_version_an_alias_and_the_beginning_of_a_run_are_the_same_model(versio
     run = run_of(versions, "1")
     names = {}
     for wanted in ("1", "production", run, run[:8], run[:4]):
-        found = predictions.pair(versions.client, wanted, "staging", Project.load(versions.workspace))
+        found = models.pair(versions.client, wanted, "staging", Project.load(versions.workspace))
         assert found.a.source.run_id == run
         assert not found.same_model
         names[wanted] = found.a.source.name
@@ -35,7 +35,7 @@ def test_a_version_an_alias_and_the_beginning_of_a_run_are_the_same_model(versio
 
 
 def test_stored_answers_are_those_of_the_evaluation(versions: Trainings) -> None:
-    found = predictions.pair(versions.client, "1", "2", Project.load(versions.workspace))
+    found = models.pair(versions.client, "1", "2", Project.load(versions.workspace))
     assert found.scored_again == ""
     assert found.images is not None
     assert found.images.shape == (8, 2, 2, 1)
@@ -45,22 +45,22 @@ def test_stored_answers_are_those_of_the_evaluation(versions: Trainings) -> None
     assert b.labels.tolist() == list(LABELS)
     assert b.probabilities.dtype == np.float32
     assert_allclose(b.probabilities[0], [0.9, 0.05, 0.05], rtol=1e-6)
-    assert b.right.tolist() == [True, True, False, True, True, False, True, True]
-    assert found.a.right.tolist() == [True, True, False, False, False, True, False, False]
+    assert b.correct.tolist() == [True, True, False, True, True, False, True, True]
+    assert found.a.correct.tolist() == [True, True, False, False, False, True, False, False]
     assert (found.a.metrics["accuracy"], b.metrics["accuracy"]) == (3 / 8, 6 / 8)
     assert b.metrics["macro_f1"] == pytest.approx((4 / 5 + 4 / 6 + 4 / 5) / 3)
-    assert (found.a.params["train"]["epochs"], b.params["train"]["epochs"]) == (2, 5)
+    assert (found.a.record.params["train"]["epochs"], b.record.params["train"]["epochs"]) == (2, 5)
 
 
 def test_where_the_data_is_not_here_the_stored_answers_do_without_pictures(trainings: Trainings) -> None:
-    found = predictions.pair(trainings.client, "1", "2", Project.load(trainings.workspace))
+    found = models.pair(trainings.client, "1", "2", Project.load(trainings.workspace))
     assert found.images is None
     assert found.b.metrics["accuracy"] == 6 / 8
 
 
 def test_models_of_other_data_both_answer_again_on_the_data_here(trainings: Trainings) -> None:
     write_data(trainings.workspace, TURNED)
-    found = predictions.pair(trainings.client, "1", "2", Project.load(trainings.workspace))
+    found = models.pair(trainings.client, "1", "2", Project.load(trainings.workspace))
     assert (found.a.metrics["accuracy"], found.b.metrics["accuracy"]) == (7 / 8, 2 / 8)
     assert found.a.data_digest == found.b.data_digest != found.a.record.dataset_digest
     for name in ("version 1 (production)", "version 2 (staging)"):
@@ -71,7 +71,7 @@ def test_models_of_other_data_both_answer_again_on_the_data_here(trainings: Trai
 def test_only_the_model_of_other_data_answers_again(trainings: Trainings) -> None:
     write_data(trainings.workspace, TURNED)
     here = trainings.add(PLAIN)
-    found = predictions.pair(trainings.client, "1", here, Project.load(trainings.workspace))
+    found = models.pair(trainings.client, "1", here, Project.load(trainings.workspace))
     assert (found.a.metrics["accuracy"], found.b.metrics["accuracy"]) == (7 / 8, 2 / 8)
     assert found.scored_again.startswith("version 1 (production) was trained")
     assert "; it was scored again" in found.scored_again
@@ -83,14 +83,14 @@ def test_without_data_models_of_different_data_cannot_be_compared(trainings: Tra
     here = trainings.add(PLAIN)
     trainings.workspace.dataset.rename(trainings.workspace.dataset.with_name("gone"))
     with pytest.raises(MissingInputError, match=r"were evaluated on different data, and data/dataset.*`dvc repro ingest`"):
-        predictions.pair(trainings.client, run.info.run_id, here, Project.load(trainings.workspace))
+        models.pair(trainings.client, run.info.run_id, here, Project.load(trainings.workspace))
 
 
 def test_a_model_file_that_is_not_the_trained_one_is_refused(trainings: Trainings) -> None:
     write_data(trainings.workspace)
     swapped = trainings.add(SWAPPED, training_id="other", dataset_digest="e" * 64, weights_digest="f" * 64)
     with pytest.raises(RegistryError, match=rf"^run {swapped[:8]} has a model file that is not the one that was trained"):
-        predictions.pair(trainings.client, "1", swapped, Project.load(trainings.workspace))
+        models.pair(trainings.client, "1", swapped, Project.load(trainings.workspace))
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
@@ -101,14 +101,14 @@ def test_a_version_whose_files_are_not_those_registered_does_not_answer_again(
     version = trainings.register(trainings.add(PLAIN, training_id="other", dataset_digest="e" * 64))
     told = damage(stored_files(trainings.client, MODEL, version))
     with pytest.raises(RegistryError, match=f"^{MODEL} version {version} is not what was registered: {told}[^\n]*$"):
-        predictions.pair(trainings.client, "1", version, Project.load(trainings.workspace))
+        models.pair(trainings.client, "1", version, Project.load(trainings.workspace))
 
 
 @pytest.mark.parametrize("wanted", ["7", "champion", "dead", "dea"])
 def test_what_is_not_there_is_one_line_with_what_is(versions: Trainings, wanted: str) -> None:
     message = rf"fashion-mnist-classifier has no version or alias '{wanted}' \(it has 1, 2\), and no run begins so: `python -m"
     with pytest.raises(RegistryError, match=message):
-        predictions.pair(versions.client, wanted, "1", Project.load(versions.workspace))
+        models.pair(versions.client, wanted, "1", Project.load(versions.workspace))
 
 
 def test_a_beginning_that_two_runs_share_is_refused_with_both(trainings: Trainings) -> None:
@@ -120,10 +120,10 @@ def test_a_beginning_that_two_runs_share_is_refused_with_both(trainings: Trainin
         copy = f"insert into runs (run_uuid, {listed}) select ?, {listed} from runs where run_uuid = ?"  # noqa: S608
         database.execute(copy, (second, first))
     with pytest.raises(RegistryError, match=rf"^more than one run begins with '{first[:6]}'") as error:
-        predictions.pair(trainings.client, first[:6], "1", Project.load(trainings.workspace))
+        models.pair(trainings.client, first[:6], "1", Project.load(trainings.workspace))
     assert first in str(error.value)
     assert second in str(error.value)
-    assert predictions.pair(trainings.client, first, "1", Project.load(trainings.workspace)).same_model
+    assert models.pair(trainings.client, first, "1", Project.load(trainings.workspace)).same_model
 
 
 def no_evaluation(trainings: Trainings) -> str:
@@ -166,11 +166,11 @@ def test_what_cannot_be_compared_is_one_line(trainings: Trainings, broken: Calla
     write_data(trainings.workspace)
     run = broken(trainings)
     with pytest.raises(PipelineError, match=message) as error:
-        predictions.pair(trainings.client, "1", run, Project.load(trainings.workspace))
+        models.pair(trainings.client, "1", run, Project.load(trainings.workspace))
     assert "\n" not in str(error.value)
 
 
 def test_models_that_do_not_fit_the_data_here_are_refused(trainings: Trainings) -> None:
     write_data(trainings.workspace, side=3)
     with pytest.raises(EvaluationError, match=r"^version 1 \(production\) was trained on .*pictures of another size"):
-        predictions.pair(trainings.client, "1", "2", Project.load(trainings.workspace))
+        models.pair(trainings.client, "1", "2", Project.load(trainings.workspace))
