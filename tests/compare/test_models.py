@@ -172,5 +172,5 @@ def test_what_cannot_be_compared_is_one_line(trainings: Trainings, broken: Calla
 
 def test_models_that_do_not_fit_the_data_here_are_refused(trainings: Trainings) -> None:
     write_data(trainings.workspace, side=3)
-    with pytest.raises(EvaluationError, match=r"^version 1 \(production\) was trained on .*pictures of another size"):
+    with pytest.raises(EvaluationError, match=r"^version 1 \(production\) was trained on .*images of another size"):
         models.pair(trainings.client, "1", "2", Project.load(trainings.workspace))
