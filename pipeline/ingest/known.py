@@ -187,7 +187,7 @@ def _download(file: SourceFile, known: Known, mirrors: list[str], workspace: Wor
             return _retrieve(url, file, workspace.downloads)
         except RequestException as error:
             status = error.response.status_code if error.response is not None else None
-            print(f"{known.name}: {shown}: {f'HTTP status {status}' if status else 'no response'}", file=sys.stderr)
+            print(f"{known.name}: {shown}: {f'HTTP status {status}' if status else 'no complete response'}", file=sys.stderr)
             if status != 404:
                 mirrors.remove(url)
         except ValueError:

@@ -269,7 +269,7 @@ def test_a_mirror_that_fails_or_is_silent_is_tried_for_one_file_only(
     assert {*failing.requests, *silent.requests} == {IMAGES}
     printed = capsys.readouterr().err
     assert f"clothes: {failing.url}/train-images.gz: HTTP status 503\n" in printed
-    assert f"clothes: {silent.url}/train-images.gz: no response\n" in printed
+    assert f"clothes: {silent.url}/train-images.gz: no complete response\n" in printed
 
 
 def test_no_response_names_three_ways_out_and_leaves_nothing(workspace: Workspace) -> None:
