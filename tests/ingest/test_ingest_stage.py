@@ -1,8 +1,10 @@
 import gzip
 import hashlib
 import re
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +127,16 @@ def test_invalid_source_leaves_no_data(workspace: Workspace, tiny_fashion: Known
     assert everything_in(workspace) == before
 
 
+def test_a_downloads_folder_that_cannot_be_written_is_named(
+    workspace: Workspace, tiny_fashion: Known, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known, "CATALOG", {"fashion-mnist": replace(tiny_fashion, urls=("http://127.0.0.1:9",))})
+    shutil.rmtree(workspace.downloads)
+    workspace.downloads.write_text("a file, not a folder")
+    with pytest.raises(SourceError, match=r"^data/downloads cannot be written \(Not a directory\): free disk space, or check"):
+        stage.run(wanted(dataset="fashion-mnist"), workspace)
+
+
 def test_interruption_leaves_what_was_there_before(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
@@ -156,6 +168,7 @@ def test_sample_grid_shows_twelve_training_images_of_each_class(workspace: Works
 def test_ingest_loads_no_heavy_library_it_does_not_use(workspace: Workspace) -> None:
     code = f"""
 import sys
+from dataclasses import replace
 from pathlib import Path
 from pipeline.ingest import stage
 from pipeline.params import IngestParams
