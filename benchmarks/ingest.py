@@ -26,7 +26,7 @@ INTERVAL = 0.01  # seconds between two looks at the memory
 
 
 def main(times: int, folder: Path) -> None:
-    """Measures both sizes and prints them with their ratio."""
+    """Measure both sizes and print them with their ratio."""
     if not folder.is_dir():
         sys.exit(f"{folder}: no such folder; name one that holds the four files of a set, after the number of times")
     figures = []
@@ -42,7 +42,7 @@ def main(times: int, folder: Path) -> None:
 
 
 def repeat(folder: Path, source: Path, times: int) -> None:
-    """Writes the training files `times` times over, the test files once, as plain IDX."""
+    """Write the training files `times` times over, the test files once, as plain IDX."""
     source.mkdir(parents=True)
     for path in idx.find(folder):
         with gzip.open(path) as packed:
@@ -61,7 +61,7 @@ def repeat(folder: Path, source: Path, times: int) -> None:
 
 
 def changed(array: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
-    """`array`, uint8 `(n, height, width)`, with `number` added to the first pixel."""
+    """Return `array`, uint8 `(n, height, width)`, with `number` added to the first pixel of each image."""
     copy = array.copy()
     copy[:, 0, 0] += np.uint8(number)
     return copy
@@ -76,7 +76,7 @@ def measured_apart(project: Path) -> tuple[int, float, float]:
 
 
 def child(project: Path) -> None:
-    """Ingests and prints the three figures."""
+    """Run ingest and print images, peak memory and seconds."""
     environment.prepare()
     from pipeline import dataset
     from pipeline.ingest import stage
@@ -94,7 +94,7 @@ def child(project: Path) -> None:
 
 
 def watch(highest: list[float]) -> None:
-    """Keeps the highest RssAnon of this process, in MB."""
+    """Keep the highest RssAnon of this process, in MB."""
     while True:
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
         highest[0] = max(highest[0], next(int(line.split()[1]) / 1000 for line in lines if line.startswith("RssAnon")))

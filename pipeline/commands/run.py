@@ -1,4 +1,4 @@
-"""run: what `make run` does: get the data, `dvc repro`, say where to look."""
+"""`run`, which `make run` calls: get the data, `dvc repro`, print the result and the next commands."""
 
 import json
 import os
@@ -157,7 +157,7 @@ def _scalar(value: Any) -> str:
 
 
 def child_environment() -> Mapping[str, str]:
-    """The environment for dvc: this Python first on the path, and a git identity where there is none.
+    """Return the environment for dvc: this Python first on the path, and a git identity if the user has none.
 
     Without an identity a second `dvc exp run` fails with "unexpected error".
     """
