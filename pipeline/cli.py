@@ -82,7 +82,7 @@ def train() -> None:
     from pipeline.train import stage
 
     project = Project.load()
-    stage.run(project.params.train, project.workspace)
+    stage.run(project.params, project.workspace)
 
 
 @app.command(rich_help_panel=STAGES)

@@ -193,17 +193,6 @@ class TrainParams(Section):
     threads: Annotated[int, Field(ge=0)]
     recipes: Recipes
 
-    @property
-    def recipe(self) -> Recipe:
-        """The recipe of the chosen architecture; without flips where `horizontal_flip` forbids them."""
-        chosen: Recipe = getattr(self.recipes, self.architecture)
-        return chosen if self.horizontal_flip else chosen.model_copy(update={"flip": "none", "flip_averaging": False})
-
-    @property
-    def settings(self) -> dict[str, str | int | float | bool]:
-        """What this training uses, key → value; the other architectures' recipes are left out."""
-        return self.model_dump(exclude={"recipes"}) | self.recipe.model_dump()
-
 
 SliceFeature = Literal[
     "pixel_mean",

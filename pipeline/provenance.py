@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from pipeline.errors import PipelineError
-from pipeline.workspace import Workspace, replacing
+from pipeline.workspace import replacing
 
 Value = str | int | float | bool
 MAX_DIFF_BYTES = 1_000_000
@@ -179,17 +179,3 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
-
-
-def params_up_to_train(workspace: Workspace) -> Mapping[str, Mapping[str, Value]]:
-    """The sections of params.yaml that shape a trained model; of the recipes, the one that was used."""
-    from pipeline import params
-
-    loaded = params.load(workspace.params)
-    sections = {name: _flat(getattr(loaded, name).model_dump()) for name in ("ingest", "validate")}
-    return {**sections, "train": loaded.train.settings}
-
-
-def _flat(section: Mapping[str, Any]) -> Mapping[str, Value]:
-    """Lists as one text: MLflow shows texts, and a list read back from JSON would not equal the tuple that was written."""
-    return {key: ", ".join(value) if isinstance(value, list | tuple) else value for key, value in section.items()}

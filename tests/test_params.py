@@ -23,7 +23,7 @@ def test_the_file_in_use_can_be_read() -> None:
 
 def test_tested_params_are_the_notebooks() -> None:
     train = params.load(TESTED).train
-    recipe = train.recipe
+    recipe = train.recipes.notebook
     assert (train.architecture, recipe.epochs, recipe.batch_size, recipe.dropout) == ("notebook", 10, 64, 0.3)
 
 

@@ -1,1 +1,1 @@
-"""Train: builds the network, fits it, writes the model and how it came about."""
+"""The train stage: networks and recipes, the training loop, exact resume."""

@@ -1,44 +1,45 @@
-"""The networks by name, in plain Keras. Each takes uint8 pictures: rescaling is inside, so a model needs nothing beside it."""
+"""The networks by name, in plain Keras. Each takes uint8 images and rescales them itself, so a saved model stands alone."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.errors import TrainingError
 from pipeline.params import Recipe, TrainParams
-from pipeline.train import whitening
+from pipeline.train.recipe import recipe_of
 
 Shape = tuple[int, int, int]
+WHITENING = "whitening"
+_PATCHED = 5000  # images: 845,000 patches at 28×28
+_FLOOR = 1e-3  # of the largest variance: weaker directions are noise and are not amplified
 
 
 def build(params: TrainParams, shape: Shape, classes: int, precision: str | None = None) -> Any:
-    """The untrained network `params.architecture`, a `keras.Model` from uint8 `(n, *shape)` to logits float32 `(n, classes)`.
+    """Return the untrained network, a `keras.Model` from uint8 `(n, *shape)` to logits float32 `(n, classes)`.
 
-    Args:
-        params: Architecture, recipe and seed.
-        shape: Height, width, channels.
-        classes: How many.
-        precision: Of the arithmetic; the recipe's if not given. The weights are float32 in any case.
+    `precision` (default: the recipe's) is that of the arithmetic; weights are float32 in any case.
 
     Raises:
-        TrainingError: pictures of this shape are too small for it.
+        TrainingError: images of this shape are too small for it.
     """
     architecture, smallest = _ARCHITECTURES[params.architecture]
     if min(shape[:2]) < smallest:
         raise TrainingError(
-            f"train.architecture {params.architecture} takes pictures of {smallest}×{smallest} pixels at least, "
+            f"train.architecture {params.architecture} needs images of at least {smallest}×{smallest} pixels, "
             f"these are {shape[0]}×{shape[1]}: raise ingest.image_size"
         )
-    with _arithmetic(precision or params.recipe.precision):
-        return architecture(params.recipe, params.seed, shape, classes)
+    recipe = recipe_of(params)
+    with _arithmetic(precision or recipe.precision):
+        return architecture(recipe, params.seed, shape, classes)
 
 
 def classifier(network: Any, flip_averaging: bool) -> Any:
-    """What is saved: `network` as a `keras.Model` from uint8 pictures to probabilities, plain Keras throughout.
+    """Return the model to save: `network` (in float32) from uint8 images to probabilities, plain Keras throughout.
 
-    Args:
-        network: As `build` gives it, in float32.
-        flip_averaging: The mean of the log-probabilities of an image and its horizontal flip, rather than of the image alone.
+    With `flip_averaging` the log-probabilities are averaged over an image and its horizontal flip.
     """
     from keras import Input, Model, layers, ops
 
@@ -52,7 +53,7 @@ def classifier(network: Any, flip_averaging: bool) -> Any:
 
 @contextmanager
 def _arithmetic(precision: str) -> Iterator[None]:
-    """Layers made meanwhile compute in `precision`."""
+    """Make layers built inside compute in `precision`."""
     from keras import config
 
     before = config.dtype_policy()
@@ -87,8 +88,8 @@ def _notebook(recipe: Recipe, seed: int, shape: Shape, classes: int) -> Any:
 def _sprint(recipe: Recipe, seed: int, shape: Shape, classes: int) -> Any:
     """Least time to the notebook's accuracy: 34,058 trained parameters and 0.6 million multiply-adds at 28×28×1.
 
-    The first layer is measured, not learned, so no gradient is computed at the resolution where it would cost most. Strides
-    instead of pooling were more accurate (Springenberg et al. 2014, https://arxiv.org/abs/1412.6806).
+    The frozen first layer needs no gradient at the most expensive resolution. Strides were more accurate than pooling
+    (Springenberg et al. 2014, https://arxiv.org/abs/1412.6806).
     """
     from keras import layers
 
@@ -101,10 +102,9 @@ def _sprint(recipe: Recipe, seed: int, shape: Shape, classes: int) -> Any:
 def _compact(recipe: Recipe, seed: int, shape: Shape, classes: int) -> Any:
     """Under 100,000 parameters: 97,514, and 10.0 million multiply-adds at 28×28×1.
 
-    A residual network (He et al. 2015, https://arxiv.org/abs/1512.03385) that works at half of the resolution, where each
-    weight is used most. It ends in a mean over the picture that learns, channel by channel, which places count (the global
-    depthwise convolution of MobileFaceNets, Chen et al. 2018, https://arxiv.org/abs/1804.07573): where pictures are centred,
-    where something lies tells what it is.
+    A residual network (He et al. 2015, https://arxiv.org/abs/1512.03385) at half the resolution, where each weight is used
+    most. It ends in a weighted mean over the image, learned per channel (the global depthwise convolution of MobileFaceNets,
+    Chen et al. 2018, https://arxiv.org/abs/1804.07573): in centred images, position is evidence.
     """
     from keras import initializers, layers
 
@@ -121,8 +121,7 @@ def _compact(recipe: Recipe, seed: int, shape: Shape, classes: int) -> Any:
 def _default(recipe: Recipe, seed: int, shape: Shape, classes: int) -> Any:
     """The most accuracy in the notebook's time: 154,698 trained parameters and 4.8 million multiply-adds at 28×28×1.
 
-    `sprint`, wider, with a convolution more before each but the last stride. 16 filters, not 18, in front: so many fill whole
-    vectors, and a step takes 5 % less.
+    A wider `sprint` with more convolutions. 16 instead of 18 filters in the first layer fill whole vectors: 5 % less per step.
     """
     from keras import layers
 
@@ -151,24 +150,24 @@ def _large(recipe: Recipe, seed: int, shape: Shape, classes: int) -> Any:
 
 
 def _whitened(shape: Shape, filters: int, size: int) -> tuple[Any, Any]:
-    """The pictures, and frozen features of their patches at half the resolution, whose weights `whitening.measure` sets."""
+    """Return the input and a frozen convolution of it at half the resolution, whose weights `whiten` sets."""
     from keras import Input, layers
 
     images = Input(shape, dtype="uint8", name="images")
     x = layers.Rescaling(1 / 255, name="rescaling")(images)
-    x = layers.Conv2D(filters, size, 2, "same", activation="relu", trainable=False, name=whitening.LAYER)(x)
+    x = layers.Conv2D(filters, size, 2, "same", activation="relu", trainable=False, name=WHITENING)(x)
     return images, x
 
 
 def _convolution(x: Any, filters: int, size: int = 3, stride: int = 1) -> Any:
-    """Without bias, for batch norm follows; begins as He et al. 2015 say (https://arxiv.org/abs/1502.01852)."""
+    """Convolve without bias, since batch norm follows; initialised as in He et al. 2015 (https://arxiv.org/abs/1502.01852)."""
     from keras import layers
 
     return layers.Conv2D(filters, size, stride, "same", use_bias=False, kernel_initializer="he_normal")(x)
 
 
 def _normalised(x: Any) -> Any:
-    """Batch norm (Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167)."""
+    """Apply batch norm (Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167)."""
     from keras import layers
 
     return layers.BatchNormalization(momentum=0.9)(x)  # Keras' 0.99 lags behind a training of few steps
@@ -185,7 +184,7 @@ def _unit(x: Any, filters: int, stride: int = 1) -> Any:
 
 
 def _residual(x: Any) -> Any:
-    """Two convolutions beside the identity, activated after the sum."""
+    """Add two convolutions to the identity, then activate."""
     from keras import layers
 
     filters = x.shape[-1]
@@ -193,17 +192,17 @@ def _residual(x: Any) -> Any:
 
 
 def _wide(x: Any, filters: int, stride: int = 1) -> Any:
-    """Two convolutions, each activated before, beside the identity, or a projection where the shape changes."""
+    """Add two pre-activated convolutions to the identity, or to a projection where the shape changes."""
     from keras import layers
 
     before = _activated(x)
     same = x.shape[-1] == filters and stride == 1
-    beside = x if same else _convolution(before, filters, size=1, stride=stride)
-    return layers.Add()([beside, _convolution(_activated(_convolution(before, filters, stride=stride)), filters)])
+    shortcut = x if same else _convolution(before, filters, size=1, stride=stride)
+    return layers.Add()([shortcut, _convolution(_activated(_convolution(before, filters, stride=stride)), filters)])
 
 
 def _output(name: str, images: Any, x: Any, recipe: Recipe, seed: int, classes: int) -> Any:
-    """The model from `images` to logits, by dropout and a dense layer."""
+    """Return the model from `images` through dropout and a dense layer to logits."""
     from keras import Model, layers
 
     x = layers.Dropout(recipe.dropout, seed=seed, name="dropout")(x)
@@ -218,3 +217,39 @@ _ARCHITECTURES: Mapping[str, tuple[Callable[[Recipe, int, Shape, int], Any], int
     "default": (_default, 8),
     "large": (_large, 8),
 }
+
+
+def whiten(model: Any, images: NDArray[np.uint8], seed: int) -> None:
+    """Set the layer WHITENING of `model`, if it has one, to filters that decorrelate the patches of `images`.
+
+    The layer is computed from the data instead of learned: no gradients at the most expensive resolution, and the layers
+    behind it learn faster. Source: Jordan 2024, https://arxiv.org/abs/2404.00498, section 3.2; as there, each filter comes
+    with its negative, so that ReLU loses nothing.
+    `images` is uint8 `(n, h, w, c)`; `seed` chooses those whose patches are used.
+    """
+    if WHITENING not in [layer.name for layer in model.layers]:
+        return
+    layer = model.get_layer(WHITENING)
+    size, filters = layer.kernel_size[0], layer.filters
+    rows = np.sort(np.random.default_rng(seed).permutation(len(images))[:_PATCHED])
+    kernel, bias = _whitening_filters(_patches(images[rows], size, layer.strides[0]), filters // 2)
+    layer.set_weights([kernel.reshape(size, size, images.shape[3], filters), bias])
+
+
+def _patches(images: NDArray[np.uint8], size: int, stride: int) -> NDArray[np.float32]:
+    """Return the patches that lie inside the images, float32 `(patches, size * size * c)`, 0-1."""
+    windows = np.lib.stride_tricks.sliding_window_view(images, (size, size), axis=(1, 2))[:, ::stride, ::stride]
+    ordered = windows.transpose(0, 1, 2, 4, 5, 3)  # (n, rows, columns, size, size, c): the order of a kernel
+    return ordered.reshape(-1, size * size * images.shape[3]).astype(np.float32) / np.float32(255)
+
+
+def _whitening_filters(patches: NDArray[np.float32], count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return `count` filters and their negatives, `(values, 2 * count)`, and biases that map the mean patch to zero."""
+    mean = patches.mean(axis=0, dtype=np.float64)
+    variances, directions = np.linalg.eigh(np.cov(patches, rowvar=False))
+    strongest = np.argsort(-variances)[:count]
+    scale = np.sqrt(variances[strongest] + _FLOOR * variances[-1])
+    half = np.zeros((len(mean), count))  # filters beyond the number of values in a patch stay zero
+    half[:, : len(strongest)] = directions[:, strongest] / scale
+    both = np.concatenate([half, -half], axis=1)
+    return both.astype(np.float32), (-mean @ both).astype(np.float32)

@@ -1,50 +1,64 @@
-"""Changes to training pictures that leave their class as it is; each is a function of the pictures and a generator.
+"""The batches of an epoch: gathered from memory-mapped arrays and augmented while the previous step runs.
 
-NumPy on bytes, in the thread that gathers the batch: gathering 250 pictures takes 4 ms, beside a step of 31 ms.
+NumPy on bytes, in a thread of its own: a batch of 250 images takes 4 ms, beside a step of 31 ms. Every random choice is a
+function of (seed, epoch, step), so training can resume anywhere.
 """
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.dataset import Split
 from pipeline.params import Recipe
 
 Images = NDArray[np.uint8]
 
 
+def steps_per_epoch(split: Split, recipe: Recipe) -> int:
+    """Return the number of whole batches; each epoch skips other images. A last batch of a few would spoil batch norm."""
+    return len(split) // recipe.batch_size
+
+
+def batches(split: Split, recipe: Recipe, seed: int, epoch: int) -> Iterator[tuple[Images, NDArray[np.int32]]]:
+    """Yield images uint8 `(batch, h, w, c)` and labels int32 `(batch,)` of one epoch (from 0) of the training split."""
+    order = np.random.default_rng((seed, epoch)).permutation(len(split))
+
+    def gather(step: int) -> tuple[Images, NDArray[np.int32]]:
+        rows = np.sort(order[step * recipe.batch_size : (step + 1) * recipe.batch_size])  # so that the disk reads forwards
+        images = augment(split.images[rows], rows, recipe, seed, epoch, step)
+        return np.ascontiguousarray(images), split.labels[rows]
+
+    steps = steps_per_epoch(split, recipe)
+    with ThreadPoolExecutor(1) as ahead:
+        upcoming = ahead.submit(gather, 0)
+        for step in range(steps):
+            batch = upcoming.result()
+            if step + 1 < steps:
+                upcoming = ahead.submit(gather, step + 1)
+            yield batch
+
+
 def augment(images: Images, rows: NDArray[np.int64], recipe: Recipe, seed: int, epoch: int, step: int) -> Images:
-    """The pictures of one step, changed as the recipe says; (seed, epoch, step) determines how.
+    """Return the images of one step, uint8 `(n, h, w, c)`, flipped, shifted and erased as the recipe says.
 
-    Args:
-        images: uint8 `(n, h, w, c)`.
-        rows: Where the pictures stand in the training split, `(n,)`.
-        recipe: Flip, shift, erase.
-        seed: Of the training.
-        epoch: From 0.
-        step: Of the epoch, from 0.
-
-    Returns:
-        uint8 `(n, h, w, c)`.
+    `rows` `(n,)` are the images' positions in the training split; `epoch` and `step` (of the epoch) count from 0.
     """
     random = np.random.default_rng((seed, epoch, step))
-    match recipe.flip:
-        case "random":
-            images = _flipped(images, random.random(len(images)) < 0.5)
-        case "alternating":
-            images = _flipped(images, _first_flips(rows, seed) ^ bool(epoch % 2))
+    if recipe.flip != "none":
+        which = random.random(len(images)) < 0.5 if recipe.flip == "random" else _first_flips(rows, seed) ^ bool(epoch % 2)
+        images = np.where(which[:, None, None, None], images[:, :, ::-1], images)
     if recipe.shift:
         images = _shifted(images, recipe.shift, random)
     side = round(recipe.erase * min(images.shape[1:3]))
     return _erased(images, side, random) if side else images
 
 
-def _flipped(images: Images, which: NDArray[np.bool_]) -> Images:
-    return np.where(which[:, None, None, None], images[:, :, ::-1], images)
-
-
 def _first_flips(rows: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
-    """Whether the first epoch flips the image in each row, by a hash of (seed, row): every later epoch alternates.
+    """Return which images the first epoch flips, by a hash of (seed, row); later epochs alternate.
 
-    So two epochs show each picture both ways (Jordan 2024, https://arxiv.org/abs/2404.00498).
+    So each pair of epochs shows every image both ways (Jordan 2024, https://arxiv.org/abs/2404.00498).
     """
     with np.errstate(over="ignore"):  # splitmix64 works modulo 2**64
         mixed = rows.astype(np.uint64) + np.uint64(seed + 1) * np.uint64(0x9E3779B97F4A7C15)
@@ -54,7 +68,7 @@ def _first_flips(rows: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
 
 
 def _shifted(images: Images, most: int, random: np.random.Generator) -> Images:
-    """Moves each picture by up to `most` pixels either way; what comes in is black."""
+    """Move each image by up to `most` pixels either way; the border is filled with black."""
     count, height, width, _ = images.shape
     padded = np.pad(images, ((0, 0), (most, most), (most, most), (0, 0)))
     down, right = random.integers(0, 2 * most + 1, (2, count))
@@ -64,7 +78,7 @@ def _shifted(images: Images, most: int, random: np.random.Generator) -> Images:
 
 
 def _erased(images: Images, side: int, random: np.random.Generator) -> Images:
-    """Hides a square of `side` pixels, at times partly outside, under noise (Zhong et al. 2017, arxiv.org/abs/1708.04896)."""
+    """Hide a square of `side` pixels, possibly partly outside, under noise (Zhong et al. 2017, arxiv.org/abs/1708.04896)."""
     count, height, width, _ = images.shape
     rows, columns = (_within(size, side, random.integers(1 - side // 2, size - side // 2, count)) for size in (height, width))
     hidden = rows[:, :, None, None] & columns[:, None, :, None]
@@ -72,6 +86,6 @@ def _erased(images: Images, side: int, random: np.random.Generator) -> Images:
 
 
 def _within(size: int, length: int, start: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which of `size` places lie in the stretch of `length` from each start, `(n, size)`."""
-    places = np.arange(size)
-    return np.logical_and(places >= start[:, None], places < start[:, None] + length)
+    """Return which of `size` positions lie within `length` of each start, `(n, size)`."""
+    positions = np.arange(size)
+    return np.logical_and(positions >= start[:, None], positions < start[:, None] + length)

@@ -1,4 +1,4 @@
-"""The state of a training after each epoch, so that one that was stopped goes on and ends with the same weights, bit for bit.
+"""The state of a training after each epoch, so that it resumes after a kill and ends with the same weights, bit for bit.
 
 `.checkpoints/<key>/` lies outside the outputs, which DVC deletes before a stage runs. The key is a digest of all that
 determines the result, so a checkpoint can never be taken for another training's. None of Keras' own savers keeps everything
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.params import TrainParams
+from pipeline.train.recipe import settings_of
 from pipeline.workspace import replacing
 
 Row = Mapping[str, str]
@@ -31,76 +32,58 @@ _CODE = (Path(__file__).parent, Path(__file__).parents[1] / "dataset.py")
 
 
 def key(params: TrainParams, dataset_digest: str, threads: int, first_weights: str = "") -> str:
-    """16 hex digits over all that determines the weights: params, data, threads, this room's code, the libraries.
+    """Return 16 hex digits over all that determines the weights: params, data, threads, this package's code, the libraries.
 
     `first_weights` is the digest of what a warm start begins with: an alias may point elsewhere tomorrow.
     """
     files = sorted(path for place in _CODE for path in (place.rglob("*.py") if place.is_dir() else [place]))
     code = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
     libraries = [version(name) for name in ("tensorflow", "keras", "numpy")]
-    facts = json.dumps([params.settings, dataset_digest, threads, first_weights, code, libraries])
+    facts = json.dumps([settings_of(params), dataset_digest, threads, first_weights, code, libraries])
     return hashlib.sha256(facts.encode()).hexdigest()[:16]
 
 
 @contextmanager
-def held(checkpoints: Path, name: str) -> Iterator[Path]:
-    """The folder of the training `name`, for this process alone; the folders of other trainings are deleted.
+def locked(checkpoints: Path, name: str) -> Iterator[Path]:
+    """Yield the folder of the training `name`, for this process alone; delete the folders of other trainings.
 
-    Waits where another process trains the same; the system frees the lock when a process dies.
+    Waits while another process runs the same training; the system frees the lock when a process dies.
     """
     from filelock import FileLock, Timeout
 
     folder = checkpoints / name
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(_lock_of(folder))
+    lock = FileLock(f"{folder}.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        print("another process trains the same: waiting for it …", file=sys.stderr, flush=True)
+        print("another process runs the same training: waiting for it …", file=sys.stderr, flush=True)
         lock.acquire()
     try:
-        _prune(checkpoints, keep=folder)
-        folder.mkdir(exist_ok=True)  # whoever held it may have been pruned meanwhile
+        for other in checkpoints.iterdir():
+            if other.is_dir() and other != folder:
+                with suppress(Timeout), FileLock(f"{other}.lock", timeout=0):  # one that is in progress stays
+                    shutil.rmtree(other, ignore_errors=True)
+        folder.mkdir(exist_ok=True)  # the process that held the lock may have deleted it
         yield folder
     finally:
         lock.release()
 
 
-def _lock_of(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.lock")
-
-
-def _prune(checkpoints: Path, keep: Path) -> None:
-    """Deletes the other trainings' folders, except of those that are going on."""
-    from filelock import FileLock, Timeout
-
-    for folder in checkpoints.iterdir():
-        if folder.is_dir() and folder != keep:
-            with suppress(Timeout), FileLock(_lock_of(folder), timeout=0):
-                shutil.rmtree(folder, ignore_errors=True)
-
-
 def save(folder: Path, state: Sequence[Any], rows: Sequence[Row]) -> None:
-    """Writes the state after `len(rows)` epochs, whole or not at all.
+    """Write the state after `len(rows)` epochs, whole or not at all; `rows` is the history so far.
 
-    Args:
-        folder: As `held` gives it.
-        state: Every variable of the training (weights, optimizer, average, seeds), always in the same order.
-        rows: The history up to here, a row per epoch.
+    `state` is every variable of the training (weights, optimizer, average, seeds), always in the same order.
     """
     history = np.frombuffer(json.dumps(list(rows)).encode(), np.uint8)
-    with replacing(_path(folder, len(rows))) as aside:
+    with replacing(folder / f"epoch-{len(rows):06d}.npz") as aside:
         np.savez(aside, allow_pickle=False, **{_ROWS: history}, **_values(state))
     for path in _all(folder)[_KEPT:]:
         path.unlink()
 
 
 def restore(folder: Path, state: Sequence[Any]) -> list[Row]:
-    """Brings `state` to that of the last good checkpoint in `folder`; leaves it as it is where there is none.
-
-    Returns:
-        The history up to there.
-    """
+    """Set `state` to that of the last intact checkpoint in `folder`, if there is one, and return the history up to it."""
     for path in _all(folder):
         try:
             with np.load(path, allow_pickle=False) as content:
@@ -108,7 +91,7 @@ def restore(folder: Path, state: Sequence[Any]) -> list[Row]:
                 arrays = [_fitting(content[name], known) for name, known in _values(state).items()]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             reason = " ".join(str(error).split())[:120]
-            print(f"warning: {path.name} is damaged ({reason}): going back to the one before", file=sys.stderr, flush=True)
+            print(f"warning: {path.name} is damaged ({reason}): using the one before", file=sys.stderr, flush=True)
             path.unlink()
             continue
         for variable, array in zip(state, arrays, strict=True):
@@ -118,7 +101,7 @@ def restore(folder: Path, state: Sequence[Any]) -> list[Row]:
 
 
 def _values(state: Sequence[Any]) -> dict[str, NDArray[Any]]:
-    """Every variable by its place: paths may repeat, and those of seed generators count what was built before."""
+    """Return every variable by its position: paths may repeat, and those of seed generators count what was built before."""
     return {f"{place:04d}": variable.numpy() for place, variable in enumerate(state)}
 
 
@@ -128,10 +111,29 @@ def _fitting(array: NDArray[Any], known: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-def _path(folder: Path, epoch: int) -> Path:
-    return folder / f"epoch-{epoch:06d}.npz"
-
-
 def _all(folder: Path) -> list[Path]:
-    """The checkpoints, latest first."""
+    """Return the checkpoints, latest first."""
     return sorted((path for path in folder.iterdir() if re.fullmatch(r"epoch-\d+\.npz", path.name)), reverse=True)
+
+
+def save_model(model: Any, path: Path) -> None:
+    """Write a `keras.Model` to `path` (`.keras`) without dates or addresses, so that equal models are equal files."""
+    model.save(path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in sorted(archive.namelist())}
+    metadata = json.loads(members["metadata.json"]) | {"date_saved": "1980-01-01@00:00:00"}
+    members["metadata.json"] = json.dumps(metadata, sort_keys=True).encode()
+    members["config.json"] = _renumbered(members["config.json"])
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)  # the earliest date a zip file can hold
+
+
+def _renumbered(config: bytes) -> bytes:
+    """Replace the memory addresses by which Keras names shared objects with their order of appearance."""
+    seen: dict[bytes, int] = {}
+
+    def number(match: re.Match[bytes]) -> bytes:
+        return match[1] + str(seen.setdefault(match[2], len(seen))).encode()
+
+    return re.sub(rb'("shared_object_id": )(\d+)', number, config)

@@ -1,22 +1,17 @@
-"""The machine as TensorFlow sees it: threads, seeds, determinism, devices, and what its arithmetic is good at."""
+"""The machine as TensorFlow sees it: threads, seeds, determinism, devices, and the speed of its arithmetic."""
 
 import os
 import sys
-import time
+import timeit
 from typing import Any
 
 from pipeline import environment
 from pipeline.params import TrainParams
+from pipeline.train.recipe import recipe_of
 
 
 def prepare(params: TrainParams) -> int:
-    """Makes training repeatable: equal params, data and thread count give equal weights, bit for bit, on one machine.
-
-    Call it before anything is computed.
-
-    Returns:
-        The number of CPU threads in use.
-    """
+    """Make training repeatable, bit for bit on one machine; call it first. Return the number of CPU threads."""
     environment.load_tensorflow()
     import keras
     import tensorflow as tf
@@ -31,25 +26,26 @@ def prepare(params: TrainParams) -> int:
 
 
 def _cores() -> int:
-    """Cores this process may use, which a container can make fewer than the machine has."""
+    """Return the cores this process may use; a container can allow fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def strategy() -> Any:
-    """How a step is spread, a `tf.distribute.Strategy`: over all GPUs where there are several, else not at all."""
+    """Return the `tf.distribute.Strategy`: over all GPUs if there are several, else the default."""
     import tensorflow as tf
 
     return tf.distribute.MirroredStrategy() if len(tf.config.list_logical_devices("GPU")) > 1 else tf.distribute.get_strategy()
 
 
-def warn_if_emulated(params: TrainParams) -> None:
-    """One line if this processor is slower in the recipe's precision than in float32, with the factor measured here."""
-    if params.recipe.precision == "float32":
+def warn_if_slow(params: TrainParams) -> None:
+    """Print a line if this processor is slower in the recipe's precision than in float32, with the factor measured here."""
+    precision = recipe_of(params).precision
+    if precision == "float32":
         return
-    factor = _seconds(params.recipe.precision) / _seconds("float32")
+    factor = _seconds(precision) / _seconds("float32")
     if factor > 1:
         print(
-            f"warning: train.recipes.{params.architecture}.precision {params.recipe.precision}: a convolution takes "
+            f"warning: train.recipes.{params.architecture}.precision {precision}: a convolution takes "
             f"{factor:.1f} times as long here as in float32: set float32",
             file=sys.stderr,
             flush=True,
@@ -57,15 +53,10 @@ def warn_if_emulated(params: TrainParams) -> None:
 
 
 def _seconds(precision: str) -> float:
-    """The least of five times of a convolution of 64 pictures of 14×14×64, forwards."""
+    """Return the shortest of five times of a forward convolution of 64 images of 14×14×64."""
     import tensorflow as tf
 
     images, kernel = tf.ones((64, 14, 14, 64), precision), tf.ones((3, 3, 64, 64), precision)
     convolve = tf.function(lambda: tf.nn.conv2d(images, kernel, 1, "SAME"))
     convolve()
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        convolve().numpy()
-        times.append(time.perf_counter() - start)
-    return min(times)
+    return min(timeit.repeat(lambda: convolve().numpy(), number=1, repeat=5))

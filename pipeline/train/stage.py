@@ -4,88 +4,94 @@ import io
 import json
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pipeline import dataset, provenance, tracking
 from pipeline.dataset import Dataset
 from pipeline.errors import MissingInputError, PipelineError
-from pipeline.params import TrainParams
-from pipeline.provenance import TrainingPlan, TrainingRecord
-from pipeline.train import architectures, checkpoint, machine, model_file, warm_start, whitening
+from pipeline.params import Params, TrainParams
+from pipeline.provenance import TrainingPlan, TrainingRecord, Value
+from pipeline.train import architectures, checkpoint, machine, warm_start
 from pipeline.train.checkpoint import Row
-from pipeline.train.fit import fit, write_history
+from pipeline.train.fit import fit
+from pipeline.train.recipe import recipe_of, settings_of
 from pipeline.train.warm_start import Lineage
 from pipeline.workspace import Workspace, replacing
 
 
-def run(params: TrainParams, workspace: Workspace) -> None:
-    """Trains on the validated data set; a training that was stopped goes on after its last finished epoch.
+def run(params: Params, workspace: Workspace) -> None:
+    """Train on the validated data set; an interrupted training resumes after its last finished epoch.
 
     Raises:
         MissingInputError: the data set is missing or has not passed validation.
         TrainingError: training cannot start or diverged.
-        RegistryError: the version to start from cannot be had.
+        RegistryError: the version to start from is not available.
     """
     data = _validated_data(workspace)
-    threads = machine.prepare(params)
-    machine.warn_if_emulated(params)
+    threads = machine.prepare(params.train)
+    machine.warn_if_slow(params.train)
     with machine.strategy().scope():
         _train(params, data, threads, workspace)
-
-
-def _train(params: TrainParams, data: Dataset, threads: int, workspace: Workspace) -> None:
-    model = architectures.build(params, data.description.image_shape, data.description.classes)
-    whitening.measure(model, data.train.images, params.seed)
-    origin = warm_start.take(model, params.warm_start, data.description, workspace) if params.warm_start else {}
-    key = checkpoint.key(params, data.description.digest, threads, origin.get("weights_digest", ""))
-    with checkpoint.held(workspace.checkpoints, key) as folder:
-        plan = _plan_in(folder, model, data, threads, origin, workspace)
-        print(
-            f"{params.architecture}: {plan.parameters:,} parameters · {len(data.train):,} pictures · "
-            f"{params.recipe.epochs} epoch{'s' * (params.recipe.epochs > 1)} of batch {params.recipe.batch_size} · "
-            f"{threads} threads",
-            flush=True,
-        )
-        with tracking.LiveRun(workspace, plan) as live:
-            rows = fit(model, data, params, folder, live.log_epoch)
-            record = _write(model, params, plan, rows, workspace)
-            live.finish(record)
-    print(f"trained in {record.fit_seconds:,.1f} s · {workspace.shown(workspace.model)} · weights {record.weights_digest[:12]}")
-
-
-def _plan_in(folder: Path, model: Any, data: Dataset, threads: int, origin: Lineage, workspace: Workspace) -> TrainingPlan:
-    """The plan of the training whose checkpoints lie in `folder`, so that it stays one run; a new one for a new training."""
-    path = folder / "plan.json"
-    try:
-        return provenance.read_plan(path)
-    except PipelineError:  # none yet, or damaged: then it is a new training with the old one's checkpoints
-        plan = _plan(model, data, threads, origin, workspace)
-        provenance.write(path, plan)
-        return plan
 
 
 def _validated_data(workspace: Workspace) -> Dataset:
     data = dataset.read(workspace.need(workspace.dataset, "ingest"))
     passed = json.loads(workspace.need(workspace.validated, "validate").read_text(encoding="utf-8"))
     if passed["dataset_digest"] != data.description.digest:
-        raise MissingInputError(f"{workspace.shown(workspace.validated)} speaks of other data: run `dvc repro validate`")
+        raise MissingInputError(
+            f"{workspace.shown(workspace.validated)} belongs to a different data set: run `dvc repro validate`"
+        )
     return data
 
 
-def _plan(model: Any, data: Dataset, threads: int, origin: Lineage, workspace: Workspace) -> TrainingPlan:
+def _train(params: Params, data: Dataset, threads: int, workspace: Workspace) -> None:
+    train = params.train
+    model = architectures.build(train, data.description.image_shape, data.description.classes)
+    architectures.whiten(model, data.train.images, train.seed)
+    origin = warm_start.load(model, train.warm_start, data.description, workspace) if train.warm_start else {}
+    key = checkpoint.key(train, data.description.digest, threads, origin.get("weights_digest", ""))
+    with checkpoint.locked(workspace.checkpoints, key) as folder:
+        plan = _stored(folder / "plan.json", _plan(model, data, params, threads, origin, workspace))
+        _print_start(plan, train, len(data.train))
+        with tracking.LiveRun(workspace, plan) as live:
+            rows = fit(model, data, train, folder, live.log_epoch)
+            record = _write(model, train, plan, rows, workspace)
+            live.finish(record)
+    print(f"trained in {record.fit_seconds:,.1f} s · {workspace.shown(workspace.model)} · weights {record.weights_digest[:12]}")
+
+
+def _print_start(plan: TrainingPlan, train: TrainParams, images: int) -> None:
+    """Print Keras' table of the layers, without the lines between them, and the size of the training."""
+    print("\n".join(line for line in plan.model_summary.splitlines() if line.strip() and not line.startswith("├")))
+    recipe = recipe_of(train)
+    epochs = f"{recipe.epochs} epoch{'s' * (recipe.epochs > 1)} of batch {recipe.batch_size}"
+    print(f"{train.architecture}: {images:,} images · {epochs} · {plan.threads} threads", flush=True)
+
+
+def _stored(path: Path, plan: TrainingPlan) -> TrainingPlan:
+    """Return the plan that an interrupted training left at `path`, so that it stays one run; else write `plan` there."""
+    try:
+        return provenance.read_plan(path)
+    except PipelineError:  # none yet, or damaged: then it is a new training with the old one's checkpoints
+        provenance.write(path, plan)
+        return plan
+
+
+def _plan(model: Any, data: Dataset, params: Params, threads: int, origin: Lineage, workspace: Workspace) -> TrainingPlan:
     summary = io.StringIO()
-    model.summary(print_fn=lambda line: print(line, file=summary))
-    params = provenance.params_up_to_train(workspace)
+    model.summary(line_length=90, print_fn=lambda line: print(line, file=summary))
+    described = data.description
     return TrainingPlan(
         training_id=str(uuid.uuid4()),
-        dataset_name=data.description.name,
-        dataset_digest=data.description.digest,
-        image_shape=data.description.image_shape,
-        class_names=data.description.class_names,
-        architecture=str(params["train"]["architecture"]),
+        dataset_name=described.name,
+        dataset_digest=described.digest,
+        image_shape=described.image_shape,
+        class_names=described.class_names,
+        architecture=params.train.architecture,
         parameters=sum(int(weight.value.shape.num_elements()) for weight in model.trainable_weights),
-        params=params,
+        params=_params_up_to_train(params),
         threads=threads,
         warm_start=origin,
         started_ms=time.time_ns() // 1_000_000,
@@ -95,15 +101,26 @@ def _plan(model: Any, data: Dataset, threads: int, origin: Lineage, workspace: W
     )
 
 
-def _write(model: Any, params: TrainParams, plan: TrainingPlan, rows: list[Row], workspace: Workspace) -> TrainingRecord:
-    """Writes the outputs; training.json comes last, so that it never speaks of a model that is not there."""
-    network = architectures.build(params, plan.image_shape, len(plan.class_names), precision="float32")
+def _params_up_to_train(params: Params) -> Mapping[str, Mapping[str, Value]]:
+    """Return the sections that shape a trained model, of the recipes only the one in use; lists become text, as in MLflow."""
+    sections = {"ingest": params.ingest.model_dump(), "validate": params.validate.model_dump()}
+    return {
+        name: {key: ", ".join(value) if isinstance(value, list | tuple) else value for key, value in section.items()}
+        for name, section in (*sections.items(), ("train", settings_of(params.train)))
+    }
+
+
+def _write(model: Any, train: TrainParams, plan: TrainingPlan, rows: list[Row], workspace: Workspace) -> TrainingRecord:
+    """Write the outputs; training.json comes last, so that it never describes a model that is not there."""
+    import pandas as pd
+
+    network = architectures.build(train, plan.image_shape, len(plan.class_names), precision="float32")
     network.set_weights(model.get_weights())
-    classifier = architectures.classifier(network, params.recipe.flip_averaging)
+    classifier = architectures.classifier(network, recipe_of(train).flip_averaging)
     with replacing(workspace.model) as aside:
-        model_file.save(classifier, aside)
+        checkpoint.save_model(classifier, aside)
     with replacing(workspace.history) as aside:
-        write_history(aside, rows)
+        pd.DataFrame(rows).to_csv(aside, index=False, lineterminator="\n")
     record = TrainingRecord(
         **vars(plan),
         weights_digest=provenance.weights_digest(classifier),

@@ -1,4 +1,4 @@
-"""Weights to begin with, from a version in the registry."""
+"""Initial weights from a version in the registry."""
 
 from collections.abc import Mapping
 from typing import Any, NoReturn
@@ -12,25 +12,19 @@ from pipeline.workspace import Workspace
 Lineage = Mapping[str, str]
 
 
-def take(model: Any, wanted: str, data: Description, workspace: Workspace) -> Lineage:
-    """Gives `model` the weights of the registered version `wanted`, a number or an alias.
-
-    Args:
-        model: The untrained network, as `architectures.build` gives it.
-        wanted: `train.warm_start`.
-        data: What it will be trained on.
-        workspace: Whose registry is asked.
+def load(model: Any, wanted: str, data: Description, workspace: Workspace) -> Lineage:
+    """Give `model`, fresh from `architectures.build`, the weights of the registered version `wanted`, a number or an alias.
 
     Returns:
-        Where they are from: `model_name`, `version`, `training_id`, `weights_digest`.
+        Where they come from: `model_name`, `version`, `training_id`, `weights_digest`.
 
     Raises:
-        RegistryError: there is no such version, or its files cannot be had.
-        TrainingError: it was made for other pictures, classes or weights.
+        RegistryError: there is no such version, or its files are not available.
+        TrainingError: it was made for other images, classes or weights.
     """
     with tracking.fetched(tracking.connect(workspace), provenance.model_name(data.name), wanted) as version:
         _check_data(version, data)
-        _copy(version, model)
+        _copy_weights(version, model)
     record = version.record
     return {
         "model_name": version.model_name,
@@ -43,31 +37,28 @@ def take(model: Any, wanted: str, data: Description, workspace: Workspace) -> Li
 def _check_data(version: Registered, data: Description) -> None:
     record = version.record
     if record.image_shape != data.image_shape:
-        _refuse(version, f"takes pictures of {_by(record.image_shape)}, {data.name} has {_by(data.image_shape)}")
+        expected, found = ("×".join(map(str, shape)) for shape in (record.image_shape, data.image_shape))
+        _refuse(version, f"takes images of {expected}, {data.name} has {found}")
     if record.class_names != data.class_names:
         other = sorted({*record.class_names} ^ {*data.class_names})
-        _refuse(version, f"knows other classes ({', '.join(other[:5])})" if other else "has its classes in another order")
+        _refuse(version, f"has other classes ({', '.join(other[:5])})" if other else "has its classes in another order")
 
 
-def _copy(version: Registered, model: Any) -> None:
+def _copy_weights(version: Registered, model: Any) -> None:
     environment.load_tensorflow()
     import keras
 
     classifier = keras.saving.load_model(version.model, compile=False, safe_mode=True)
     if provenance.weights_digest(classifier) != version.record.weights_digest:
         _refuse(version, "has a model file that is not the one that was registered")
-    given = {name: layer for layer in classifier.layers for name in [layer.name] if name == model.name}
-    weights = given[model.name].get_weights() if given else []
+    weights = [weight for layer in classifier.layers if layer.name == model.name for weight in layer.get_weights()]
     if [weight.shape for weight in weights] != [weight.shape for weight in model.get_weights()]:
-        _refuse(version, f"is of architecture {version.record.architecture}, whose weights do not fit {model.name}")
+        _refuse(version, f"has architecture {version.record.architecture}, whose weights do not fit {model.name}")
     model.set_weights(weights)
 
 
 def _refuse(version: Registered, why: str) -> NoReturn:
     raise TrainingError(
-        f'train.warm_start: {version.model_name} version {version.version} {why}: choose another version, or "" to begin anew'
+        f'train.warm_start: {version.model_name} version {version.version} {why}: choose another version, or "" to start '
+        "from scratch"
     )
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return "×".join(map(str, shape))

@@ -14,6 +14,7 @@ from pipeline.evaluate import confidence, examples, layers, network, precision_r
 from pipeline.params import TrainParams
 from pipeline.scores import metrics
 from pipeline.train import architectures
+from pipeline.train.recipe import recipe_of
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 
@@ -21,7 +22,7 @@ PARAMS = Path(__file__).parents[1] / "params.yaml"
 def classifier(architecture: str, shape: tuple[int, int, int]) -> Any:
     base = params.load(PARAMS).train.model_dump() | {"architecture": architecture}
     chosen = TrainParams.model_validate(base)
-    return architectures.classifier(architectures.build(chosen, shape, 10), chosen.recipe.flip_averaging)
+    return architectures.classifier(architectures.build(chosen, shape, 10), recipe_of(chosen).flip_averaging)
 
 
 @pytest.mark.parametrize("shape", [(28, 28, 1), (28, 28, 3), (10, 10, 1)], ids=["grey", "colour", "small"])

@@ -1,52 +1,85 @@
+"""The networks: sizes, inputs and outputs, and the whitening layer."""
+
 import numpy as np
 import pytest
 
 from pipeline.errors import TrainingError
 from pipeline.params import TrainParams
 from pipeline.train import architectures
+from pipeline.train.architectures import WHITENING
 
 
 def test_the_notebooks_network_has_its_parameters(params: TrainParams) -> None:
     assert architectures.build(params, (28, 28, 1), 10).count_params() == 225_034
 
 
-def test_it_takes_bytes_and_gives_probabilities(params: TrainParams) -> None:
+def test_the_classifier_maps_bytes_to_probabilities(params: TrainParams) -> None:
     model = architectures.classifier(architectures.build(params, (28, 28, 3), 4), flip_averaging=False)
     images = np.full((2, 28, 28, 3), 255, np.uint8)
-    answers = np.asarray(model(images))
-    assert answers.shape == (2, 4)
-    assert answers.sum(axis=1) == pytest.approx([1, 1])
+    probabilities = np.asarray(model(images))
+    assert probabilities.shape == (2, 4)
+    assert probabilities.sum(axis=1) == pytest.approx([1, 1])
 
 
 @pytest.mark.parametrize(
     ("architecture", "trained"), [("sprint", 34_058), ("compact", 96_458), ("default", 154_698), ("large", 8_948_922)]
 )
-def test_each_has_the_parameters_that_it_says(params: TrainParams, architecture: str, trained: int) -> None:
+def test_each_has_the_documented_number_of_trained_parameters(params: TrainParams, architecture: str, trained: int) -> None:
     model = architectures.build(params.model_copy(update={"architecture": architecture}), (28, 28, 1), 10)
     assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == trained
 
 
-def test_compact_stays_below_its_limit_frozen_weights_included(params: TrainParams) -> None:
+def test_compact_stays_below_100_000_parameters_frozen_ones_included(params: TrainParams) -> None:
     chosen = params.model_copy(update={"architecture": "compact"})
     assert architectures.build(chosen, (28, 28, 1), 10).count_params() < 100_000
 
 
 @pytest.mark.parametrize("architecture", ["notebook", "sprint", "compact", "default", "large"])
-def test_colour_and_the_least_size_are_taken(params: TrainParams, architecture: str) -> None:
+def test_each_takes_colour_and_the_smallest_size_it_names(params: TrainParams, architecture: str) -> None:
     chosen = params.model_copy(update={"architecture": architecture})
-    with pytest.raises(TrainingError, match=r"takes pictures of (\d+)×\1 pixels at least") as error:
+    with pytest.raises(TrainingError, match=r"needs images of at least (\d+)×\1 pixels") as error:
         architectures.build(chosen, (1, 1, 3), 3)
-    least = int(str(error.value).split("pictures of ")[1].split("×")[0])
+    least = int(str(error.value).split("at least ")[1].split("×")[0])
     logits = architectures.build(chosen, (least, least + 5, 3), 3)(np.zeros((2, least, least + 5, 3), np.uint8))
     assert (tuple(logits.shape), str(logits.dtype)) == ((2, 3), "<dtype: 'float32'>")
 
 
-def test_its_own_preprocessing_is_inside(params: TrainParams) -> None:
+def test_rescaling_is_inside_the_network(params: TrainParams) -> None:
     rescaling = architectures.build(params, (28, 28, 1), 10).get_layer("rescaling")
     assert np.asarray(rescaling(np.array([0, 255], np.uint8))).tolist() == [0.0, 1.0]
 
 
-def test_pictures_too_small_name_the_least_size(params: TrainParams) -> None:
+def test_images_too_small_are_refused_with_the_smallest_size(params: TrainParams) -> None:
     assert architectures.build(params, (10, 10, 1), 10).count_params() > 0
-    with pytest.raises(TrainingError, match=r"10×10 pixels at least, these are 9×12: raise ingest\.image_size"):
+    with pytest.raises(TrainingError, match=r"at least 10×10 pixels, these are 9×12: raise ingest\.image_size"):
         architectures.build(params, (9, 12, 1), 10)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_whitened_features_are_uncorrelated_and_have_unit_variance(params: TrainParams, channels: int) -> None:
+    import keras
+
+    smooth = np.random.default_rng(0).integers(0, 256, (200, 5, 5, channels)).repeat(4, axis=1).repeat(4, axis=2)
+    noise = np.random.default_rng(1).integers(-40, 40, smooth.shape)
+    images = np.clip(smooth + noise, 0, 255).astype(np.uint8)
+    model = architectures.build(params.model_copy(update={"architecture": "sprint"}), (20, 20, channels), 4)
+    architectures.whiten(model, images, seed=1)
+    layer = model.get_layer(WHITENING)
+    layer.activation = keras.activations.linear
+    inside = np.asarray(layer(images.astype(np.float32) / 255))[:, 1:-1, 1:-1].reshape(-1, layer.filters)
+    half = layer.filters // 2
+    assert np.corrcoef(inside[:, :half], rowvar=False) == pytest.approx(np.eye(half), abs=0.06)
+    assert inside[:, :half].std(axis=0) == pytest.approx(np.ones(half), abs=0.15)
+    assert inside[:, half:] == pytest.approx(-inside[:, :half], abs=1e-4)
+
+
+def test_the_whitening_layer_is_not_trained(params: TrainParams) -> None:
+    model = architectures.build(params.model_copy(update={"architecture": "sprint"}), (28, 28, 1), 10)
+    assert not any(WHITENING in weight.path for weight in model.trainable_weights)
+
+
+def test_a_network_without_a_whitening_layer_is_left_alone(params: TrainParams) -> None:
+    model = architectures.build(params, (28, 28, 1), 10)
+    before = model.get_weights()
+    architectures.whiten(model, np.zeros((4, 28, 28, 1), np.uint8), seed=1)
+    assert all((a == b).all() for a, b in zip(before, model.get_weights(), strict=True))

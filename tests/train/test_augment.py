@@ -1,25 +1,28 @@
-"""What may be changed on a picture, against small pictures worked out by hand."""
+"""Augmentation against small images worked out by hand, and the batches of an epoch."""
 
+import itertools
 from typing import Any
 
 import numpy as np
 import pytest
 
+from pipeline.dataset import Split
 from pipeline.params import TrainParams
-from pipeline.train.augment import augment
+from pipeline.train.augment import augment, batches, steps_per_epoch
+from pipeline.train.recipe import recipe_of
 from tests.train.recipes import changed
 
 ROWS = np.arange(400)
-# every pixel tells where it was: 16 * row + column, in 7×9 pixels and two channels
+# Each pixel encodes its position, 16 * row + column, in 7×9 pixels and two channels.
 PLACES = (16 * np.arange(7)[:, None] + np.arange(9)).astype(np.uint8)
-PICTURES = np.repeat(np.stack([PLACES, PLACES + 1], axis=-1)[None], 400, axis=0)
+IMAGES = np.repeat(np.stack([PLACES, PLACES + 1], axis=-1)[None], 400, axis=0)
 
 
-def changed_pictures(params: TrainParams, epoch: int = 0, step: int = 0, seed: int = 5, **recipe: Any) -> Any:
-    chosen = changed(params, **recipe).recipe
-    images = augment(PICTURES, ROWS, chosen, seed, epoch, step)
+def augmented(params: TrainParams, epoch: int = 0, step: int = 0, seed: int = 5, **recipe: Any) -> Any:
+    chosen = recipe_of(changed(params, **recipe))
+    images = augment(IMAGES, ROWS, chosen, seed, epoch, step)
     assert images.dtype == np.uint8
-    assert images.shape == PICTURES.shape
+    assert images.shape == IMAGES.shape
     return images
 
 
@@ -29,52 +32,86 @@ def flipped(params: TrainParams) -> TrainParams:
 
 
 def flips(images: Any) -> Any:
-    return np.array([bool((image == PICTURES[0, :, ::-1]).all()) for image in images])
+    return np.array([bool((image == IMAGES[0, :, ::-1]).all()) for image in images])
 
 
-def test_nothing_is_changed_unasked(params: TrainParams) -> None:
-    assert (changed_pictures(params) == PICTURES).all()
+def test_the_default_recipe_changes_nothing(params: TrainParams) -> None:
+    assert (augmented(params) == IMAGES).all()
 
 
-def test_alternating_flips_show_each_picture_both_ways_in_two_epochs(flipped: TrainParams) -> None:
-    first, second, third = (flips(changed_pictures(flipped, epoch, flip="alternating")) for epoch in range(3))
+def test_alternating_flips_show_each_image_both_ways_in_two_epochs(flipped: TrainParams) -> None:
+    first, second, third = (flips(augmented(flipped, epoch, flip="alternating")) for epoch in range(3))
     assert (first != second).all()
     assert (first == third).all()
     assert 150 < first.sum() < 250
-    assert (first != flips(changed_pictures(flipped, seed=6, flip="alternating"))).any()
+    assert (first != flips(augmented(flipped, seed=6, flip="alternating"))).any()
 
 
-def test_random_flips_turn_half(flipped: TrainParams) -> None:
-    first, second = (flips(changed_pictures(flipped, step=step, flip="random")) for step in range(2))
+def test_random_flips_flip_half(flipped: TrainParams) -> None:
+    first, second = (flips(augmented(flipped, step=step, flip="random")) for step in range(2))
     assert 150 < first.sum() < 250
     assert (first != second).any()
 
 
-def test_a_data_set_that_must_not_be_flipped_never_is(params: TrainParams) -> None:
+def test_without_horizontal_flip_no_image_is_flipped(params: TrainParams) -> None:
     assert not params.horizontal_flip
-    assert (changed_pictures(params, flip="random") == PICTURES).all()
+    assert (augmented(params, flip="random") == IMAGES).all()
 
 
-def test_a_shift_moves_whole_pictures_and_brings_in_black(params: TrainParams) -> None:
-    padded = np.pad(PICTURES[0], ((2, 2), (2, 2), (0, 0)))
+def test_a_shift_moves_whole_images_and_fills_with_black(params: TrainParams) -> None:
+    padded = np.pad(IMAGES[0], ((2, 2), (2, 2), (0, 0)))
     possible = {padded[down : down + 7, right : right + 9].tobytes() for down in range(5) for right in range(5)}
-    seen = {image.tobytes() for image in changed_pictures(params, shift=2)}
+    seen = {image.tobytes() for image in augmented(params, shift=2)}
     assert seen == possible
 
 
-def test_erasing_hides_one_square_at_most(params: TrainParams) -> None:
-    images = changed_pictures(params, erase=0.45)  # 3 of 7 pixels
+def test_erasing_hides_at_most_one_square(params: TrainParams) -> None:
+    images = augmented(params, erase=0.45)  # 3 of 7 pixels
     for image in images:
-        rows, columns = np.nonzero((image != PICTURES[0]).any(axis=-1))
+        rows, columns = np.nonzero((image != IMAGES[0]).any(axis=-1))
         assert len(rows) > 0
         assert max(np.ptp(rows), np.ptp(columns)) <= 2
-    corners = (images[:, [0, 0, -1, -1], [0, -1, 0, -1]] != PICTURES[0][[0, 0, -1, -1], [0, -1, 0, -1]]).any(axis=(0, 2))
+    corners = (images[:, [0, 0, -1, -1], [0, -1, 0, -1]] != IMAGES[0][[0, 0, -1, -1], [0, -1, 0, -1]]).any(axis=(0, 2))
     assert corners.all()
 
 
-def test_seed_epoch_and_step_determine_it(flipped: TrainParams) -> None:
+def test_seed_epoch_and_step_determine_the_augmentation(flipped: TrainParams) -> None:
     recipe: dict[str, Any] = {"flip": "random", "shift": 1, "erase": 0.3}
-    known = changed_pictures(flipped, **recipe)
-    assert (changed_pictures(flipped, **recipe) == known).all()
+    known = augmented(flipped, **recipe)
+    assert (augmented(flipped, **recipe) == known).all()
     for other in ("epoch", "step", "seed"):
-        assert (changed_pictures(flipped, **{other: 1}, **recipe) != known).any()
+        assert (augmented(flipped, **{other: 1}, **recipe) != known).any()
+
+
+SPLIT = Split(np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1), np.arange(10, dtype=np.int32), np.arange(10, dtype=np.int32))
+
+
+def labels(params: TrainParams, epoch: int, batch_size: int, seed: int = 1) -> list[list[int]]:
+    recipe = recipe_of(changed(params, batch_size=batch_size))
+    epochs = list(batches(SPLIT, recipe, seed, epoch))
+    assert all((images.ravel() == labels).all() for images, labels in epochs)
+    assert len(epochs) == steps_per_epoch(SPLIT, recipe)
+    return [labels.tolist() for _, labels in epochs]
+
+
+def test_an_epoch_shows_every_image_once(params: TrainParams) -> None:
+    assert sorted(itertools.chain(*labels(params, 0, 5))) == list(range(10))
+
+
+def test_each_epoch_skips_other_images(params: TrainParams) -> None:
+    skipped = {frozenset(range(10)) - frozenset(itertools.chain(*labels(params, epoch, 3))) for epoch in range(6)}
+    assert {len(each) for each in skipped} == {1}
+    assert len(skipped) > 1
+
+
+def test_seed_and_epoch_determine_the_order(params: TrainParams) -> None:
+    known = labels(params, 2, 3)
+    assert labels(params, 2, 3) == known
+    assert labels(params, 3, 3) != known
+    assert labels(params, 2, 3, seed=2) != known
+
+
+def test_an_error_in_the_gathering_thread_reaches_the_training(params: TrainParams) -> None:
+    short = Split(SPLIT.images[:4], SPLIT.labels, SPLIT.source_index)
+    with pytest.raises(IndexError):
+        list(batches(short, recipe_of(changed(params, batch_size=5)), 1, 0))

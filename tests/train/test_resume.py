@@ -1,4 +1,4 @@
-"""A training that was stopped goes on after its last finished epoch, and ends with the same weights, bit for bit."""
+"""An interrupted training resumes after its last finished epoch, and ends with the same weights, bit for bit."""
 
 import json
 import os
@@ -13,29 +13,20 @@ from typing import Any
 
 import pytest
 
-from pipeline import params as params_module
 from pipeline import provenance, tracking
 from pipeline.params import TrainParams
 from pipeline.train import checkpoint, stage
 from pipeline.workspace import Workspace
-from tests.train.recipes import changed
+from tests.train.recipes import SHORT, changed, whole
 
 PROJECT = Path(__file__).parents[2]
 EPOCHS = 6
 
 
-def edited(workspace: Workspace, **changes: object) -> TrainParams:
-    """Writes values of the notebook's recipe into params.yaml."""
-    lines = workspace.params.read_text().splitlines()
-    for name, value in changes.items():
-        lines = [f"      {name}: {value}" if line.startswith(f"      {name}: ") else line for line in lines]
-    workspace.params.write_text("\n".join(lines) + "\n")
-    return params_module.load(workspace.params).train
-
-
-@pytest.fixture
-def params(ready: Workspace) -> TrainParams:
-    return edited(ready, epochs=EPOCHS)
+def edit(workspace: Workspace, epochs: int) -> None:
+    """Write `epochs` into the notebook's recipe in params.yaml."""
+    text = workspace.params.read_text()
+    workspace.params.write_text(text.replace("      epochs: 10 ", f"      epochs: {epochs} ", 1))
 
 
 def start(workspace: Workspace) -> "subprocess.Popen[str]":
@@ -72,14 +63,14 @@ def runs(workspace: Workspace) -> Any:
 
 @pytest.mark.slow
 def test_killed_twice_it_ends_with_the_same_weights_in_the_same_run(ready: Workspace, tmp_path: Path) -> None:
-    edited(ready, epochs=EPOCHS)
+    edit(ready, EPOCHS)
     undisturbed = tmp_path / "undisturbed"
     shutil.copytree(ready.root, undisturbed, ignore=shutil.ignore_patterns("undisturbed"))
     finish(Workspace(undisturbed, undisturbed))
     kill_after(ready, 1, 0.0)
     kill_after(ready, 3, 0.11)
-    said = finish(ready)
-    assert "going on after epoch" in said
+    printed = finish(ready)
+    assert "resumes after epoch" in printed
     assert ready.model.read_bytes() == (undisturbed / "models/model.keras").read_bytes()
     client, found = runs(ready)
     assert [run.info.status for run in found] == ["FINISHED"]
@@ -87,60 +78,56 @@ def test_killed_twice_it_ends_with_the_same_weights_in_the_same_run(ready: Works
     assert sorted(steps) == list(range(1, EPOCHS + 1))
 
 
-def test_a_finished_training_that_dvc_forgot_costs_no_epoch(ready: Workspace, params: TrainParams) -> None:
-    stage.run(params, ready)
-    model, record = ready.model.read_bytes(), ready.training.read_bytes()
-    _, (before,) = runs(ready)
-    ready.model.unlink()
-    ready.training.unlink()
-    started = time.monotonic()
-    stage.run(params, ready)
-    assert (ready.model.read_bytes(), ready.training.read_bytes()) == (model, record)
-    assert time.monotonic() - started < 10
-    _, (after,) = runs(ready)
+def test_a_finished_training_that_dvc_forgot_trains_no_epoch(
+    trained: Workspace, trained_copy: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained_copy.model.unlink()
+    trained_copy.training.unlink()
+    monkeypatch.setattr("pipeline.train.fit._run_epoch", None)  # an epoch would fail
+    stage.run(whole(SHORT), trained_copy)
+    assert trained_copy.model.read_bytes() == trained.model.read_bytes()
+    assert trained_copy.training.read_bytes() == trained.training.read_bytes()
+    assert trained_copy.history.read_bytes() == trained.history.read_bytes()
+    (before,), (after,) = runs(trained)[1], runs(trained_copy)[1]
     assert (after.info.start_time, after.info.end_time) == (before.info.start_time, before.info.end_time)
     assert after.data.metrics["train/loss"] == before.data.metrics["train/loss"]
 
 
 @pytest.mark.parametrize("damage", [b"", b"not a zip file", None])
 def test_a_damaged_checkpoint_costs_one_epoch_and_one_line(
-    ready: Workspace, params: TrainParams, damage: bytes | None, capfd: pytest.CaptureFixture[str]
+    trained: Workspace, trained_copy: Workspace, damage: bytes | None, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    stage.run(params, ready)
-    model = ready.model.read_bytes()
-    last = sorted(ready.checkpoints.glob("*/epoch-*.npz"))[-1]
+    last = sorted(trained_copy.checkpoints.glob("*/epoch-*.npz"))[-1]
     content = last.read_bytes()
     middle = len(content) // 2
     last.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :] if damage is None else damage)
-    capfd.readouterr()
-    stage.run(params, ready)
+    stage.run(whole(SHORT), trained_copy)
     captured = capfd.readouterr()
     assert captured.err.count("\n") == 1
     assert captured.err.startswith(f"warning: {last.name} is damaged (")
-    assert f"going on after epoch {EPOCHS - 1}/{EPOCHS}" in captured.out
-    assert ready.model.read_bytes() == model
+    assert "resumes after epoch 1/2" in captured.out
+    assert trained_copy.model.read_bytes() == trained.model.read_bytes()
 
 
-def test_another_key_prunes_and_only_two_checkpoints_are_kept(ready: Workspace, params: TrainParams) -> None:
-    stage.run(params, ready)
-    (first,) = (path for path in ready.checkpoints.iterdir() if path.is_dir())
-    assert [path.name for path in sorted(first.glob("epoch-*"))] == ["epoch-000005.npz", "epoch-000006.npz"]
-    stage.run(edited(ready, epochs=1), ready)
-    (second,) = (path for path in ready.checkpoints.iterdir() if path.is_dir())
+def test_another_training_deletes_the_checkpoints_and_keeps_two_of_its_own(trained_copy: Workspace) -> None:
+    (first,) = (path for path in trained_copy.checkpoints.iterdir() if path.is_dir())
+    stage.run(whole(changed(SHORT, epochs=3)), trained_copy)
+    (second,) = (path for path in trained_copy.checkpoints.iterdir() if path.is_dir())
     assert first != second
+    assert [path.name for path in sorted(second.glob("epoch-*"))] == ["epoch-000002.npz", "epoch-000003.npz"]
 
 
-def test_a_training_that_goes_on_elsewhere_is_not_pruned(tmp_path: Path) -> None:
-    with checkpoint.held(tmp_path, "one") as one, checkpoint.held(tmp_path, "two"):
+def test_the_checkpoints_of_a_training_in_progress_are_kept(tmp_path: Path) -> None:
+    with checkpoint.locked(tmp_path, "one") as one, checkpoint.locked(tmp_path, "two"):
         assert one.exists()
-    with checkpoint.held(tmp_path, "two"):
+    with checkpoint.locked(tmp_path, "two"):
         assert not one.exists()
 
 
 @pytest.mark.parametrize(
     ("change", "value"), [("epochs", 7), ("batch_size", 65), ("learning_rate", 0.1), ("dropout", 0.1), ("ema", 0.5)]
 )
-def test_whatever_determines_the_weights_is_in_the_key(params: TrainParams, change: str, value: float) -> None:
+def test_the_key_covers_all_that_determines_the_weights(params: TrainParams, change: str, value: float) -> None:
     known = checkpoint.key(params, "data", 2)
     assert checkpoint.key(params, "data", 2) == known
     assert checkpoint.key(changed(params, **{change: value}), "data", 2) != known
@@ -154,18 +141,18 @@ def test_whatever_determines_the_weights_is_in_the_key(params: TrainParams, chan
 
 @pytest.mark.slow
 def test_two_at_once_train_once(ready: Workspace) -> None:
-    edited(ready, epochs=EPOCHS)
+    edit(ready, EPOCHS)
     both = [start(ready), start(ready)]
-    said = [process.communicate(timeout=300) for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
-    assert sum("another process trains the same: waiting for it" in err for _, err in said) == 1
+    printed = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], printed
+    assert sum("another process runs the same training: waiting for it" in err for _, err in printed) == 1
     _, found = runs(ready)
     assert len(found) == 1
 
 
 @pytest.mark.slow
 def test_sigterm_ends_the_run_as_killed(ready: Workspace) -> None:
-    edited(ready, epochs=500)
+    edit(ready, 500)
     process = start(ready)
     while not list(ready.checkpoints.glob("*/epoch-000002.npz")):
         assert process.poll() is None, process.communicate()
@@ -181,8 +168,7 @@ def test_sigterm_ends_the_run_as_killed(ready: Workspace) -> None:
 def test_a_stage_ends_when_its_dvc_is_killed(built_copy: Path, shell: Callable[..., Any]) -> None:
     import psutil
 
-    params_file = built_copy / "params.yaml"
-    params_file.write_text(params_file.read_text().replace("      epochs: 10 ", "      epochs: 500 "))
+    edit(Workspace(built_copy, built_copy), 500)
     variables = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     # Ctrl-C ignored, as a shell's script starts its background jobs.
     command = ["sh", "-c", 'trap "" INT; exec "$0" -m dvc repro train', sys.executable]
@@ -200,8 +186,7 @@ def test_a_stage_ends_when_its_dvc_is_killed(built_copy: Path, shell: Callable[.
     assert json.loads(shell("dvc", "status", "--json", cwd=built_copy).stdout)["train"]
 
 
-def test_a_record_and_a_plan_read_back(ready: Workspace, params: TrainParams) -> None:
-    stage.run(params, ready)
-    (plan,) = ready.checkpoints.glob("*/plan.json")
-    record = provenance.read_training(ready.training)
+def test_a_record_and_a_plan_read_back(trained: Workspace) -> None:
+    (plan,) = trained.checkpoints.glob("*/plan.json")
+    record = provenance.read_training(trained.training)
     assert provenance.read_plan(plan).training_id == record.training_id

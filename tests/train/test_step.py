@@ -10,29 +10,29 @@ import pytest
 
 from pipeline.params import TrainParams
 from pipeline.train import architectures
-from pipeline.train.average import Average
-from pipeline.train.step import Step
+from pipeline.train.recipe import recipe_of
+from pipeline.train.step import Average, Step
 from tests.train.recipes import changed
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (64, 12, 12, 1), dtype=np.uint8)
 LABELS = (np.arange(64) % 4).astype(np.int32)
 
 
-def test_the_loss_is_that_of_smoothed_labels(params: TrainParams) -> None:
-    recipe = changed(params, label_smoothing=0.2, dropout=0.0).recipe
+def test_the_loss_is_the_cross_entropy_with_smoothed_labels(params: TrainParams) -> None:
+    recipe = recipe_of(changed(params, label_smoothing=0.2, dropout=0.0))
     model = architectures.build(changed(params, dropout=0.0), (12, 12, 1), 4)
     logits = np.asarray(model(IMAGES), np.float64)
-    answers = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    wanted = np.full((64, 4), 0.05)
-    wanted[np.arange(64), LABELS] += 0.8
-    loss, right = Step(model, recipe, Average(model, 0)).train(IMAGES, LABELS, 0.0).numpy()
-    assert loss == pytest.approx(-(wanted * np.log(answers)).sum(), rel=1e-4)
-    assert right == (answers.argmax(axis=1) == LABELS).sum()
+    probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    target = np.full((64, 4), 0.05)
+    target[np.arange(64), LABELS] += 0.8
+    loss, correct = Step(model, recipe, Average(model, 0)).train(IMAGES, LABELS, 0.0).numpy()
+    assert loss == pytest.approx(-(target * np.log(probabilities)).sum(), rel=1e-4)
+    assert correct == (probabilities.argmax(axis=1) == LABELS).sum()
 
 
 def test_validation_smooths_nothing_and_changes_nothing(params: TrainParams) -> None:
     model = architectures.build(params, (12, 12, 1), 4)
-    step = Step(model, changed(params, label_smoothing=0.2).recipe, Average(model, 0))
+    step = Step(model, recipe_of(changed(params, label_smoothing=0.2)), Average(model, 0))
     before = model.get_weights()
     logits = np.asarray(model(IMAGES), np.float64)
     losses = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(64), LABELS]
@@ -41,24 +41,24 @@ def test_validation_smooths_nothing_and_changes_nothing(params: TrainParams) -> 
 
 
 @pytest.mark.parametrize(("optimizer", "rate"), [("sgd", 0.2), ("adam", 0.003)])
-def test_every_optimizer_learns_and_decays_kernels_alone(params: TrainParams, optimizer: str, rate: float) -> None:
+def test_every_optimizer_learns_and_decays_only_kernels(params: TrainParams, optimizer: str, rate: float) -> None:
     settings = changed(params, optimizer=optimizer, momentum=0.9, weight_decay=0.05, dropout=0.0, batch_size=64)
     model = architectures.build(settings, (12, 12, 1), 4)
-    step = Step(model, settings.recipe, Average(model, 0))
+    step = Step(model, recipe_of(settings), Average(model, 0))
     losses = [step.train(IMAGES, LABELS, rate).numpy()[0] for _ in range(30)]
     assert losses[-1] < losses[0] * 0.99
     dark = np.zeros_like(IMAGES)  # no gradient reaches the first kernel: what it loses is the decay
     kernel = model.get_layer("conv_1").kernel.numpy()
-    fresh = Step(model, settings.recipe, Average(model, 0))
+    fresh = Step(model, recipe_of(settings), Average(model, 0))
     fresh.train(dark, LABELS, 0.1)
     assert model.get_layer("conv_1").kernel.numpy() == pytest.approx(kernel * 0.995, rel=1e-4)
 
 
-def test_the_average_follows_every_weight_and_goes_back(params: TrainParams) -> None:
+def test_the_average_follows_every_weight_and_is_undone(params: TrainParams) -> None:
     settings = changed(params.model_copy(update={"architecture": "sprint"}), ema=0.5, batch_size=64)
     model = architectures.build(settings, (12, 12, 1), 4)
     average = Average(model, 0.5)
-    step = Step(model, settings.recipe, average)
+    step = Step(model, recipe_of(settings), average)
     first = [variable.numpy() for variable in (*model.trainable_variables, *model.non_trainable_variables)]
     step.train(IMAGES, LABELS, 0.1)
     second = [variable.numpy() for variable in (*model.trainable_variables, *model.non_trainable_variables)]
@@ -70,7 +70,7 @@ def test_the_average_follows_every_weight_and_goes_back(params: TrainParams) -> 
     assert all((variable.numpy() == value).all() for variable, value in zip(model.trainable_variables, second, strict=False))
 
 
-def test_an_average_forgets_what_a_short_training_began_with(params: TrainParams) -> None:
+def test_the_average_of_a_short_training_forgets_the_initial_weights(params: TrainParams) -> None:
     """Without its quick start, one of decay 0.999 would hold 98 % of the first weights after 20 steps."""
     import tensorflow as tf
 
@@ -86,7 +86,7 @@ def test_an_average_forgets_what_a_short_training_began_with(params: TrainParams
 
 
 @pytest.mark.slow
-def test_two_devices_do_what_one_does() -> None:
+def test_two_devices_compute_what_one_does() -> None:
     """Two logical CPUs, in a process of its own: TensorFlow divides the processor before its first use only."""
     script = textwrap.dedent("""
         import sys
@@ -97,8 +97,8 @@ def test_two_devices_do_what_one_does() -> None:
         environment.load_tensorflow()
         import keras, tensorflow as tf
         from pipeline.train import architectures
-        from pipeline.train.average import Average
-        from pipeline.train.step import Step
+        from pipeline.train.recipe import recipe_of
+        from pipeline.train.step import Average, Step
         from tests.train.recipes import changed
         cpu, = tf.config.list_physical_devices("CPU")
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
@@ -111,7 +111,7 @@ def test_two_devices_do_what_one_does() -> None:
             with strategy.scope():
                 model = architectures.build(settings, (12, 12, 1), 4)
                 average = Average(model, 0.5)
-                step = Step(model, settings.recipe, average)
+                step = Step(model, recipe_of(settings), average)
                 for _ in range(5):
                     result = step.train(images, labels, 0.05).numpy()
                 average.apply()

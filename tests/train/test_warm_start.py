@@ -1,4 +1,4 @@
-"""A training that begins with the weights of a registered version."""
+"""Training that starts from the weights of a registered version."""
 
 import json
 import shutil
@@ -10,33 +10,32 @@ import pytest
 from pipeline import dataset, provenance, tracking
 from pipeline.dataset import Split
 from pipeline.errors import RegistryError, TrainingError
-from pipeline.params import TrainParams
+from pipeline.params import Params
 from pipeline.tracking import manifest
 from pipeline.tracking.manifest import MANIFEST
 from pipeline.train import stage
 from pipeline.workspace import Workspace
 from tests.tracking import model_files
-from tests.train.recipes import changed
+from tests.train.recipes import SHORT, changed, whole
 
 
 @pytest.fixture
-def registered(ready: Workspace, params: TrainParams) -> Workspace:
+def registered(trained_copy: Workspace) -> Workspace:
     """One training, registered as digits-classifier version 1, staging."""
-    stage.run(changed(params, epochs=2), ready)
-    client = tracking.connect(ready)
-    model_files.register(client, "digits-classifier", tracking.run_for(client, ready))
+    client = tracking.connect(trained_copy)
+    model_files.register(client, "digits-classifier", tracking.run_for(client, trained_copy))
     client.set_registered_model_alias("digits-classifier", "staging", "1")
-    return ready
+    return trained_copy
 
 
-def warm(params: TrainParams, wanted: str = "1", **recipe: object) -> TrainParams:
-    return changed(params.model_copy(update={"warm_start": wanted}), **{"epochs": 1, **recipe})
+def warm(wanted: str = "1", **recipe: object) -> Params:
+    return whole(changed(SHORT.model_copy(update={"warm_start": wanted}), **{"epochs": 1, **recipe}))
 
 
 @pytest.mark.parametrize("wanted", ["1", "staging"])
-def test_it_begins_where_the_version_ended_and_says_so(registered: Workspace, params: TrainParams, wanted: str) -> None:
+def test_it_starts_from_the_weights_of_the_version_and_records_it(registered: Workspace, wanted: str) -> None:
     parent = provenance.read_training(registered.training)
-    stage.run(warm(params, wanted, learning_rate=1e-12), registered)
+    stage.run(warm(wanted, learning_rate=1e-12), registered)
     child = provenance.read_training(registered.training)
     assert child.warm_start == {
         "model_name": "digits-classifier",
@@ -48,7 +47,7 @@ def test_it_begins_where_the_version_ended_and_says_so(registered: Workspace, pa
     client = tracking.connect(registered)
     run = client.get_run(tracking.run_for(client, registered))
     assert run.data.tags["warm_start.training_id"] == parent.training_id
-    assert run.data.params["train.warm_start"] == ""  # params.yaml was not changed here
+    assert run.data.params["train.warm_start"] == wanted
 
 
 def first_accuracy(workspace: Workspace) -> float:
@@ -57,63 +56,61 @@ def first_accuracy(workspace: Workspace) -> float:
 
 
 @pytest.mark.parametrize("wanted", ["7", "champion"])
-def test_an_unknown_version_names_those_there_are(registered: Workspace, params: TrainParams, wanted: str) -> None:
+def test_an_unknown_version_is_refused_with_those_that_exist(registered: Workspace, wanted: str) -> None:
     with pytest.raises(RegistryError, match=rf"digits-classifier has no version or alias '{wanted}' \(it has 1\)"):
-        stage.run(warm(params, wanted), registered)
+        stage.run(warm(wanted), registered)
 
 
-def test_another_picture_size_is_refused(registered: Workspace, params: TrainParams) -> None:
+def test_another_image_size_is_refused(registered: Workspace) -> None:
     rewrite(registered, size=14)
-    with pytest.raises(TrainingError, match=r"version 1 takes pictures of 16×16×1, digits has 14×14×1: choose another"):
-        stage.run(warm(params), registered)
+    with pytest.raises(TrainingError, match=r"version 1 takes images of 16×16×1, digits has 14×14×1: choose another"):
+        stage.run(warm(), registered)
 
 
-def test_other_classes_are_refused(registered: Workspace, params: TrainParams) -> None:
+def test_other_classes_are_refused(registered: Workspace) -> None:
     rewrite(registered, classes=("zero", *"123456789"))
-    with pytest.raises(TrainingError, match=r"version 1 knows other classes \(0, zero\): choose another"):
-        stage.run(warm(params), registered)
+    with pytest.raises(TrainingError, match=r"version 1 has other classes \(0, zero\): choose another"):
+        stage.run(warm(), registered)
 
 
-def test_the_same_classes_in_another_order_are_refused(registered: Workspace, params: TrainParams) -> None:
+def test_the_same_classes_in_another_order_are_refused(registered: Workspace) -> None:
     rewrite(registered, classes=tuple("1023456789"))
     with pytest.raises(TrainingError, match="version 1 has its classes in another order"):
-        stage.run(warm(params), registered)
+        stage.run(warm(), registered)
 
 
-def test_another_architecture_is_refused(registered: Workspace, params: TrainParams) -> None:
-    other = params.model_copy(update={"architecture": "sprint", "warm_start": "1"})
-    with pytest.raises(TrainingError, match="version 1 is of architecture notebook, whose weights do not fit sprint"):
-        stage.run(changed(other, epochs=1), registered)
+def test_another_architecture_is_refused(registered: Workspace) -> None:
+    other = SHORT.model_copy(update={"architecture": "sprint", "warm_start": "1"})
+    with pytest.raises(TrainingError, match="version 1 has architecture notebook, whose weights do not fit sprint"):
+        stage.run(whole(changed(other, epochs=1)), registered)
 
 
 @pytest.mark.parametrize("damage", model_files.DAMAGES)
-def test_files_that_are_not_those_registered_are_refused(
-    registered: Workspace, params: TrainParams, damage: Callable[[Path], str]
-) -> None:
-    told = damage(model_files.stored_files(tracking.connect(registered), "digits-classifier", "1"))
-    message = rf"^digits-classifier version 1 \(staging\) is not what was registered: {told}[^\n]*$"
+def test_files_that_differ_from_the_registered_ones_are_refused(registered: Workspace, damage: Callable[[Path], str]) -> None:
+    found = damage(model_files.stored_files(tracking.connect(registered), "digits-classifier", "1"))
+    message = rf"^digits-classifier version 1 \(staging\) is not what was registered: {found}[^\n]*$"
     with pytest.raises(RegistryError, match=message):
-        stage.run(warm(params), registered)
+        stage.run(warm(), registered)
 
 
-def test_a_version_without_a_manifest_is_refused(registered: Workspace, params: TrainParams) -> None:
+def test_a_version_without_a_manifest_is_refused(registered: Workspace) -> None:
     tracking.connect(registered).delete_model_version_tag("digits-classifier", "1", MANIFEST)
     with pytest.raises(RegistryError, match=r"^digits-classifier version 1 \(staging\) has no manifest of its files"):
-        stage.run(warm(params), registered)
+        stage.run(warm(), registered)
 
 
-def test_an_exchanged_model_file_is_refused_whatever_its_manifest_says(registered: Workspace, params: TrainParams) -> None:
+def test_a_replaced_model_file_is_refused_whatever_its_manifest_says(registered: Workspace) -> None:
     client = tracking.connect(registered)
     files = model_files.stored_files(client, "digits-classifier", "1")
-    stage.run(changed(params, epochs=1), registered)
+    stage.run(whole(changed(SHORT, epochs=1)), registered)
     (files / "data" / "model.keras").write_bytes(registered.model.read_bytes())
     client.set_model_version_tag("digits-classifier", "1", MANIFEST, manifest.of(files))
     with pytest.raises(TrainingError, match="version 1 has a model file that is not the one that was registered"):
-        stage.run(warm(params), registered)
+        stage.run(warm(), registered)
 
 
 def rewrite(workspace: Workspace, size: int = 16, classes: tuple[str, ...] = tuple("0123456789")) -> None:
-    """The same pictures, cut to `size` pixels, under other class names."""
+    """Cut the images to `size` pixels and rename the classes."""
     data = dataset.read(workspace.dataset)
     names: tuple[dataset.SplitName, ...] = ("train", "validation", "test")
     splits = {name: _cut(getattr(data, name), size) for name in names}
