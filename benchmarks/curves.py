@@ -1,9 +1,9 @@
 """Draws accuracy against seconds of all architectures from what `benchmarks.architectures --save` wrote.
 
-    .venv/bin/python -m benchmarks.curves FILE PICTURE
+    .venv/bin/python -m benchmarks.curves FILE IMAGE
 
 A line per training: validation accuracy after each epoch, of the bare network; its dot: test accuracy as the saved classifier
-predicts. A name stands at its architecture's last dot.
+predicts. Each architecture's name is at its last dot.
 """
 
 import json
@@ -15,8 +15,8 @@ from typing import Any
 _COLOURS = {"notebook": "#777777", "sprint": "#D55E00", "default": "#0072B2", "compact": "#009E73", "large": "#CC79A7"}
 
 
-def main(results: Path, picture: Path) -> None:
-    """Draws a line per training; the dot at its end is the test accuracy as the saved classifier predicts."""
+def main(results: Path, image: Path) -> None:
+    """Draw a line per training; the dot at its end is the test accuracy as the saved classifier predicts."""
     import matplotlib as mpl
 
     mpl.use("agg")
@@ -42,7 +42,7 @@ def main(results: Path, picture: Path) -> None:
     axes.set_title(
         "Fashion-MNIST: validation accuracy per epoch (lines), test accuracy at the end (dots)", fontsize=10, loc="left"
     )
-    figure.savefig(picture, dpi=160)
+    figure.savefig(image, dpi=160)
 
 
 def _draw(axes: Any, trainings: Sequence[Any], colour: str) -> None:

@@ -4,7 +4,7 @@
 
 FOLDER holds the four files of a set such as Fashion-MNIST (data/downloads). Its training files are repeated TIMES (20) into
 plain IDX files, every copy of an image with another pixel changed, so that none is equal; each size is ingested in a process
-of its own, as `ingest.dataset: idx`. RssAnon leaves out the page cache, which the system takes back when it needs it.
+of its own, as `ingest.dataset: idx`.
 """
 
 import gzip
@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.measure import anonymous_megabytes, record
 from pipeline import environment, params
 from pipeline.ingest import idx
 from pipeline.workspace import Workspace
@@ -26,10 +27,10 @@ INTERVAL = 0.01  # seconds between two looks at the memory
 
 
 def main(times: int, folder: Path) -> None:
-    """Measure both sizes and print them with their ratio."""
+    """Measure both sizes, print and store them with their ratio."""
     if not folder.is_dir():
         sys.exit(f"{folder}: no such folder; name one that holds the four files of a set, after the number of times")
-    figures = []
+    measured = []
     with tempfile.TemporaryDirectory(dir=Workspace.find().root / "data") as scratch:
         for repeated in (1, times):
             project = Path(scratch) / str(repeated)
@@ -37,8 +38,12 @@ def main(times: int, folder: Path) -> None:
             (project / "dvc.yaml").touch()
             count, memory, seconds = measured_apart(project)
             print(f"{count:>9,} training images  RssAnon {memory:.1f} MB  {count / seconds:,.0f} images/s", flush=True)
-            figures.append(memory)
-    print(f"RssAnon {figures[1] / figures[0]:.3f} times")
+            measured.append((round(memory, 1), round(count / seconds)))
+    figures = [
+        {"figure": figure, "once": once, "repeated": repeated, "ratio": round(repeated / once, 3)}
+        for figure, once, repeated in zip(("anonymous memory (RssAnon), MB", "images/s"), *measured, strict=True)
+    ]
+    record("ingest", figures)
 
 
 def repeat(folder: Path, source: Path, times: int) -> None:
@@ -61,7 +66,7 @@ def repeat(folder: Path, source: Path, times: int) -> None:
 
 
 def changed(array: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
-    """Return `array`, uint8 `(n, height, width)`, with `number` added to the first pixel of each image."""
+    """Return `array`, uint8 `(n, height, width)`, with `number` added to the first pixel."""
     copy = array.copy()
     copy[:, 0, 0] += np.uint8(number)
     return copy
@@ -76,7 +81,7 @@ def measured_apart(project: Path) -> tuple[int, float, float]:
 
 
 def child(project: Path) -> None:
-    """Run ingest and print images, peak memory and seconds."""
+    """Ingest and print the three figures."""
     environment.prepare()
     from pipeline import dataset
     from pipeline.ingest import stage
@@ -96,8 +101,7 @@ def child(project: Path) -> None:
 def watch(highest: list[float]) -> None:
     """Keep the highest RssAnon of this process, in MB."""
     while True:
-        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-        highest[0] = max(highest[0], next(int(line.split()[1]) / 1000 for line in lines if line.startswith("RssAnon")))
+        highest[0] = max(highest[0], anonymous_megabytes())
         time.sleep(INTERVAL)
 
 

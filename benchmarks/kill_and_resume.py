@@ -1,8 +1,8 @@
-"""Kills a training at ten random moments and lets `dvc repro` go on: the model file must be that of the undisturbed training.
+"""Kills a training at random moments and runs `dvc repro` again: the model file must be that of the undisturbed training.
 
     .venv/bin/python -m benchmarks.kill_and_resume [ARCHITECTURE] [KILLS] [SEED]
 
-Works in a clone beside, on the data of data/dataset. Prints a line per kill; exit code 1 if a model differs.
+Works in a clone beside the checkout, on the data of data/dataset. Prints a line per kill; exit code 1 if a model differs.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.measure import record
 from pipeline.commands.run import child_environment
 from pipeline.workspace import Workspace
 
@@ -24,7 +25,7 @@ VALIDATED = "validated.lock"  # dvc.lock as it was before the first training
 
 
 def main(architecture: str, kills: int, seed: int) -> int:
-    """Runs all and says how many models were equal."""
+    """Run all; return 1 if a model differs."""
     workspace = Workspace.find()
     with tempfile.TemporaryDirectory(dir=workspace.root.parent) as folder:
         clone = Path(folder) / "clone"
@@ -35,13 +36,16 @@ def main(architecture: str, kills: int, seed: int) -> int:
         wanted = digest(clone)
         print(f"{architecture}, undisturbed: {whole:.0f} s, model {wanted[:12]}", flush=True)
         moments = random.Random(seed)  # noqa: S311  # no secret
-        equal = sum(one_kill(clone, moments.uniform(0, whole), wanted) for _ in range(kills))
+        outcomes = [one_kill(clone, moments.uniform(0, whole), wanted) for _ in range(kills)]
+    equal, resumed = (sum(column) for column in zip(*outcomes, strict=True))
     print(f"{equal} of {kills} models equal the undisturbed one")
+    row = {"kills": kills, "resumed": resumed, "undisturbed": round(whole), "equal": f"{equal} of {kills}"}
+    record("kill_and_resume", [row], str(seed))
     return int(equal != kills)
 
 
 def prepare(project: Path, clone: Path, architecture: str) -> None:
-    """A copy of the code with the data validated and nothing trained."""
+    """Copy the code and the data, validated, with nothing trained."""
     left_out = shutil.ignore_patterns(
         ".venv", ".git", ".checkpoints", "mlflow.db", "mlartifacts", "downloads", "models", ".cache"
     )
@@ -57,19 +61,19 @@ def prepare(project: Path, clone: Path, architecture: str) -> None:
 
 
 def repro(clone: Path) -> "subprocess.Popen[bytes]":
-    """`dvc repro train` in a process group of its own, silent; it trains also what DVC's run cache holds from before."""
+    """Start `dvc repro train` in a process group of its own, without DVC's run cache, which may know this training."""
     command, quiet = [sys.executable, "-m", "dvc", "repro", "--no-run-cache", "train"], subprocess.DEVNULL
     return subprocess.Popen(command, cwd=clone, env=child_environment(), start_new_session=True, stdout=quiet, stderr=quiet)
 
 
 def finish(clone: Path) -> None:
-    """Trains to the end."""
+    """Train to the end."""
     if repro(clone).wait() != 0:
         sys.exit("dvc repro train failed")
 
 
-def one_kill(clone: Path, seconds: float, wanted: str) -> bool:
-    """Starts from validated data, kills after `seconds`, goes on; whether the model is the wanted one."""
+def one_kill(clone: Path, seconds: float, wanted: str) -> tuple[bool, bool]:
+    """Start from validated data, kill after `seconds`, resume; return whether the model is equal, and had a checkpoint."""
     for left in (".checkpoints", "models/model.keras", "models/training.json", "reports/history.csv", ".dvc/tmp/runs"):
         path = clone / left
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
@@ -83,11 +87,11 @@ def one_kill(clone: Path, seconds: float, wanted: str) -> bool:
     same = digest(clone) == wanted
     there = f"{len(done)} checkpoints, the last {done[-1]}" if done else "no checkpoint yet"
     print(f"killed after {seconds:5.1f} s, {there}: model {digest(clone)[:12]} {'equal' if same else 'DIFFERENT'}", flush=True)
-    return same
+    return same, bool(done)
 
 
 def digest(clone: Path) -> str:
-    """SHA-256 of the model file."""
+    """Return the SHA-256 of the model file."""
     return hashlib.sha256((clone / "models/model.keras").read_bytes()).hexdigest()
 
 

@@ -2,7 +2,7 @@
 
     .venv/bin/python -m benchmarks.memory [TIMES] [STEPS]
 
-The pictures of data/dataset are repeated on disk, then `sprint` takes STEPS (1,000) steps in a process of its own, in turn
+The images of data/dataset are repeated on disk, then `sprint` takes STEPS (1,000) steps in a process of its own, in turn
 three times. RssAnon leaves out the page cache that a memory-map fills, which the system takes back when it needs it.
 """
 
@@ -18,15 +18,16 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import environment, params
+from benchmarks.measure import anonymous_megabytes, ready_to_train, record
 from pipeline.dataset import Split
+from pipeline.params import Recipe
 from pipeline.workspace import Workspace
 
 ROUNDS = 3
 
 
 def main(times: int, steps: int) -> None:
-    """Measures both in turn and prints them with their ratios."""
+    """Measure both in turn, print and store them with their ratios."""
     workspace = Workspace.find()
     small = workspace.need(workspace.dataset, "ingest") / "train"
     with tempfile.TemporaryDirectory(dir=workspace.root / "data") as folder:
@@ -42,12 +43,18 @@ def main(times: int, steps: int) -> None:
                 )
     medians = [[statistics.median(column) for column in zip(*known, strict=True)] for known in figures.values()]
     (memory, speed), (large_memory, large_speed) = medians
-    print(f"RssAnon {memory:.0f} → {large_memory:.0f} MB: {large_memory / memory:.3f} times")
-    print(f"images/s {speed:,.0f} → {large_speed:,.0f}: {large_speed / speed:.3f} times")
+    rows = {"anonymous memory (RssAnon), MB": (memory, large_memory), "images/s": (speed, large_speed)}
+    record(
+        "memory",
+        [
+            {"figure": figure, "once": round(once), "repeated": round(more), "ratio": round(more / once, 3)}
+            for figure, (once, more) in rows.items()
+        ],
+    )
 
 
 def repeat(small: Path, large: Path, times: int) -> None:
-    """Writes the arrays of `small` `times` times over into `large`, a part at a time."""
+    """Write the arrays of `small` `times` times over into `large`, a part at a time."""
     large.mkdir(parents=True)
     for path in small.glob("*.npy"):
         array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -58,7 +65,7 @@ def repeat(small: Path, large: Path, times: int) -> None:
 
 
 def measured_apart(split: Path, steps: int) -> tuple[float, float]:
-    """RssAnon in MB at its highest and images/s, in a process of its own."""
+    """Return the highest RssAnon in MB, and images/s, in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.memory", "--child", str(split), str(steps)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     memory, speed = map(float, done.stdout.split())
@@ -66,19 +73,18 @@ def measured_apart(split: Path, steps: int) -> tuple[float, float]:
 
 
 def child(folder: Path, steps: int) -> None:
-    """Trains and prints both figures."""
-    environment.prepare()
-    from pipeline.train import architectures, machine
-    from pipeline.train.average import Average
-    from pipeline.train.step import Step
+    """Train and print both figures."""
+    settings, _, _ = ready_to_train("sprint")
+    from pipeline.train import architectures
+    from pipeline.train.recipe import recipe_of
+    from pipeline.train.step import Average, Step
 
-    settings = params.load(Workspace.find().params).train.model_copy(update={"architecture": "sprint"})
-    machine.prepare(settings)
+    recipe = recipe_of(settings)
     split = Split(*(np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in Split.__annotations__))
     model = architectures.build(settings, split.images.shape[1:], 10)
-    step = Step(model, settings.recipe, Average(model, 0))
+    step = Step(model, recipe, Average(model, 0))
     highest, start = 0.0, 0.0
-    for number, (images, labels) in enumerate(all_epochs(split, settings)):
+    for number, (images, labels) in enumerate(all_epochs(split, recipe, settings.seed)):
         step.train(images, labels, 0.01)
         if number == 20:  # compiled and warm
             start = time.perf_counter()
@@ -86,21 +92,15 @@ def child(folder: Path, steps: int) -> None:
             highest = max(highest, anonymous_megabytes())
         if number == steps:
             break
-    print(highest, settings.recipe.batch_size * (steps - 20) / (time.perf_counter() - start))
+    print(highest, recipe.batch_size * (steps - 20) / (time.perf_counter() - start))
 
 
-def all_epochs(split: Split, settings: params.TrainParams) -> Iterator[Any]:
-    """The batches of one epoch after the other."""
-    from pipeline.train import batches
+def all_epochs(split: Split, recipe: Recipe, seed: int) -> Iterator[Any]:
+    """Yield the batches of one epoch after the other."""
+    from pipeline.train.augment import batches
 
     for epoch in itertools.count():
-        yield from batches.epoch_of(split, settings.recipe, settings.seed, epoch)
-
-
-def anonymous_megabytes() -> float:
-    """RssAnon of this process."""
-    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) / 1000 for line in lines if line.startswith("RssAnon"))
+        yield from batches(split, recipe, seed, epoch)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     .venv/bin/python -m benchmarks.pipeline_overhead [RUNS]
 
 Works on the data set that params.yaml names, in scratch clones, with one epoch. Prints median, least and most seconds of RUNS
-runs (3): of the whole `dvc repro` with the fit taken out, and of each stage alone. RESULTS.md keeps what was measured.
+runs (3): of the whole `dvc repro` with the fit taken out, and of each stage alone.
 """
 
 import json
@@ -16,6 +16,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+from benchmarks.measure import record
 
 PROJECT = Path(__file__).parents[1]
 STAGES = ("ingest", "validate", "train", "evaluate", "register")
@@ -32,18 +34,21 @@ _COPIED = (
 
 
 def main(runs: int) -> None:
-    """Measures and prints the table."""
+    """Measure, print and store."""
     if "DATASET_MIRROR" in os.environ:
         os.environ["DATASET_MIRROR"] = str(Path(os.environ["DATASET_MIRROR"]).resolve())
     measured = [measure() for _ in range(runs)]
+    figures = []
     for part in measured[0]:
         seconds = [each[part] for each in measured]
-        spread = f"({min(seconds):.1f}–{max(seconds):.1f})"
-        print(f"{part:<26} {statistics.median(seconds):6.1f} s   {spread}")
+        found = {"median": statistics.median(seconds), "min": min(seconds), "max": max(seconds)}
+        print(f"{part:<26} {found['median']:6.1f} s   ({found['min']:.1f}–{found['max']:.1f})")
+        figures.append({"part": part, "seconds": {key: round(value, 1) for key, value in found.items()}})
+    record("pipeline_overhead", figures)
 
 
 def measure() -> dict[str, float]:
-    """Seconds of the whole without the fit, from a clone without a tracking store, then of each stage alone."""
+    """Return the seconds of the whole without the fit, from a clone without a tracking store, then of each stage alone."""
     with tempfile.TemporaryDirectory() as folder:
         project = scratch(Path(folder))
         whole = timed(project, "-m", "dvc", "repro")
@@ -56,7 +61,7 @@ def measure() -> dict[str, float]:
 
 
 def scratch(folder: Path) -> Path:
-    """A git repository with what the pipeline needs, one epoch, a gate that lets its model through."""
+    """Make a git repository with what the pipeline needs, one epoch, and a gate that accepts its model."""
     for name in _COPIED:
         source, target = PROJECT / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -80,7 +85,7 @@ def scratch(folder: Path) -> Path:
 
 
 def timed(project: Path, *arguments: str) -> float:
-    """Seconds that `python ARGUMENTS` takes as a process of its own."""
+    """Return the seconds that `python ARGUMENTS` takes as a process of its own."""
     start = time.perf_counter()
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     subprocess.run([sys.executable, *arguments], cwd=project, env=environment, check=True, capture_output=True)

@@ -1,6 +1,6 @@
-"""What a rollback takes beside loading libraries and the model: `python -m benchmarks.rollback [RUNS]`.
+"""How long a rollback takes, beside loading libraries and the model: `python -m benchmarks.rollback [RUNS]`.
 
-Works on a copy of this checkout's registry, which needs two versions; the checkout and its registry stay as they are.
+Works on a copy of this checkout's registry, which needs two versions; checkout and registry are not changed.
 """
 
 import contextlib
@@ -10,11 +10,11 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.measure import adding_up, record
 from pipeline import environment, tracking
 from pipeline.project import Project
 from pipeline.promotion import examine, rollback
@@ -23,7 +23,7 @@ from pipeline.workspace import Workspace
 
 
 def main() -> None:
-    """Rolls back a few times, and prints what the load took and what all the rest."""
+    """Roll back a few times; print and store what the load took and what the rest."""
     environment.prepare()
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     with tempfile.TemporaryDirectory() as folder:
@@ -33,7 +33,7 @@ def main() -> None:
         if len(versions) < 2:
             sys.exit(f"{model} has {len(versions)} versions here: register two first, `dvc exp run -S train.seed=1`")
         bring(client, model, versions[0], workspace)
-        loading = timed(examine, "loads")
+        examine.loads, loading = adding_up(examine.loads)
         rows = []
         for _ in range(runs):
             bring(client, model, versions[1], workspace)
@@ -41,13 +41,18 @@ def main() -> None:
             with contextlib.redirect_stdout(io.StringIO()):
                 rollback.run("measured", Project.load(workspace))
             rows.append((time.perf_counter() - started, sum(loading) - loaded))
-    print(f"rollback, {runs} runs, median: {median(total for total, _ in rows):.2f} s, of which")
-    print(f"  a fresh process loads libraries and model, and answers  {median(load for _, load in rows):.2f} s")
-    print(f"  all the rest                                            {median(total - load for total, load in rows):.2f} s")
+    parts = {
+        f"whole rollback, median of {runs}": median(total for total, _ in rows),
+        "a new process that loads libraries and model and predicts": median(load for _, load in rows),
+        "all the rest": median(total - load for total, load in rows),
+    }
+    for part, seconds in parts.items():
+        print(f"{part:<60} {seconds:.2f} s")
+    record("rollback", [{"part": part, "seconds": round(seconds, 2)} for part, seconds in parts.items()])
 
 
 def copy(here: Workspace, folder: Path) -> Workspace:
-    """A workspace with a copy of the registry; the files of its models are read where they lie."""
+    """Return a workspace with a copy of the registry; the files of its models are read in place."""
     for path in (here.params, here.root / "dvc.yaml"):
         shutil.copy(path, folder)
     workspace = Workspace(folder, folder)
@@ -57,24 +62,9 @@ def copy(here: Workspace, folder: Path) -> Workspace:
 
 
 def bring(client: Any, model: str, version: str, workspace: Workspace) -> None:
-    """Moves a version to production, whatever a gate would say."""
+    """Move a version to production without a gate."""
     with open_writer(client, model, Project.load(workspace)) as writer:
         writer.move(writer.record("force", tracking.find_version(client, model, version), "production", "for the benchmark"))
-
-
-def timed(module: Any, name: str) -> list[float]:
-    """Makes calls of the function add their seconds to the list that is returned."""
-    seconds: list[float] = []
-    function: Callable[..., Any] = getattr(module, name)
-
-    def run(*arguments: Any) -> Any:
-        started = time.perf_counter()
-        found = function(*arguments)
-        seconds.append(time.perf_counter() - started)
-        return found
-
-    setattr(module, name, run)
-    return seconds
 
 
 if __name__ == "__main__":
