@@ -81,7 +81,7 @@ def _stored(path: Path, plan: TrainingPlan) -> TrainingPlan:
 
 def _plan(model: Any, data: Dataset, params: Params, threads: int, origin: Lineage, workspace: Workspace) -> TrainingPlan:
     summary = io.StringIO()
-    model.summary(line_length=90, print_fn=lambda line: print(line, file=summary))
+    model.summary(print_fn=lambda line: print(line, file=summary))
     described = data.description
     return TrainingPlan(
         training_id=str(uuid.uuid4()),
