@@ -65,7 +65,7 @@ def _arithmetic(precision: str) -> Iterator[None]:
 
 
 def _notebook(recipe: Recipe, seed: int, shape: Shape, classes: int) -> Any:
-    """The CNN of the well-known notebook: 225,034 parameters and 2.6 million multiply-adds at 28×28×1."""
+    """Build the CNN of a well-known tutorial notebook: 225,034 parameters and 2.6 million multiply-adds at 28×28×1."""
     from keras import Sequential, layers
 
     return Sequential(
@@ -86,7 +86,7 @@ def _notebook(recipe: Recipe, seed: int, shape: Shape, classes: int) -> Any:
 
 
 def _sprint(recipe: Recipe, seed: int, shape: Shape, classes: int) -> Any:
-    """Least time to the notebook's accuracy: 34,058 trained parameters and 0.6 million multiply-adds at 28×28×1.
+    """Reach the notebook's accuracy in the least time: 34,058 trained parameters, 0.6 million multiply-adds at 28×28×1.
 
     The frozen first layer needs no gradient at the most expensive resolution. Strides were more accurate than pooling
     (Springenberg et al. 2014, https://arxiv.org/abs/1412.6806).
@@ -100,7 +100,7 @@ def _sprint(recipe: Recipe, seed: int, shape: Shape, classes: int) -> Any:
 
 
 def _compact(recipe: Recipe, seed: int, shape: Shape, classes: int) -> Any:
-    """Under 100,000 parameters: 97,514, and 10.0 million multiply-adds at 28×28×1.
+    """Build a network under 100,000 parameters: 97,514, and 10.0 million multiply-adds at 28×28×1.
 
     A residual network (He et al. 2015, https://arxiv.org/abs/1512.03385) at half the resolution, where each weight is used
     most. It ends in a weighted mean over the image, learned per channel (the global depthwise convolution of MobileFaceNets,
@@ -119,7 +119,7 @@ def _compact(recipe: Recipe, seed: int, shape: Shape, classes: int) -> Any:
 
 
 def _default(recipe: Recipe, seed: int, shape: Shape, classes: int) -> Any:
-    """The most accuracy in the notebook's time: 154,698 trained parameters and 4.8 million multiply-adds at 28×28×1.
+    """Reach the most accuracy in the notebook's time: 154,698 trained parameters, 4.8 million multiply-adds at 28×28×1.
 
     A wider `sprint` with more convolutions. 16 instead of 18 filters in the first layer fill whole vectors: 5 % less per step.
     """
@@ -134,7 +134,7 @@ def _default(recipe: Recipe, seed: int, shape: Shape, classes: int) -> Any:
 
 
 def _large(recipe: Recipe, seed: int, shape: Shape, classes: int) -> Any:
-    """For a GPU: WRN-40-4 (Zagoruyko and Komodakis 2016, https://arxiv.org/abs/1605.07146).
+    """Build a network for a GPU: WRN-40-4 (Zagoruyko and Komodakis 2016, https://arxiv.org/abs/1605.07146).
 
     8.9 million parameters and 1 billion multiply-adds at 28×28×1; published for Fashion-MNIST: 96.7 %.
     """

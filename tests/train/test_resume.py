@@ -45,7 +45,7 @@ def finish(workspace: Workspace) -> str:
 
 
 def kill_after(workspace: Workspace, epochs: int, delay: float) -> None:
-    """Kills a training that has finished `epochs` epochs, `delay` seconds later."""
+    """Kill a training that has finished `epochs` epochs, `delay` seconds later."""
     process = start(workspace)
     deadline = time.monotonic() + 120
     while len(list(workspace.checkpoints.glob(f"*/epoch-{epochs:06d}.npz"))) == 0 and time.monotonic() < deadline:
