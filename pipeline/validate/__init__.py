@@ -1,4 +1,4 @@
-"""Stops bad data before it reaches training.
+"""Stop bad data before it reaches training.
 
 stage            read → check → write
 features         one row per image, read in chunks from the memory-mapped arrays
@@ -7,6 +7,6 @@ label_issues     images whose label is probably incorrect
 drift            how far images are from those of another split or data set; profile.json
 tables           what the expectations look at: images, pairs, classes, splits, drift
 suite            the expectations, made from the limits in params.yaml
-check            run them with Great Expectations; its own pages, on request
+check            runs them with Great Expectations; its own pages, on request
 report           validation.json and validation.html
 """

@@ -34,7 +34,7 @@ _FLAGGED_ROWS = {"result_format": "COMPLETE", "return_unexpected_index_query": F
 
 @dataclass(frozen=True)
 class Flagged:
-    """One row that fails an expectation; what does not apply to it is None."""
+    """One row that fails an expectation; what does not apply is None."""
 
     value: str | float | None  # the offending one
     text: str  # the same for people: `contrast 0`

@@ -59,7 +59,7 @@ class Drift:
 
 
 def profile(images: "pd.DataFrame", description: Description) -> Profile:
-    """Return the profile of one split's rows of the features; missing values and labels that are no class are left out."""
+    """Return the profile of one split's rows of the features; missing values and unknown labels are left out."""
     counts = images["class_name"].value_counts().reindex(list(description.class_names), fill_value=0)
     features = {}
     for name, end in RANGES.items():
@@ -71,7 +71,7 @@ def profile(images: "pd.DataFrame", description: Description) -> Profile:
 def between(profile: Profile, base: Profile) -> tuple[Drift, ...]:
     """Return the drift from `base` of each feature that both have, in the deciles of `base`, and of the class shares.
 
-    Shares are taken over the classes that both have; whoever calls this reports classes that are new or gone.
+    Shares are taken over the classes that both have; classes that are new or gone are up to the caller.
     """
     features = [name for name in base.features if name in profile.features]
     classes = [name for name, count in base.classes.items() if count and profile.classes.get(name)]

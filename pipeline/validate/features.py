@@ -23,7 +23,7 @@ COLUMNS = {
     "row": "int32",  # in the split's arrays
     "source_index": "int32",
     "label": "int32",
-    "class_name": "str",  # empty where the label is no class
+    "class_name": "str",  # empty where the label is unknown
     "height": "int32",  # pixels
     "width": "int32",
     "channels": "int32",
@@ -35,9 +35,9 @@ COLUMNS = {
     "foreground_fraction": "float64",  # share of pixels above FOREGROUND_LEVEL
     "digest": "str",  # of the pixels
     "also_in": "str",  # other splits with an image of the same pixels; missing where there is none
-    # The next three are missing where the image is blank or its label is no class.
+    # The next three are missing where the image is blank or its label is unknown.
     "contrast_ratio": "float64",  # contrast / the median of the class
-    "class_similarity": "float64",  # correlation with the mean image of the class; missing where COMMON_LOOK is not reached
+    "class_similarity": "float64",  # correlation with the mean image of the class; missing where the class has no COMMON_LOOK
     "blank_band_share": "float64",  # longest run of rows or columns of one level / all, less the median of the class
     "label_probability": "float64",  # this and the next: see label_issues.columns
     "suggested": "str",
@@ -47,7 +47,7 @@ COLUMNS = {
 
 FOREGROUND_LEVEL = 25  # grey levels: a tenth of the range, above what resizing leaves around a stroke
 COMMON_LOOK = 0.5
-"""Similarity is judged in classes whose median correlation with their mean image reaches this; below it, it means nothing."""
+"""Similarity is only computed in classes whose median correlation with their mean image reaches this."""
 _SIDE = 32  # pixels; larger images are averaged down before they are compared with each other
 _CHUNK = 2_048  # images
 _CHUNK_BYTES = 4 * 2**20

@@ -76,7 +76,7 @@ def _limit(outcome: Outcome) -> str:
 
 
 def _warning(outcome: Outcome) -> str:
-    """Return how many rows are flagged, the first of them, and the limit: as much as a line of a terminal holds."""
+    """Return how many rows are flagged, the first of them, and the limit: as much as fits into a line of a terminal."""
     line = f"warning: {outcome.id}: {outcome.finding}"
     example = [part for row in outcome.flagged[:1] for part in (f", e.g. {row.brief}", f" ({row.text})")]
     for more in (*example, _limit(outcome)):

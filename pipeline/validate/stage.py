@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def run(params: ValidateParams, workspace: Workspace, data_docs: bool = False) -> None:
-    """Check the data set and write what was found, also where it failed.
+    """Check the data set and write the findings, even if it fails.
 
     Args:
         params: The limits.
@@ -35,7 +35,7 @@ def run(params: ValidateParams, workspace: Workspace, data_docs: bool = False) -
         DatasetError: the data set on disk is not what ingest writes.
         ValidationFailedError: the data failed an expectation that stops; then `workspace.validated` does not exist.
     """
-    workspace.validated.unlink(missing_ok=True)  # it vouches for data; an older one must not vouch for this
+    workspace.validated.unlink(missing_ok=True)  # it belongs to one data set; an older file must not vouch for this one
     data = dataset.read(workspace.need(workspace.dataset, "ingest"))
     frame, pairs = examine(data, params.near_duplicate_difference)
     frames, rules = tables.build(frame, pairs, data.description), suite.rules(data.description, params)

@@ -34,7 +34,7 @@ class Rule:
 
 
 def rules(description: Description, params: ValidateParams) -> tuple[Rule, ...]:
-    """Return every expectation, in the order a reader wants them."""
+    """Return every expectation, in the order of the report."""
     return (
         *_schema(description),
         *_classes(description, params),

@@ -1,10 +1,12 @@
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.linalg  # noqa: F401  # has a BLAS of its own beside NumPy's; only what is loaded can be limited
 from sklearn.datasets import load_digits
+from threadpoolctl import threadpool_limits
 
 from pipeline import dataset, params
 from pipeline.dataset import SPLITS, Split, SplitName
@@ -14,6 +16,13 @@ from pipeline.workspace import Workspace
 Splits = dict[SplitName, Split]
 ODD = (5, 1553)  # a 5 like a 9, and an 8 like a 1: no-label-issues correctly flags both
 CLASSES = tuple(str(digit) for digit in range(10))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_blas_thread() -> Iterator[None]:
+    """Let each test worker compute on one core: with all of them, BLAS threads wait for each other in busy loops."""
+    with threadpool_limits(1, user_api="blas"):
+        yield
 
 
 @pytest.fixture(scope="session")
