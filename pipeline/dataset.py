@@ -76,7 +76,7 @@ class Dataset:
     test: Split
 
     def splits(self) -> Mapping[SplitName, Split]:
-        """The three splits by name, in the order train, validation, test."""
+        """Return the three splits by name, in the order train, validation, test."""
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
 

@@ -83,7 +83,7 @@ class Workspace:
 
     @classmethod
     def find(cls, start: Path | None = None) -> "Workspace":
-        """The workspace around `start` (default: the current folder).
+        """Return the workspace around `start` (default: the current folder).
 
         Raises:
             PipelineError: no `dvc.yaml` in `start` or any folder above it.

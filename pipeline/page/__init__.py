@@ -26,7 +26,7 @@ class Picture:
 
 
 def render(template: Path, **facts: object) -> str:
-    """The page that `template` (Jinja2, beside the caller) makes of `facts`; every value is HTML-escaped."""
+    """Return the page that `template` (Jinja2, beside the caller) makes of `facts`; every value is HTML-escaped."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -47,7 +47,7 @@ def trusted(text: str) -> object:
 
 
 def drawing(png: bytes) -> Picture:
-    """What figures.py of evaluate draws, for the macro `picture`, with its size: a page that knows it does not jump."""
+    """Return a plot of evaluate for the macro `picture`, with its size: a page that knows it does not jump."""
     from PIL import Image
 
     with Image.open(io.BytesIO(png)) as image:
@@ -55,12 +55,12 @@ def drawing(png: bytes) -> Picture:
 
 
 def embedded(png: bytes) -> str:
-    """The PNG file `png` as a data URI: relative files do not load in the MLflow UI."""
+    """Return the PNG file `png` as a data URI: relative files do not load in the MLflow UI."""
     return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def embedded_pixels(pixels: NDArray[np.uint8]) -> str:
-    """A picture, uint8 `(h, w, c)`, as the data URI of a PNG, enlarged or thinned out by whole steps to about 96 pixels.
+    """Return an image, uint8 `(h, w, c)`, as the data URI of a PNG, scaled by a whole factor to about 96 pixels.
 
     Of two channels, or more than four, only the first is shown.
     """
