@@ -3,8 +3,8 @@
     .venv/bin/python -m benchmarks.evaluate              # the test split
     .venv/bin/python -m benchmarks.evaluate 1000000      # repeated until it holds so many images
 
-Libraries load where they are first used: TensorFlow's loading is a line of its own, matplotlib's is in the plots. The
-files in reports/ are written as the stage writes them; tracking is left alone.
+Libraries load where they are first used: TensorFlow's loading is a line of its own, scikit-learn's is in the
+scores, pandas' in the tables, matplotlib's in the plots. The files in reports/ are written as the stage writes them; tracking is left alone.
 """
 
 import sys
@@ -15,8 +15,8 @@ import numpy as np
 from benchmarks.measure import Costs, record
 from pipeline import dataset, environment, params, provenance
 from pipeline.dataset import Split
-from pipeline.evaluate import card, curves, drawing, predict, report, slices, tables
-from pipeline.evaluate.evaluation import Evaluation
+from pipeline.evaluate import evaluation, plots, predict, report, tables
+from pipeline.evaluate.plots import charts
 from pipeline.predictions import Predictions
 from pipeline.scores import intervals, metrics
 from pipeline.workspace import Workspace
@@ -46,20 +46,19 @@ def parts(costs: Costs, workspace: Workspace, images: int | None) -> None:
     data, labels = replace(there, test=test), test.labels
     costs.of("loading TensorFlow", environment.load_tensorflow)
     model = costs.of("model", lambda: predict.load(workspace.need(workspace.model, "train"), data.description))
-    probabilities, speed = costs.of("prediction", lambda: predict.predict(model, data.test.images, chosen.batch_size))
+    probabilities, speed = costs.of("prediction", lambda: predict.predict(model, test.images, chosen.batch_size))
     scores = costs.of("scores", lambda: metrics.score(labels, probabilities, chosen.calibration_bins))
-    sure = costs.of("intervals", lambda: intervals.bootstrap(labels, probabilities, scores.calibration))
-    found = Predictions(source_index=data.test.source_index, labels=labels, probabilities=probabilities)
-    known = costs.of("slices, with loading pandas", lambda: slices.read(workspace.features, chosen.slices, there.test.labels))
+    ends = costs.of("intervals", lambda: intervals.bootstrap(labels, probabilities, scores.calibration))
+    found = Predictions(source_index=test.source_index, labels=labels, probabilities=probabilities)
+    known = costs.of("slices", lambda: evaluation.read_features(workspace.features, chosen.slices, there.test.labels))
     features = {name: values[rows] for name, values in known.items()}
+    cut = evaluation.slices(features, found.correct, chosen.slice_bins)
     training = provenance.read_training(workspace.training)
-    cut = slices.cut(features, found.correct, chosen.slice_bins)
-    evaluation = Evaluation(data, training, found, speed, scores, sure, cut)
-    costs.of("tables", lambda: tables.write(evaluation, workspace))
-    history = curves.read(workspace.history)
-    costs.of("plots", lambda: drawing.write(evaluation, model, history, chosen.grid_pictures, workspace))
-    costs.of("model card", lambda: card.write(evaluation, workspace))
-    costs.of("report", lambda: report.write(evaluation, chosen.grid_pictures, workspace))
+    whole = evaluation.Evaluation(data, training, found, speed, scores, ends, cut)
+    costs.of("tables", lambda: tables.write(whole, workspace))
+    history = charts.read_history(workspace.history)
+    costs.of("plots", lambda: plots.write(whole, model, history, chosen.grid_images, workspace))
+    costs.of("report", lambda: report.write(whole, chosen.grid_images, workspace))
 
 
 if __name__ == "__main__":

@@ -213,7 +213,7 @@ class EvaluateParams(Section):
     calibration_bins: Annotated[int, Field(ge=2, le=1000)]
     slices: list[SliceFeature]
     slice_bins: Annotated[int, Field(ge=2, le=100)]
-    grid_pictures: Annotated[int, Field(ge=1, le=400)]
+    grid_images: Annotated[int, Field(ge=1, le=400)]
 
 
 class RegisterParams(Section):

@@ -1,4 +1,4 @@
-"""Two models on the same pictures, compared in numbers: differences with intervals, exact tests, what changed and where."""
+"""Two models compared in numbers: differences with intervals, exact tests, what changed and where; and their training data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,108 +10,52 @@ from numpy.typing import NDArray
 from pipeline import tracking
 from pipeline.compare.models import Evaluated, Pair
 from pipeline.errors import DatasetError
-from pipeline.evaluate.wording import SCORES, Wording, percent
 from pipeline.scores import significance
-from pipeline.scores.intervals import Answered, Interval, paired
-from pipeline.scores.metrics import Counts
+from pipeline.scores.intervals import Interval, paired
+from pipeline.scores.metrics import METRICS, Counts, Metric, percent
 from pipeline.tracking import Source
 from pipeline.validate import drift
 from pipeline.validate.drift import Drift
 
 _PROFILE = "data/profile.json"
-LIMIT = 0.05  # of p: below it, a difference is more than luck with the pictures
+_LIMIT = 0.05  # of p: below it, a difference is more than chance
 
 
 @dataclass(frozen=True)
 class Change:
-    """One score of both."""
+    """One score of both models."""
 
-    score: Wording
+    metric: Metric
     a: float
     b: float
-    interval: Interval  # 95 %, of b - a, over the same pictures
+    interval: Interval  # 95 %, of b - a, over the same images
 
     @property
     def verdict(self) -> str:
-        """B is `better` or `worse` where the interval leaves out zero, else ``."""
+        """B is `better` or `worse` where the interval excludes zero, else ``."""
         if self.interval.low <= 0 <= self.interval.high:
             return ""
-        return "better" if (self.interval.low > 0) == self.score.higher_is_better else "worse"
+        return "better" if (self.interval.low > 0) == self.metric.higher_is_better else "worse"
 
 
 @dataclass(frozen=True)
 class ClassChange:
-    """One class of both; a ratio 0/0 is NaN."""
+    """One class of both models; a ratio 0/0 is NaN."""
 
     name: str
-    pictures: int
+    images: int
     recall: tuple[float, float]  # of A and of B
     f1: tuple[float, float]
-    lost: int  # pictures of the class that only A has right
-    won: int  # those that only B has right
+    lost: int  # images of the class that only A predicts correctly
+    won: int  # those that only B predicts correctly
     p: float  # exact McNemar, two-sided, adjusted for so many classes (Holm)
 
     @property
     def verdict(self) -> str:
-        """B is `better` or `worse` at the class where that is more than luck, else ``."""
-        if self.p >= LIMIT:
+        """B is `better` or `worse` at the class where that is more than chance, else ``."""
+        if self.p >= _LIMIT:
             return ""
         return "better" if self.won > self.lost else "worse"
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What pages and tables are made from."""
-
-    pair: Pair
-    changes: Sequence[Change]
-    lost: int  # pictures that only A has right
-    won: int  # pictures that only B has right
-    p: float  # exact McNemar, two-sided
-    classes: Sequence[ClassChange]
-
-    @property
-    def confusion(self) -> Counts:
-        """Pictures more than with A, `(classes, classes)`; row = true class, column = predicted class."""
-        return self.pair.b.scores.confusion - self.pair.a.scores.confusion
-
-    @property
-    def verdict(self) -> str:
-        """`same`, `better`, `worse` or `open`: what is said of B."""
-        if self.pair.same_model:
-            return "same"
-        if self.p >= LIMIT:
-            return "open"
-        return "better" if self.won > self.lost else "worse"
-
-    @property
-    def headline(self) -> str:
-        """The verdict in a sentence."""
-        accuracy = self.changes[0]
-        of_both = f"{percent(accuracy.b, 2)} instead of {percent(accuracy.a, 2)} accuracy"
-        return {
-            "same": f"A and B are the same model: equal weights, {percent(accuracy.a, 2)} accuracy",
-            "open": f"No clear difference: {of_both}",
-            "better": f"B is better: {of_both}",
-            "worse": f"B is worse: {of_both}",
-        }[self.verdict]
-
-    @property
-    def evidence(self) -> str:
-        """What the verdict rests on, in a sentence."""
-        if self.won + self.lost == 0:
-            return f"Both are right on the same of {len(self.pair.a.labels):,} test pictures."
-        return (
-            f"Of {len(self.pair.a.labels):,} test pictures B has {self.won:,} right that A has wrong, and {self.lost:,} wrong "
-            f"that A has right (exact McNemar test, p {said_p(self.p)})."
-        )
-
-    def newly(self, right: bool, most: int) -> NDArray[np.int64]:
-        """Rows that only B has right, or only A; those first where the wrong one of the two was surest, `most` at most."""
-        a, b = self.pair.a, self.pair.b
-        rows = np.flatnonzero(b.correct & ~a.correct if right else a.correct & ~b.correct)
-        wrong = (a if right else b).probabilities[rows].max(axis=1)
-        return rows[np.argsort(-wrong, kind="stable")[:most]]
 
 
 @dataclass(frozen=True)
@@ -124,18 +68,96 @@ class DataDrift:
     only_b: Sequence[str] = ()
 
     @property
-    def drifted(self) -> Sequence[Drift]:
-        """Those beyond chance, the largest first."""
-        return sorted((each for each in self.drift if each.beyond_chance > 0), key=lambda each: -each.beyond_chance)
+    def summary(self) -> str:
+        """What differs beyond chance, in one line; "" where nothing does or nothing is known."""
+        drifted = sorted((each for each in self.drift if each.beyond_chance > 0), key=lambda each: -each.beyond_chance)
+        parts = [f"{each.name.replace('_', ' ')} PSI {each.beyond_chance:.2f} beyond chance" for each in drifted]
+        only = {"A": self.only_a, "B": self.only_b}
+        return "; ".join([*parts, *(f"only in {name}: {', '.join(classes)}" for name, classes in only.items() if classes)])
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the page and the table in the terminal are made from."""
+
+    pair: Pair
+    data: DataDrift
+    changes: Sequence[Change]
+    lost: int  # images that only A predicts correctly
+    won: int  # images that only B predicts correctly
+    p: float  # exact McNemar, two-sided
+    classes: Sequence[ClassChange]
 
     @property
-    def summary(self) -> str:
-        """What differs, in one line; "" where nothing does or nothing is known."""
-        parts = [f"{each.name.replace('_', ' ')} PSI {each.beyond_chance:.2f} beyond chance" for each in self.drifted]
-        for name, classes in (("A", self.only_a), ("B", self.only_b)):
-            if classes:
-                parts.append(f"only in {name}: {', '.join(classes)}")
-        return "; ".join(parts)
+    def confusion(self) -> Counts:
+        """Images more than with A, `(classes, classes)`; row = true class, column = predicted class."""
+        return self.pair.b.scores.confusion - self.pair.a.scores.confusion
+
+    @property
+    def verdict(self) -> str:
+        """`same`, `better`, `worse` or `open`: how B compares with A."""
+        if self.pair.same_model:
+            return "same"
+        if self.p >= _LIMIT:
+            return "open"
+        return "better" if self.won > self.lost else "worse"
+
+    @property
+    def headline(self) -> str:
+        """The verdict in a sentence."""
+        a, b = (percent(each.scores.accuracy, 2) for each in (self.pair.a, self.pair.b))
+        return {
+            "same": f"A and B are the same model: equal weights, {a} accuracy",
+            "open": f"No clear difference: accuracy {a} → {b}",
+            "better": f"B is better: accuracy {a} → {b}",
+            "worse": f"B is worse: accuracy {a} → {b}",
+        }[self.verdict]
+
+    @property
+    def evidence(self) -> str:
+        """What the verdict rests on, in a sentence."""
+        count = f"{len(self.pair.a.labels):,} test images"
+        if self.won + self.lost == 0:
+            return f"Both predict the same of {count} correctly."
+        p = f"exact McNemar test, p {p_text(self.p)}"
+        return f"Of {count}, only B is correct on {self.won:,} and only A on {self.lost:,} ({p})."
+
+    def newly(self, correct: bool, most: int) -> NDArray[np.int64]:
+        """Return rows that only B predicts correctly, or only A; the most confident mistakes first, `most` at most."""
+        a, b = self.pair.a, self.pair.b
+        rows = np.flatnonzero(b.correct & ~a.correct if correct else a.correct & ~b.correct)
+        confidence = (a if correct else b).confidence[rows]
+        return rows[np.argsort(-confidence, kind="stable")[:most]]
+
+
+def compare(pair: Pair, data: DataDrift) -> Comparison:
+    """Compare B with A."""
+    a, b = pair.a, pair.b
+    lost, won = significance.lost_and_won(a.correct, b.correct)
+    intervals = paired(a.labels, *((each.probabilities, each.scores.calibration) for each in (a, b)))
+    old, new = a.scores.figures(), b.scores.figures()
+    changes = [Change(each, old[each.key], new[each.key], intervals[each.key]) for each in METRICS]
+    return Comparison(pair, data, changes, lost, won, significance.different(lost, won), _classes(a, b))
+
+
+def _classes(a: Evaluated, b: Evaluated) -> list[ClassChange]:
+    counts = [
+        significance.lost_and_won(a.correct[rows], b.correct[rows])
+        for rows in (a.labels == label for label in range(len(a.class_names)))
+    ]
+    adjusted = significance.holm([significance.different(*each) for each in counts])
+    old, new = a.scores.per_class, b.scores.per_class
+    return [
+        ClassChange(
+            name,
+            int(old.support[label]),
+            (float(old.recall[label]), float(new.recall[label])),
+            (float(old.f1[label]), float(new.f1[label])),
+            *counts[label],
+            adjusted[label],
+        )
+        for label, name in enumerate(a.class_names)
+    ]
 
 
 def data_drift(client: Any, a: Source, b: Source) -> DataDrift:
@@ -157,39 +179,6 @@ def data_drift(client: Any, a: Source, b: Source) -> DataDrift:
     return DataDrift("", drift.between(profiles[1], profiles[0]), sorted(old - new), sorted(new - old))
 
 
-def compare(pair: Pair) -> Comparison:
-    """Compares B with A."""
-    a, b = pair.a, pair.b
-    lost, won = significance.lost_and_won(a.correct, b.correct)
-    return Comparison(pair, _changes(a, b), lost, won, significance.different(lost, won), _classes(a, b))
-
-
-def _changes(a: Evaluated, b: Evaluated) -> list[Change]:
-    answered = (Answered(each.probabilities, each.scores.calibration) for each in (a, b))
-    intervals = paired(a.labels, *answered)
-    return [Change(score, a.metrics[score.key], b.metrics[score.key], intervals[score.key]) for score in SCORES]
-
-
-def _classes(a: Evaluated, b: Evaluated) -> list[ClassChange]:
-    counts = [
-        significance.lost_and_won(a.correct[rows], b.correct[rows])
-        for rows in (a.labels == label for label in range(len(a.class_names)))
-    ]
-    adjusted = significance.holm([significance.different(lost, won) for lost, won in counts])
-    per_class = a.scores.per_class, b.scores.per_class
-    return [
-        ClassChange(
-            name,
-            int(per_class[0].support[label]),
-            (float(per_class[0].recall[label]), float(per_class[1].recall[label])),
-            (float(per_class[0].f1[label]), float(per_class[1].f1[label])),
-            *counts[label],
-            adjusted[label],
-        )
-        for label, name in enumerate(a.class_names)
-    ]
-
-
-def said_p(p: float) -> str:
-    """A p value after the letter: `= 0.031`, `< 0.0001`."""
+def p_text(p: float) -> str:
+    """Return a p value as it follows the letter: `= 0.031`, `< 0.0001`."""
     return "< 0.0001" if p < 0.0001 else f"= {p:.2g}"

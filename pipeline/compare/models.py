@@ -1,7 +1,7 @@
-"""The answers of a version or a run on the test pictures, as its evaluation stored them; and those of two on the same ones.
+"""The models that are compared, with their predictions on the same test images, as their evaluations stored them.
 
-Stored answers compare only where both are of the data in data/dataset. Of other data the model is loaded, its weights digest
-checked, and it answers again on the test split of data/dataset.
+Stored predictions compare only where both are of the data in data/dataset. For other data the model is loaded, its weights
+digest checked, and it predicts the test split of data/dataset again.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pipeline import dataset, predictions, provenance, tracking
 from pipeline.dataset import Dataset
 from pipeline.errors import EvaluationError, MissingInputError, RegistryError
-from pipeline.evaluate import predict, tables
+from pipeline.evaluate import predict
 from pipeline.params import EvaluateParams
 from pipeline.predictions import Predictions
 from pipeline.project import Project
@@ -39,20 +39,15 @@ class Evaluated(Predictions):
         """The names of the classes, by label."""
         return self.record.class_names
 
-    @property
-    def metrics(self) -> dict[str, float]:
-        """The scores by the names of metrics.json."""
-        return tables.figures(self.scores)
-
 
 @dataclass(frozen=True)
 class Pair:
-    """Two models on the same pictures, row for row."""
+    """Two models on the same images, row for row."""
 
     a: Evaluated
     b: Evaluated
     images: NDArray[np.uint8] | None  # (n, height, width, channels), 0-255; None where data/dataset is not here
-    scored_again: str  # which of them, on what and why, as a sentence; "" where all answers are the stored ones
+    scored_again: str  # which of them, on what and why; "" where all predictions are the stored ones
 
     @property
     def same_model(self) -> bool:
@@ -61,22 +56,14 @@ class Pair:
 
 
 def pair(client: Any, a: str, b: str, project: Project) -> Pair:
-    """The answers of two models on the same pictures.
-
-    Args:
-        client: As `tracking.connect` gives it.
-        a: A version, an alias, or a run's id or its beginning.
-        b: Likewise.
-        project: Its params.yaml names the registered model; its data/dataset, if there is one, holds the pictures.
+    """Return two models, each a version, an alias, or a run's id or its beginning, on the same images.
 
     Raises:
-        ParamsError: params.yaml cannot be used.
-        RegistryError: there is no such version or run, its files cannot be had, or its model is not the one that was trained.
-        EvaluationError: one has no evaluation, or they know other classes or take other pictures.
+        RegistryError: there is no such version or run, its files cannot be fetched, or its model is not the one trained.
+        EvaluationError: one has no evaluation, or they have different classes or image shapes.
         MissingInputError: they were evaluated on different data, and there is no data/dataset to score both on.
     """
-    loaded = project.params
-    sources = [tracking.find(client, provenance.model_name(loaded.ingest.dataset_name), wanted) for wanted in (a, b)]
+    sources = [tracking.find(client, project.model, wanted) for wanted in (a, b)]
     records = [tracking.training_record(client, source) for source in sources]
     _check_alike(sources, records)
     data = dataset.read(project.workspace.dataset) if project.workspace.dataset.exists() else None
@@ -85,10 +72,10 @@ def pair(client: Any, a: str, b: str, project: Project) -> Pair:
             f"{sources[0].name} and {sources[1].name} were evaluated on different data, and data/dataset, which both could be "
             "scored on, does not exist yet: `dvc repro ingest` makes it"
         )
-    both = [_evaluated(client, *each, data, loaded.evaluate) for each in zip(sources, records, strict=True)]
+    both = [_evaluated(client, *each, data, project.params.evaluate) for each in zip(sources, records, strict=True)]
     if not np.array_equal(both[0].source_index, both[1].source_index) or not np.array_equal(both[0].labels, both[1].labels):
         raise EvaluationError(
-            f"{sources[0].name} and {sources[1].name} hold answers to other pictures of the same data: "
+            f"{sources[0].name} and {sources[1].name} hold predictions for different images of the same data: "
             "`dvc repro -s -f evaluate` where they were trained stores them again"
         )
     return Pair(both[0], both[1], data.test.images if data else None, _scored_again(both))
@@ -121,7 +108,6 @@ def _evaluated(client: Any, source: Source, record: TrainingRecord, data: Datase
         found, digest = stored(client, source, record), record.dataset_digest
     else:
         found, digest = _predict_again(client, source, record, data, params.batch_size), data.description.digest
-    scores = metrics.score(found.labels, found.probabilities, params.calibration_bins)
     return Evaluated(
         source_index=found.source_index,
         labels=found.labels,
@@ -129,7 +115,7 @@ def _evaluated(client: Any, source: Source, record: TrainingRecord, data: Datase
         source=source,
         record=record,
         data_digest=digest,
-        scores=scores,
+        scores=metrics.score(found.labels, found.probabilities, params.calibration_bins),
     )
 
 
@@ -152,14 +138,17 @@ def _predict_again(client: Any, source: Source, record: TrainingRecord, data: Da
 
 def _check_alike(sources: list[Source], records: list[TrainingRecord]) -> None:
     a, b = records
-    why = ""
+    difference = ""
     if a.class_names != b.class_names:
         other = sorted({*a.class_names} ^ {*b.class_names})
-        why = f"know other classes ({', '.join(other[:5])})" if other else "have their classes in another order"
+        difference = f"have different classes ({', '.join(other[:5])})" if other else "have their classes in a different order"
     elif a.image_shape != b.image_shape:
-        why = f"take pictures of {_by(a.image_shape)} and of {_by(b.image_shape)}"
-    if why:
-        raise EvaluationError(f"{sources[0].name} and {sources[1].name} {why}: only models of the same task can be compared")
+        shapes = ("×".join(map(str, record.image_shape)) for record in records)
+        difference = f"take images of {' and of '.join(shapes)}"
+    if difference:
+        raise EvaluationError(
+            f"{sources[0].name} and {sources[1].name} {difference}: only models of the same task can be compared"
+        )
 
 
 def _scored_again(both: list[Evaluated]) -> str:
@@ -167,16 +156,12 @@ def _scored_again(both: list[Evaluated]) -> str:
     if not again:
         return ""
     trained = "; ".join(f"{each.source.name} was trained and evaluated on {_data(each.record)}" for each in again)
-    who = "both were" if len(again) == 2 else "it was"
+    subject = "both were" if len(again) == 2 else "it was"
     return (
-        f"{trained}; {who} scored again on the test split of data/dataset ({both[0].data_digest[:12]}), "
-        "some of which may have been training pictures then"
+        f"{trained}; {subject} scored again on the test split of data/dataset ({both[0].data_digest[:12]}), "
+        "some of which may have been training images then"
     )
 
 
 def _data(record: TrainingRecord) -> str:
     return f"{record.dataset_name} {record.dataset_digest[:12]}"
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return "×".join(map(str, shape))

@@ -1,1 +1,1 @@
-"""Evaluate: scores the model on the test set, in numbers, pictures and one page."""
+"""Evaluate: score the model on the test set, and show where it fails."""

@@ -1,4 +1,4 @@
-"""The model's answers on the test pictures, checked to be probabilities, and how quickly they came."""
+"""The model's probabilities for the test images, checked, and how fast it predicts."""
 
 import time
 import zipfile
@@ -16,10 +16,10 @@ _SUM_TOLERANCE = 1e-3  # a float32 softmax over 1,000 classes stays within 4e-7 
 
 
 def load(path: Path, description: Description) -> Any:
-    """The Keras model in `path`, which takes the pictures and knows the classes of the data set.
+    """Return the Keras model in `path`, which takes the images of the data set and knows its classes.
 
     Raises:
-        EvaluationError: the file is no Keras model, or the model was made for other pictures or other classes.
+        EvaluationError: the file is no Keras model, or the model was made for other images or other classes.
     """
     environment.load_tensorflow()
     import keras
@@ -36,23 +36,22 @@ def load(path: Path, description: Description) -> Any:
 
 
 def _check_fit(model: Any, name: str, description: Description) -> None:
-    inputs = [tuple(tensor.shape[1:]) for tensor in model.inputs]
+    inputs, outputs = ([tuple(tensor.shape[1:]) for tensor in tensors] for tensors in (model.inputs, model.outputs))
     if len(inputs) != 1 or not _accepts(inputs[0], description.image_shape):
         raise EvaluationError(
-            f"{name} takes pictures of shape {_shapes(inputs)}, {description.name} has {_shapes([description.image_shape])}: "
+            f"{name} takes images of shape {_shapes(inputs)}, {description.name} has {_shapes([description.image_shape])}: "
             "run `dvc repro train`"
         )
-    outputs = [tuple(tensor.shape[1:]) for tensor in model.outputs]
     if outputs != [(description.classes,)]:
         raise EvaluationError(
-            f"{name} answers with {_shapes(outputs)} values, {description.name} has {description.classes} classes: "
+            f"{name} predicts {_shapes(outputs)} values, {description.name} has {description.classes} classes: "
             "run `dvc repro train`"
         )
 
 
-def _accepts(taken: tuple[int | None, ...], given: tuple[int, ...]) -> bool:
-    """Whether pictures of shape `given` go into an input of shape `taken`, where None is any size."""
-    return len(taken) == len(given) and all(a in (None, b) for a, b in zip(taken, given, strict=True))
+def _accepts(expected: tuple[int | None, ...], shape: tuple[int, ...]) -> bool:
+    """Return whether images of `shape` fit an input of shape `expected`, where None is any size."""
+    return len(expected) == len(shape) and all(a in (None, b) for a, b in zip(expected, shape, strict=True))
 
 
 def _shapes(shapes: list[Any]) -> str:
@@ -66,7 +65,7 @@ def predict(model: Any, images: NDArray[np.uint8], batch_size: int) -> tuple[NDA
         The probabilities `(n, classes)`, each row sums to one; images per second, after one batch of warm-up.
 
     Raises:
-        EvaluationError: there are no pictures, or an answer is not a list of probabilities; the first such row is named.
+        EvaluationError: there are no images, or a row holds no probabilities; the first such row is named.
     """
     if len(images) == 0:
         raise EvaluationError("the test split is empty: raise ingest.test_fraction in params.yaml, then `dvc repro`")
@@ -92,11 +91,11 @@ def _check_probabilities(probabilities: NDArray[np.float32]) -> None:
     if not good.all():
         row = int(good.argmin())
         raise EvaluationError(
-            f"{_first(good)} is no list of probabilities (sum {sums[row]:.4g}, lowest {lowest[row]:.4g}): "
+            f"{_first(good)} is not a probability distribution (sum {sums[row]:.4g}, lowest {lowest[row]:.4g}): "
             "end the model in a float32 softmax, then `dvc repro train`"
         )
 
 
 def _first(good: NDArray[np.bool_]) -> str:
-    """Names the first row that is not good."""
-    return f"the model's answer to test picture {int(good.argmin())} ({np.count_nonzero(~good):,} of {good.size:,} alike)"
+    """Name the first row that is not good."""
+    return f"the prediction for test image {int(good.argmin())} ({np.count_nonzero(~good):,} of {good.size:,} rows affected)"

@@ -1,23 +1,23 @@
-// Cells that open the pictures behind them. Without it the page still reads.
+// Opens the images behind a cell of the confusion matrix. Without it the page still reads.
 const examples = JSON.parse(document.getElementById("examples").textContent);
-const dialog = document.getElementById("pictures-behind");
+const dialog = document.getElementById("examples-of-cell");
 for (const button of document.querySelectorAll("button[data-cell]")) {
   button.addEventListener("click", () => {
     dialog.querySelector("h2").textContent = button.dataset.title;
-    dialog.querySelector(".pictures").replaceChildren(...(examples.cells[button.dataset.cell] ?? []).map(picture));
+    dialog.querySelector(".pictures").replaceChildren(...(examples.cells[button.dataset.cell] ?? []).map(example));
     dialog.showModal();
   });
 }
 dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
 
-function picture([place, source, confidence]) {
+function example([place, source, confidence]) {
   const figure = document.createElement("figure"), tile = document.createElement("div"), caption = document.createElement("figcaption");
   const column = place % examples.columns, row = Math.floor(place / examples.columns);
   tile.className = "tile";
   tile.role = "img";
-  tile.ariaLabel = `Picture ${source} of the source`;
+  tile.ariaLabel = `Image ${source} of the source`;
   tile.style.backgroundPosition = `calc(var(--side) * ${-column}) calc(var(--side) * ${-row * examples.ratio})`;
-  caption.textContent = `${confidence} sure\nsource ${source}`;
+  caption.textContent = `${confidence} confidence\nsource ${source}`;
   figure.append(tile, caption);
   return figure;
 }

@@ -1,32 +1,37 @@
-"""The evaluation as files for machines: metrics.json, CSV tables, the predictions; and the metrics that MLflow shows.
+"""The evaluation as tables: files for machines, the metrics that MLflow shows, and the summary in the terminal.
 
-An undefined figure (0/0) is an empty cell, and is left out of metrics.json and MLflow: every number there is finite.
+An undefined score (0/0) is an empty cell, and is left out of metrics.json and MLflow: every number there is finite.
 """
 
 import json
 import math
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline import predictions
 from pipeline.dataset import CONFUSION_COLUMN, TAKEN_NAMES
 from pipeline.errors import EvaluationError
 from pipeline.evaluate.evaluation import Evaluation
-from pipeline.scores import metrics
 from pipeline.scores.intervals import wilson
+from pipeline.scores.metrics import METRICS, decimal, normalized, percent
 from pipeline.workspace import Workspace, replacing
 
 if TYPE_CHECKING:
     import pandas as pd
+    from rich.table import Table
+
+_WIDE = 60  # characters; below, the summary's tables have fewer columns
+_CLASSES = 20  # of the summary at most; with more, those with the lowest recall
 
 
 def check_names(class_names: tuple[str, ...]) -> None:
-    """Makes sure that each class can be a column of the tables.
+    """Check that each class can be a column of the tables.
 
     Raises:
         EvaluationError: two classes share a name, or one is named like a column that is there anyway.
@@ -40,55 +45,72 @@ def check_names(class_names: tuple[str, ...]) -> None:
         taken.add(name)
 
 
+def files(workspace: Workspace) -> list[Path]:
+    """Return the tables that go to MLflow."""
+    confusion = [workspace.confusion_csv, workspace.confusion_normalized_csv]
+    scores = [workspace.metrics, workspace.per_class, workspace.intervals, workspace.slices, workspace.calibration_csv]
+    return [*scores, *confusion, workspace.predictions]
+
+
 def write(evaluation: Evaluation, workspace: Workspace) -> None:
-    """Writes every table of the workspace's evaluation."""
-    names, confusion = evaluation.class_names, evaluation.scores.confusion
-    _write_csv(_square(confusion, names), workspace.confusion_csv)
-    _write_csv(_square(metrics.normalized(confusion), names), workspace.confusion_normalized_csv)
-    _write_csv(_per_class(evaluation), workspace.per_class)
-    _write_csv(_intervals(evaluation), workspace.intervals)
-    _write_csv(_slices(evaluation), workspace.slices)
-    _write_csv(_calibration(evaluation), workspace.calibration_csv)
-    _write_csv(_pairs(evaluation), workspace.confusion_pairs)
+    """Write metrics.json, the CSV tables and the predictions."""
+    import pandas as pd
+
+    names, scores = evaluation.class_names, evaluation.scores
+    for matrix, path in (
+        (scores.confusion, workspace.confusion_csv),
+        (normalized(scores.confusion), workspace.confusion_normalized_csv),
+    ):
+        frame = pd.DataFrame(matrix, columns=list(names))
+        frame.insert(0, CONFUSION_COLUMN, names)
+        _write_csv(frame, path)
+    _write_csv(pd.DataFrame(_per_class(evaluation)), workspace.per_class)
+    figures, bins = scores.figures(), scores.calibration
+    rows = [(name, figures[name], *interval) for name, interval in evaluation.intervals.items()]
+    _write_csv(pd.DataFrame(rows, columns=["score", "value", "low", "high"]), workspace.intervals)
+    parts = [(each.feature, each.low, each.high, each.images, each.accuracy, *each.interval) for each in evaluation.slices]
+    columns = ["feature", "from", "to", "images", "accuracy", "accuracy_low", "accuracy_high"]
+    _write_csv(pd.DataFrame(parts, columns=columns), workspace.slices)
+    confidence = {"confidence": bins.confidence, "accuracy": bins.accuracy, "images": bins.images}
+    _write_csv(pd.DataFrame(confidence), workspace.calibration_csv)
+    by_label = np.array(names, dtype=object)
+    pairs = {"actual": by_label[evaluation.predictions.labels], "predicted": by_label[evaluation.predictions.predicted]}
+    _write_csv(pd.DataFrame(pairs), workspace.confusion_pairs)
     with replacing(workspace.predictions) as aside:
         predictions.write(evaluation.predictions, names, aside)
-    content = figures(evaluation.scores) | {"test_images": len(evaluation.predictions.labels)}
+    content = figures | {"test_images": len(evaluation.predictions.labels)}
     with replacing(workspace.metrics) as aside:
         aside.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def figures(scores: metrics.Scores) -> dict[str, float]:
-    """The scores of the model alone, by the names of metrics.json."""
-    return {
-        "accuracy": scores.accuracy,
-        "top2_accuracy": scores.top2_accuracy,
-        "macro_f1": scores.macro_f1,
-        "weighted_f1": scores.weighted_f1,
-        "log_loss": scores.log_loss,
-        "brier": scores.brier,
-        "calibration_error": scores.calibration.error,
-        "weakest_class_recall": float(scores.per_class.recall[scores.weakest]),
-    }
+def _per_class(evaluation: Evaluation) -> dict[str, Sequence[str] | NDArray[Any]]:
+    """Return the columns of per_class.csv."""
+    per_class, confusion = evaluation.scores.per_class, evaluation.scores.confusion
+    columns: dict[str, Sequence[str] | NDArray[Any]] = {"class": evaluation.class_names}
+    ratios = (("precision", per_class.precision, confusion.sum(axis=0)), ("recall", per_class.recall, per_class.support))
+    for name, values, of in ratios:
+        columns[name] = values
+        columns[f"{name}_low"], columns[f"{name}_high"] = wilson(np.diagonal(confusion), of)
+    others = {"f1": per_class.f1, "average_precision": per_class.average_precision, "support": per_class.support}
+    return {**columns, **others}
+
+
+def _write_csv(frame: "pd.DataFrame", path: Path) -> None:
+    with replacing(path) as aside:
+        frame.to_csv(aside, index=False, lineterminator="\n")
 
 
 def tracked(evaluation: Evaluation) -> dict[str, float]:
-    """The metrics for MLflow, `test/…`, which makes chart sections of `a/b` names."""
-    whole = {f"test/{name}": value for name, value in figures(evaluation.scores).items()}
-    whole["test/images_per_second"] = evaluation.images_per_second
-    return whole | dict(_tracked_per_class(evaluation))
-
-
-def _tracked_per_class(evaluation: Evaluation) -> Iterator[tuple[str, float]]:
-    per_class = evaluation.scores.per_class
-    columns = {"recall": per_class.recall, "precision": per_class.precision, "f1": per_class.f1}
-    for name, values in columns.items():
-        for slug, value in zip(slugs(evaluation.class_names), values.tolist(), strict=True):
-            if math.isfinite(value):
-                yield f"test/{name}/{slug}", value
+    """Return the metrics for MLflow, `test/…`, which makes chart sections of `a/b` names."""
+    per_class, names = evaluation.scores.per_class, slugs(evaluation.class_names)
+    found = evaluation.scores.figures() | {"images_per_second": evaluation.images_per_second}
+    for score, values in (("recall", per_class.recall), ("precision", per_class.precision), ("f1", per_class.f1)):
+        found |= {f"{score}/{name}": value for name, value in zip(names, values.tolist(), strict=True) if math.isfinite(value)}
+    return {f"test/{name}": value for name, value in found.items()}
 
 
 def slugs(class_names: tuple[str, ...]) -> list[str]:
-    """A name of `a-z 0-9 -` for each class: MLflow refuses `( ) , ' & + %` in metric names.
+    """Return a name of `a-z 0-9 -` for each class: MLflow refuses `( ) , ' & + %` in metric names.
 
     Where that leaves two classes with the same name, or one with none, each gets its label in front.
     """
@@ -99,72 +121,59 @@ def slugs(class_names: tuple[str, ...]) -> list[str]:
     return [f"{label}-{slug}".strip("-") for label, slug in enumerate(found)]
 
 
-def _square(matrix: metrics.Counts | metrics.Floats, names: tuple[str, ...]) -> "pd.DataFrame":
-    """Rows true, columns predicted."""
-    import pandas as pd
+def show(evaluation: Evaluation, workspace: Workspace) -> None:
+    """Print the summary to stdout: scores per class, scores of the whole, the weakest class, where the report is."""
+    from rich.console import Console
 
-    return pd.DataFrame(matrix, columns=list(names)).set_axis(pd.Index(names, name=CONFUSION_COLUMN), axis=0).reset_index()
-
-
-def _per_class(evaluation: Evaluation) -> "pd.DataFrame":
-    import pandas as pd
-
-    scores, confusion = evaluation.scores.per_class, evaluation.scores.confusion
-    right = np.diagonal(confusion)
-    precision_low, precision_high = wilson(right, confusion.sum(axis=0))
-    recall_low, recall_high = wilson(right, scores.support)
-    return pd.DataFrame(
-        {
-            "class": evaluation.class_names,
-            "precision": scores.precision,
-            "precision_low": precision_low,
-            "precision_high": precision_high,
-            "recall": scores.recall,
-            "recall_low": recall_low,
-            "recall_high": recall_high,
-            "f1": scores.f1,
-            "average_precision": scores.average_precision,
-            "support": scores.support,
-        }
-    )
+    console = Console(highlight=False, markup=False, emoji=False)
+    weakest = evaluation.scores.weakest
+    recall = percent(float(evaluation.scores.per_class.recall[weakest]))
+    console.print(_class_table(evaluation, console.width))
+    console.print(_score_table(evaluation, console.width))
+    console.print(f"{len(evaluation.predictions.labels):,} test images, {evaluation.images_per_second:,.0f} images/s")
+    console.print(f"weakest class: {evaluation.class_names[weakest]}, recall {recall}")
+    console.print(f"report: {workspace.shown(workspace.report)}")
 
 
-def _intervals(evaluation: Evaluation) -> "pd.DataFrame":
-    """Each score of metrics.json that has one, with its 95 % interval."""
-    import pandas as pd
+def _class_table(evaluation: Evaluation, width: int) -> "Table":
+    """Return a row per class; a narrow terminal gets fewer columns, but always the class."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
 
-    values = figures(evaluation.scores)
-    rows = [(name, values[name], each.low, each.high) for name, each in evaluation.intervals.items()]
-    return pd.DataFrame(rows, columns=["score", "value", "low", "high"])
-
-
-def _calibration(evaluation: Evaluation) -> "pd.DataFrame":
-    """One row per bin, the least sure first."""
-    import pandas as pd
-
-    bins = evaluation.scores.calibration
-    return pd.DataFrame({"confidence": bins.confidence, "accuracy": bins.accuracy, "pictures": bins.pictures})
-
-
-def _slices(evaluation: Evaluation) -> "pd.DataFrame":
-    import pandas as pd
-
-    columns = ["feature", "from", "to", "pictures", "accuracy", "accuracy_low", "accuracy_high"]
-    rows = [
-        (each.feature, each.low, each.high, each.pictures, each.accuracy, each.interval.low, each.interval.high)
-        for each in evaluation.slices
-    ]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _pairs(evaluation: Evaluation) -> "pd.DataFrame":
-    """One row per test picture: what it is and what it was called."""
-    import pandas as pd
-
-    names = np.array(evaluation.class_names, dtype=object)
-    return pd.DataFrame({"actual": names[evaluation.predictions.labels], "predicted": names[evaluation.predictions.predicted]})
+    per_class, weakest = evaluation.scores.per_class, evaluation.scores.weakest
+    columns = {
+        "precision": [percent(value) for value in per_class.precision.tolist()],
+        "recall": [percent(value) for value in per_class.recall.tolist()],
+        "F1": [decimal(value) for value in per_class.f1.tolist()],
+        "images": [f"{value:,}" for value in per_class.support.tolist()],
+    }
+    shown = list(columns) if width >= _WIDE else ["recall", "F1"]
+    classes = len(per_class.recall)
+    rows = range(classes) if classes <= _CLASSES else np.argsort(per_class.recall, kind="stable")[:_CLASSES].tolist()
+    hidden = f"and {classes - len(rows):,} classes with higher recall" if len(rows) < classes else None
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=hidden)
+    table.add_column("class", overflow="fold", min_width=8)
+    for name in shown:
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        style = "bold red" if row == weakest else ""
+        table.add_row(Text(evaluation.class_names[row]), *(columns[name][row] for name in shown), style=style)
+    return table
 
 
-def _write_csv(frame: "pd.DataFrame", path: Path) -> None:
-    with replacing(path) as aside:
-        frame.to_csv(aside, index=False, lineterminator="\n")
+def _score_table(evaluation: Evaluation, width: int) -> "Table":
+    """Return a row per score with its interval, which a narrow terminal has no space for."""
+    from rich import box
+    from rich.table import Table
+
+    figures = evaluation.scores.figures()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("score", no_wrap=True)
+    for name in ("value", "95 % interval") if width >= _WIDE else ("value",):
+        table.add_column(name, justify="right", no_wrap=True)
+    for metric in METRICS:
+        interval = evaluation.intervals[metric.key]
+        cells = metric.text(figures[metric.key]), f"{metric.text(interval.low)} – {metric.text(interval.high)}"
+        table.add_row(metric.name, *cells[: len(table.columns) - 1], style="bold" if metric is METRICS[0] else "")
+    return table

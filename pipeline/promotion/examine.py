@@ -57,7 +57,12 @@ def examine(client: Any, fresh: SmokeTest, source: Source, target: str, producti
     if target == "production":
         rows += rules.against(settings.promote, shown, _shown(client, pair.a) if pair else None)
         rows += rules.costs(settings.promote, cost) if cost else []
-    return Examined(rows, command.write(comparison.compare(pair), project) if pair else None)
+    return Examined(rows, _write_comparison(client, pair, project) if pair else None)
+
+
+def _write_comparison(client: Any, pair: Pair, project: Project) -> Path:
+    data = comparison.data_drift(client, pair.a.source, pair.b.source)
+    return command.write(comparison.compare(pair, data), project)
 
 
 def loads(

@@ -1,1 +1,1 @@
-"""Scores: metrics, intervals, significance and calibration, as pure functions on arrays."""
+"""Scores of classifiers: metrics with calibration, intervals and tests of significance, as pure functions on arrays."""

@@ -11,10 +11,11 @@ from playwright.sync_api import Page
 from pipeline.compare import command
 from pipeline.errors import RegistryError
 from pipeline.project import Project
+from tests.compare.profiles import profile
 from tests.compare.trainings import PLAIN, SWAPPED, Trainings, write_data
 
 WIDE, PHONE = (1280, 900), (390, 844)
-TURNED = (0, 0, 2, 2, 2, 1, 1, 0)  # other labels of the same pictures
+TURNED = (0, 0, 2, 2, 2, 1, 1, 0)  # other labels of the same images
 Shell = Callable[..., Any]
 
 
@@ -32,30 +33,46 @@ def printed(capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_it_prints_the_verdict_and_writes_the_page(versions: Trainings, capsys: pytest.CaptureFixture[str]) -> None:
     command.run("production", "2", Project.load(versions.workspace))
-    said = printed(capsys)
-    assert said.startswith("A is version 1 (production), B is version 2 (staging)")
-    assert "Accuracy 37.50 % 75.00 % +37.50 pp" in said
-    assert "No clear difference: 75.00 % instead of 37.50 % accuracy" in said
-    assert "B has 4 right that A has wrong, and 1 wrong that A has right" in said
-    assert said.endswith("look at reports/compare-1-2.html")
+    output = printed(capsys)
+    assert output.startswith("A: version 1 (production) B: version 2 (staging)")
+    assert "Accuracy 37.50 % 75.00 % +37.50 pp" in output
+    assert "No clear difference: accuracy 37.50 % → 75.00 %" in output
+    assert "only B is correct on 4 and only A on 1" in output
+    assert output.endswith("report: reports/compare-1-2.html")
     assert (versions.workspace.root / "reports/compare-1-2.html").exists()
 
 
-def test_the_same_model_is_said_to_be_the_same(versions: Trainings, capsys: pytest.CaptureFixture[str]) -> None:
+def test_equal_weights_are_reported_as_the_same_model(versions: Trainings, capsys: pytest.CaptureFixture[str]) -> None:
     command.run("1", "production", Project.load(versions.workspace))
     assert "A and B are the same model: equal weights" in printed(capsys)
 
 
-def test_other_data_is_said_in_the_terminal_and_on_the_page(trainings: Trainings, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_data_is_reported_in_terminal_and_page(trainings: Trainings, capsys: pytest.CaptureFixture[str]) -> None:
     write_data(trainings.workspace, TURNED)
     run = trainings.add(PLAIN)
     command.run("1", run[:8], Project.load(trainings.workspace))
-    said = printed(capsys)
-    assert "version 1 (production) was trained and evaluated on fashion-mnist" in said
-    assert "Accuracy 87.50 % 25.00 % -62.50 pp" in said
+    output = printed(capsys)
+    assert "version 1 (production) was trained and evaluated on fashion-mnist" in output
+    assert "Accuracy 87.50 % 25.00 % -62.50 pp" in output
     page = (trainings.workspace.root / f"reports/compare-1-{run[:8]}.html").read_text(encoding="utf-8")
-    assert "! Other data:" in page
+    assert "Other data:" in page
     assert "A was trained on fashion-mnist" in page
+    assert "How the images differ is not known: no profile on run" in page
+
+
+def test_drift_of_the_training_data_is_reported_in_the_terminal_and_on_the_page(
+    trainings: Trainings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_data(trainings.workspace, TURNED)
+    a, b = (trainings.add(PLAIN, training_id=name, dataset_digest=name * 64) for name in "ab")
+    for run, shirts in ((a, 500), (b, 800)):
+        trainings.client.log_text(run, profile(100, {"shirt": shirts, "bag": 1000 - shirts}), "data/profile.json")
+    command.run(a, b, Project.load(trainings.workspace))
+    assert "training data differs: class shares PSI 0.39 beyond chance report:" in printed(capsys)
+    page = (trainings.workspace.root / f"reports/compare-{a[:8]}-{b[:8]}.html").read_text(encoding="utf-8")
+    text = " ".join(re.sub(r"<[^>]+>", " ", page).split())
+    assert "class shares 0.415 0.022 0.393" in text
+    assert "pixel mean 0.000" in text
 
 
 def test_an_unknown_version_writes_no_page(trainings: Trainings) -> None:
@@ -82,7 +99,7 @@ def test_the_page_holds_all_it_shows_and_escapes_names(page_file: Path) -> None:
     html = page_file.read_text(encoding="utf-8")
     assert page_file.stat().st_size < 5_000_000
     assert not re.search(r"https?://|<script [^>]*src|@import|url\((?!data:)", html)
-    assert html.count('<img src="data:image/png;base64,') == 5  # one newly wrong, four newly right
+    assert html.count('<img src="data:image/png;base64,') == 5  # one newly incorrect, four newly correct
     assert "&lt;coat&gt; &amp; &#39;co&#39;" in html
     assert "<coat>" not in html
     text = " ".join(re.sub(r"<[^>]+>", " ", html).split())
@@ -90,14 +107,14 @@ def test_the_page_holds_all_it_shows_and_escapes_names(page_file: Path) -> None:
     assert "train.seed" not in text
     assert "The environment is the same" in text
     assert "c0ffee" * 6 in text
-    assert "A right 2 1 A wrong 4 1" in text
+    assert "A correct 2 1 A incorrect 4 1" in text
 
 
 def test_where_the_data_is_not_here_the_page_says_so(trainings: Trainings) -> None:
     path = command.write(
         command.between(trainings.client, "1", "2", Project.load(trainings.workspace)), Project.load(trainings.workspace)
     )
-    assert "not in data/dataset, so its pictures cannot be shown" in path.read_text(encoding="utf-8")
+    assert "not in data/dataset, so its images cannot be shown" in path.read_text(encoding="utf-8")
 
 
 def test_a_training_elsewhere_differs_in_its_environment(trainings: Trainings) -> None:
@@ -136,9 +153,9 @@ def test_a_version_that_the_pipeline_registered_compares_with_its_run(built: Pat
     store = {"MLFLOW_TRACKING_URI": f"sqlite:///{built}/mlflow.db"}
     versions = shell("python", "-m", "pipeline", "versions", cwd=built_copy, **store).stdout
     run = versions.split()[-1]
-    said = shell("python", "-m", "pipeline", "compare", "1", run, cwd=built_copy, **store).stdout
-    assert "A and B are the same model" in said
-    assert f"look at reports/compare-1-{run}.html" in said
+    output = shell("python", "-m", "pipeline", "compare", "1", run, cwd=built_copy, **store).stdout
+    assert "A and B are the same model" in output
+    assert f"report: reports/compare-1-{run}.html" in output
     again = shell("python", "-m", "pipeline", "compare", "1", "9", cwd=built_copy, check=False, **store)
     assert (again.returncode, again.stderr.count("\n")) == (1, 1)
     assert again.stderr.startswith("error: digits-classifier has no version or alias '9' (it has 1)")

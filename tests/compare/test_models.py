@@ -1,4 +1,4 @@
-"""Stored answers of versions and runs, from a real SQLite MLflow with real Keras models."""
+"""Stored predictions of versions and runs, from a real SQLite MLflow with real Keras models."""
 
 import sqlite3
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from pipeline.project import Project
 from tests.compare.trainings import LABELS, MODEL, NAMES, PLAIN, SWAPPED, Trainings, write_data
 from tests.tracking.model_files import DAMAGES, stored_files
 
-TURNED = (0, 0, 2, 2, 2, 1, 1, 0)  # other labels of the same pictures: `SWAPPED` is right on 7, `PLAIN` on 2
+TURNED = (0, 0, 2, 2, 2, 1, 1, 0)  # other labels of the same images: `SWAPPED` is correct on 7, `PLAIN` on 2
 
 
 def run_of(trainings: Trainings, version: str) -> str:
@@ -34,7 +34,7 @@ def test_a_version_an_alias_and_the_beginning_of_a_run_are_the_same_model(versio
     assert names[run] == names[run[:4]] == f"run {run[:8]}"
 
 
-def test_stored_answers_are_those_of_the_evaluation(versions: Trainings) -> None:
+def test_stored_predictions_are_those_of_the_evaluation(versions: Trainings) -> None:
     found = models.pair(versions.client, "1", "2", Project.load(versions.workspace))
     assert found.scored_again == ""
     assert found.images is not None
@@ -47,32 +47,32 @@ def test_stored_answers_are_those_of_the_evaluation(versions: Trainings) -> None
     assert_allclose(b.probabilities[0], [0.9, 0.05, 0.05], rtol=1e-6)
     assert b.correct.tolist() == [True, True, False, True, True, False, True, True]
     assert found.a.correct.tolist() == [True, True, False, False, False, True, False, False]
-    assert (found.a.metrics["accuracy"], b.metrics["accuracy"]) == (3 / 8, 6 / 8)
-    assert b.metrics["macro_f1"] == pytest.approx((4 / 5 + 4 / 6 + 4 / 5) / 3)
+    assert (found.a.scores.accuracy, b.scores.accuracy) == (3 / 8, 6 / 8)
+    assert b.scores.macro_f1 == pytest.approx((4 / 5 + 4 / 6 + 4 / 5) / 3)
     assert (found.a.record.params["train"]["epochs"], b.record.params["train"]["epochs"]) == (2, 5)
 
 
-def test_where_the_data_is_not_here_the_stored_answers_do_without_pictures(trainings: Trainings) -> None:
+def test_where_the_data_is_not_here_the_stored_predictions_do_without_images(trainings: Trainings) -> None:
     found = models.pair(trainings.client, "1", "2", Project.load(trainings.workspace))
     assert found.images is None
-    assert found.b.metrics["accuracy"] == 6 / 8
+    assert found.b.scores.accuracy == 6 / 8
 
 
-def test_models_of_other_data_both_answer_again_on_the_data_here(trainings: Trainings) -> None:
+def test_models_of_other_data_are_both_scored_again_on_the_data_here(trainings: Trainings) -> None:
     write_data(trainings.workspace, TURNED)
     found = models.pair(trainings.client, "1", "2", Project.load(trainings.workspace))
-    assert (found.a.metrics["accuracy"], found.b.metrics["accuracy"]) == (7 / 8, 2 / 8)
+    assert (found.a.scores.accuracy, found.b.scores.accuracy) == (7 / 8, 2 / 8)
     assert found.a.data_digest == found.b.data_digest != found.a.record.dataset_digest
     for name in ("version 1 (production)", "version 2 (staging)"):
         assert f"{name} was trained and evaluated on fashion-mnist {found.a.record.dataset_digest[:12]}" in found.scored_again
     assert f"both were scored again on the test split of data/dataset ({found.a.data_digest[:12]})" in found.scored_again
 
 
-def test_only_the_model_of_other_data_answers_again(trainings: Trainings) -> None:
+def test_only_the_model_of_other_data_is_scored_again(trainings: Trainings) -> None:
     write_data(trainings.workspace, TURNED)
     here = trainings.add(PLAIN)
     found = models.pair(trainings.client, "1", here, Project.load(trainings.workspace))
-    assert (found.a.metrics["accuracy"], found.b.metrics["accuracy"]) == (7 / 8, 2 / 8)
+    assert (found.a.scores.accuracy, found.b.scores.accuracy) == (7 / 8, 2 / 8)
     assert found.scored_again.startswith("version 1 (production) was trained")
     assert "; it was scored again" in found.scored_again
 
@@ -94,7 +94,7 @@ def test_a_model_file_that_is_not_the_trained_one_is_refused(trainings: Training
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_version_whose_files_are_not_those_registered_does_not_answer_again(
+def test_a_version_whose_files_are_not_those_registered_is_not_scored_again(
     trainings: Trainings, damage: Callable[[Path], str]
 ) -> None:
     write_data(trainings.workspace)
@@ -130,7 +130,7 @@ def no_evaluation(trainings: Trainings) -> str:
     return trainings.add(PLAIN, training_id="unfinished", evaluated=False)
 
 
-def other_answers(trainings: Trainings) -> str:
+def other_predictions(trainings: Trainings) -> str:
     run = trainings.add(PLAIN, training_id="overwritten")
     trainings.client.log_text(run, "no parquet", "evaluation/predictions.parquet")
     return run
@@ -146,7 +146,7 @@ def other_classes(trainings: Trainings) -> str:
     return trainings.add(PLAIN, training_id="others")
 
 
-def other_pictures(trainings: Trainings) -> str:
+def other_image_size(trainings: Trainings) -> str:
     trainings.workspace.dataset.rename(trainings.workspace.dataset.with_name("before"))
     write_data(trainings.workspace, side=3)
     return trainings.add(PLAIN, training_id="larger")
@@ -156,10 +156,10 @@ def other_pictures(trainings: Trainings) -> str:
     ("broken", "message"),
     [
         (no_evaluation, r"has no evaluation: its run .* holds no evaluation/predictions\.parquet; `dvc repro -s -f evaluate`"),
-        (other_answers, r"evaluation/predictions\.parquet of run .* is not what evaluate writes"),
+        (other_predictions, r"evaluation/predictions\.parquet of run .* is not what evaluate writes"),
         (nothing_of_ours, r"has no provenance/training\.json on its run"),
-        (other_classes, r"know other classes \(<coat> & 'co', dress\): only models of the same task can be compared"),
-        (other_pictures, r"take pictures of 2×2×1 and of 3×3×1: only"),
+        (other_classes, r"have different classes \(<coat> & 'co', dress\): only models of the same task can be compared"),
+        (other_image_size, r"take images of 2×2×1 and of 3×3×1: only"),
     ],
 )
 def test_what_cannot_be_compared_is_one_line(trainings: Trainings, broken: Callable[[Trainings], str], message: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipeline import provenance, tracking
-from pipeline.evaluate.wording import SCORES
+from pipeline.scores.metrics import METRICS
 from pipeline.workspace import Workspace
 
 pytestmark = pytest.mark.slow
@@ -95,7 +95,7 @@ def test_a_second_repro_and_a_comment_run_nothing(built_copy: Path, shell: Shell
 
 
 def test_editing_evaluate_does_not_retrain(built_copy: Path, shell: Shell) -> None:
-    edit(built_copy / "params.yaml", "grid_pictures: 32", "grid_pictures: 30")
+    edit(built_copy / "params.yaml", "grid_images: 32", "grid_images: 30")
     with (built_copy / "pipeline/evaluate/report.html.j2").open("a") as file:
         file.write("<!-- changed -->\n")
     # register depends on none of what changes: not on the report, and metrics.json holds no timings
@@ -180,7 +180,7 @@ def test_experiments_run_twice_without_a_git_identity_and_compare(built_copy: Pa
     change = changes["reports/metrics.json"]["accuracy"]
     assert change["new"] - change["old"] == pytest.approx(change["diff"])
     assert "test_images" not in changes["reports/metrics.json"]  # only what differs
-    known = {score.key for score in SCORES} | {"weakest_class_recall"}
+    known = {score.key for score in METRICS} | {"weakest_class_recall"}
     assert set(changes["reports/metrics.json"]) <= known
     _, runs = client_and_runs(built_copy)
     assert sorted(run.data.params["train.epochs"] for run in runs) == ["1", "2"]

@@ -1,4 +1,4 @@
-"""A small model that learned scikit-learn's digits, in a workspace of its own; and models that do not fit them."""
+"""A small model trained on scikit-learn's digits, in a workspace of its own; and models that do not fit them."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ from pipeline.workspace import Workspace
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight, or 8", "<nine> & 'more'")
 BuildModel = Callable[..., Any]
 PARAMS = EvaluateParams(
-    batch_size=64, calibration_bins=10, slices=["pixel_mean", "class_similarity"], slice_bins=4, grid_pictures=12
+    batch_size=64, calibration_bins=10, slices=["pixel_mean", "class_similarity"], slice_bins=4, grid_images=12
 )
 
 
@@ -38,7 +38,7 @@ class Trained:
         provenance.write(path, replace(provenance.read_training(path), **changes))
 
     def test_on(self, test: Split, class_names: tuple[str, ...] = NAMES) -> None:
-        """Makes `test` the test split, and the rest agree with it."""
+        """Make `test` the test split, and the rest agree with it."""
         old = dataset.read(self.workspace.dataset)
         shutil.rmtree(self.workspace.dataset)  # its arrays stay readable while they are mapped
         self.workspace.dataset.mkdir()
@@ -50,7 +50,7 @@ class Trained:
 
 @pytest.fixture(scope="session")
 def build_model() -> BuildModel:
-    """Makes a one-layer model from uint8 pictures; `bias` fixes its answers, `activation` what they are."""
+    """Build a one-layer model of uint8 images; `bias` fixes its outputs, `activation` what they are."""
 
     def build(
         shape: Sequence[int] = (8, 8, 1), classes: int = 10, activation: str = "softmax", bias: Sequence[float] | None = None
@@ -74,7 +74,7 @@ def params() -> EvaluateParams:
 
 @pytest.fixture(scope="session")
 def learned(tmp_path_factory: pytest.TempPathFactory, build_model: BuildModel) -> Workspace:
-    """Digits and a model that learned them for a moment; read it, and copy it to change it."""
+    """Digits and a model trained on them briefly; read only: copy it to change it."""
     import keras
     from sklearn.datasets import load_digits
 
@@ -112,7 +112,7 @@ def trained(learned: Workspace, tmp_path: Path) -> Trained:
 
 
 def _write_features(workspace: Workspace, test: Split) -> None:
-    """What validate writes, of the columns that are asked for; class_similarity is unknown of every tenth picture."""
+    """Write the columns of features.parquet that PARAMS uses; class_similarity is unknown for every tenth image."""
     rows = np.arange(len(test), dtype=np.int32)
     class_similarity = np.where(rows % 10 == 0, np.nan, np.linspace(-0.2, 1, len(test)))
     brightness = test.images.mean(axis=(1, 2, 3))

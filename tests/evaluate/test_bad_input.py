@@ -1,4 +1,4 @@
-"""The whole stage on models, answers and test splits that are not as they should be."""
+"""The whole stage on models, predictions and test splits that are not as they should be."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -62,35 +62,35 @@ def no_probabilities(trained: Trained, build: BuildModel) -> None:
     trained.save(build(activation="linear", bias=[3.0] * 10))
 
 
-def no_pictures(trained: Trained, _: BuildModel) -> None:
+def no_images(trained: Trained, _: BuildModel) -> None:
     trained.test_on(rows_of(trained, lambda labels: labels < 0))
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("damage", "message"),
     [
         (other_data, r"trained on other data \(digits ffffffffffff\).*`dvc repro train`"),
         (other_class_list, r"trained on other data .*`dvc repro train`"),
-        (other_number_of_classes, "answers with 7 values, digits has 10 classes: run `dvc repro train`"),
-        (other_shape, "takes pictures of shape 9 × 8 × 1, digits has 8 × 8 × 1: run `dvc repro train`"),
-        (colour, "takes pictures of shape 8 × 8 × 3, digits has 8 × 8 × 1: run `dvc repro train`"),
-        (no_numbers, r"test picture 0 \(397 of 397 alike\) is not a number \(NaN or infinite\): lower train"),
-        (no_probabilities, r"test picture 0 \(397 of 397 alike\) is no list of probabilities \(sum 30"),
-        (no_pictures, r"the test split is empty: raise ingest\.test_fraction"),
+        (other_number_of_classes, "predicts 7 values, digits has 10 classes: run `dvc repro train`"),
+        (other_shape, "takes images of shape 9 × 8 × 1, digits has 8 × 8 × 1: run `dvc repro train`"),
+        (colour, "takes images of shape 8 × 8 × 3, digits has 8 × 8 × 1: run `dvc repro train`"),
+        (no_numbers, r"test image 0 \(397 of 397 rows affected\) is not a number \(NaN or infinite\): lower train"),
+        (no_probabilities, r"test image 0 \(397 of 397 rows affected\) is not a probability distribution \(sum 30"),
+        (no_images, r"the test split is empty: raise ingest\.test_fraction"),
     ],
     ids=lambda each: getattr(each, "__name__", ""),
 )
 def test_it_is_refused_in_one_line_and_nothing_is_written(
-    trained: Trained, params: EvaluateParams, build_model: BuildModel, spoil: Callable[..., None], message: str
+    trained: Trained, params: EvaluateParams, build_model: BuildModel, damage: Callable[..., None], message: str
 ) -> None:
-    spoil(trained, build_model)
+    damage(trained, build_model)
     with pytest.raises(EvaluationError, match=message) as refused:
         stage.evaluate(params, trained.workspace)
     assert "\n" not in str(refused.value)
     assert sorted(path.name for path in trained.workspace.metrics.parent.iterdir()) == INPUTS
 
 
-@pytest.mark.parametrize("keep", [1, 40], ids=["one-picture", "forty"])
+@pytest.mark.parametrize("keep", [1, 40], ids=["one-image", "forty"])
 def test_a_test_split_of_one_class_is_scored_and_the_others_left_empty(
     trained: Trained, params: EvaluateParams, keep: int
 ) -> None:
@@ -100,7 +100,7 @@ def test_a_test_split_of_one_class_is_scored_and_the_others_left_empty(
     assert evaluation.scores.per_class.support.tolist() == [0, 0, 0, len(test), 0, 0, 0, 0, 0, 0]
     assert np.isnan(np.delete(evaluation.scores.per_class.recall, 3)).all()
     html = trained.workspace.report.read_text(encoding="utf-8")
-    assert f"of {len(test)} test pictures are right" in html
+    assert f"accuracy on {len(test)} test images" in html
     assert ">nan" not in html
     ratios = evaluation.scores.per_class
     assert html.count(">–") == sum(
@@ -124,7 +124,7 @@ def test_a_thousand_classes_leave_the_report_usable(trained: Trained, params: Ev
 
 
 @pytest.mark.slow
-def test_a_million_pictures_leave_the_report_as_small(trained: Trained, params: EvaluateParams) -> None:
+def test_a_million_images_leave_the_report_as_small(trained: Trained, params: EvaluateParams) -> None:
     test = dataset.read(trained.workspace.dataset).test
     stage.evaluate(params, trained.workspace)
     of_few = trained.workspace.report.stat().st_size
@@ -133,5 +133,5 @@ def test_a_million_pictures_leave_the_report_as_small(trained: Trained, params: 
     evaluation = stage.evaluate(params.model_copy(update={"batch_size": 10_000}), trained.workspace)
     assert evaluation.scores.confusion.sum() == 1_000_000
     assert trained.workspace.report.stat().st_size < min(2 * of_few, 5_000_000)
-    pictures = [path for path in trained.workspace.report.parent.iterdir() if path.suffix == ".png"]
-    assert max(path.stat().st_size for path in pictures) < 1_000_000
+    plots = [path for path in trained.workspace.report.parent.iterdir() if path.suffix == ".png"]
+    assert max(path.stat().st_size for path in plots) < 1_000_000

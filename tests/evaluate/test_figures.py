@@ -1,4 +1,4 @@
-"""The pictures: PNG, sharp, the same each time, and usable with three classes or a thousand."""
+"""Grids and the confusion matrix: PNG, sharp, the same each time, and usable with three classes or a thousand."""
 
 from pathlib import Path
 
@@ -8,40 +8,46 @@ from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.evaluate import confusion, figures
+from pipeline.evaluate.plots import confusion, figures
+from pipeline.predictions import Predictions
 
 NAMES = ("cat", "dog", "a bird with a rather long name")
 
 
-def answers(predicted: list[int], confidence: list[float]) -> NDArray[np.float32]:
-    """Probabilities `(n, 3)` with the given largest one."""
+def predictions(labels: list[int], predicted: list[int], confidence: list[float]) -> Predictions:
+    """Predictions of three classes with the given confidence."""
     rows = np.empty((len(predicted), 3), np.float32)
     rows[:] = (1 - np.array(confidence)[:, None]) / 2
     rows[np.arange(len(predicted)), predicted] = confidence
-    return rows
+    index = np.arange(len(labels), dtype=np.int32)
+    return Predictions(source_index=index, labels=np.array(labels, np.int32), probabilities=rows)
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    with Image.open(path) as picture:
-        assert picture.format == "PNG"
-        return picture.size
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        return image.size
 
 
-def test_grid_shows_the_most_confident_mistakes_then_the_first_right_ones() -> None:
-    labels = np.array([0, 0, 1, 1, 2, 2], np.int32)
-    probabilities = answers([0, 1, 1, 2, 0, 2], [0.9, 0.5, 0.6, 0.8, 0.7, 0.9])
-    assert figures.choose(labels, probabilities, 4).tolist() == [3, 4, 0, 2]
+def test_grid_shows_the_most_confident_mistakes_then_the_first_correct_ones() -> None:
+    found = predictions([0, 0, 1, 1, 2, 2], [0, 1, 1, 2, 0, 2], [0.9, 0.5, 0.6, 0.8, 0.7, 0.9])
+    assert figures.choose(found, 4).tolist() == [3, 4, 0, 2]
 
 
 def test_grid_fills_up_where_one_kind_is_too_rare() -> None:
-    labels = np.array([0, 1, 2, 0], np.int32)
-    assert figures.choose(labels, answers([0, 1, 2, 1], [0.9] * 4), 4).tolist() == [3, 0, 1, 2]
-    assert figures.choose(labels, answers([1, 2, 0, 0], [0.9, 0.8, 0.7, 0.9]), 4).tolist() == [0, 1, 2, 3]
-    assert figures.choose(labels, answers([0, 1, 2, 1], [0.9] * 4), 400).tolist() == [3, 0, 1, 2]
+    labels = [0, 1, 2, 0]
+    assert figures.choose(predictions(labels, [0, 1, 2, 1], [0.9] * 4), 4).tolist() == [3, 0, 1, 2]
+    assert figures.choose(predictions(labels, [1, 2, 0, 0], [0.9, 0.8, 0.7, 0.9]), 4).tolist() == [0, 1, 2, 3]
+    assert figures.choose(predictions(labels, [0, 1, 2, 1], [0.9] * 4), 400).tolist() == [3, 0, 1, 2]
+
+
+def test_the_most_confident_mistake_is_the_example_of_its_pair() -> None:
+    found = predictions([0, 0, 1, 0], [1, 1, 0, 0], [0.6, 0.9, 0.7, 0.99])
+    assert figures.one_per_pair(found, [(0, 1), (1, 0)]) == [1, 2]
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
-def test_mosaic_holds_every_picture_unchanged(channels: int) -> None:
+def test_mosaic_holds_every_image_unchanged(channels: int) -> None:
     images = np.random.default_rng(0).integers(0, 256, (5, 8, 6, channels)).astype(np.uint8)
     canvas, corners = figures.mosaic(images, columns=3)
     for (row, column), image in zip(corners, images, strict=True):
@@ -49,16 +55,16 @@ def test_mosaic_holds_every_picture_unchanged(channels: int) -> None:
         assert_array_equal(shown, image if channels == 3 else np.repeat(image[:, :, :1], 3, axis=2))
 
 
-def test_large_pictures_are_thinned_out() -> None:
+def test_large_images_are_thinned_out() -> None:
     canvas, _ = figures.mosaic(np.zeros((4, 512, 512, 1), np.uint8), columns=4)
     assert canvas.shape[1] < 4 * 220
 
 
 def test_grid_is_a_sharp_png_and_equal_each_time(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (10, 28, 28, 1)).astype(np.uint8)
-    probabilities = answers([0, 1, 2, 0, 1, 2, 0, 1, 2, 0], [0.9] * 10)
+    found = predictions([0] * 10, [0, 1, 2, 0, 1, 2, 0, 1, 2, 0], [0.9] * 10)
     for name in ("one.png", "two.png"):
-        figures.draw_grid(images, np.zeros(10, np.int32), probabilities, NAMES, tmp_path / name)
+        figures.draw_grid(images, found, range(10), NAMES, tmp_path / name)
     width, height = size_of(tmp_path / "one.png")
     assert width == 5 * 240  # two rows of five
     assert 500 < height < 800
@@ -81,7 +87,7 @@ def test_confusion_without_mistakes_is_drawn(counts: NDArray[np.int64], tmp_path
     assert size_of(tmp_path / "confusion.png")[0] > 1400
 
 
-def test_a_thousand_classes_stay_a_picture_of_bounded_size(tmp_path: Path) -> None:
+def test_a_thousand_classes_stay_an_image_of_bounded_size(tmp_path: Path) -> None:
     counts = np.random.default_rng(0).integers(0, 3, (1000, 1000))
     confusion.draw(counts, tuple(f"class {label}" for label in range(1000)), tmp_path / "confusion.png")
     assert max(size_of(tmp_path / "confusion.png")) < 2500

@@ -1,4 +1,4 @@
-"""Answers are those of the model, whatever the batch size; wrong models and wrong answers are refused in one line."""
+"""Predictions are those of the model, whatever the batch size; unsuitable models and outputs are refused in one line."""
 
 import re
 from collections.abc import Callable
@@ -16,8 +16,8 @@ from pipeline.workspace import Workspace
 BuildModel = Callable[..., Any]
 
 
-def answering(rows: list[list[float]]) -> Any:
-    """Stands in for a model whose answers are given: no real layer makes one bad row on purpose."""
+def predicting(rows: list[list[float]]) -> Any:
+    """Stands in for a model with given outputs: no real layer makes one bad row on purpose."""
 
     class Output:
         shape = (None, 3)
@@ -32,12 +32,12 @@ def answering(rows: list[list[float]]) -> Any:
 
 
 def numbered(count: int) -> Any:
-    """Pictures whose first pixel is their number."""
+    """Images whose first pixel is their number."""
     return np.arange(count, dtype=np.uint8)[:, None, None, None] * np.ones((1, 2, 2, 1), np.uint8)
 
 
 @pytest.mark.parametrize("batch_size", [1, 64, 397, 1000])
-def test_answers_do_not_depend_on_the_batch_size(learned: Workspace, batch_size: int) -> None:
+def test_predictions_do_not_depend_on_the_batch_size(learned: Workspace, batch_size: int) -> None:
     import keras
 
     data = dataset.read(learned.dataset)
@@ -50,7 +50,7 @@ def test_answers_do_not_depend_on_the_batch_size(learned: Workspace, batch_size:
     assert 0 < images_per_second < np.inf
 
 
-def test_a_model_of_any_picture_size_fits(learned: Workspace, tmp_path: Any) -> None:
+def test_a_model_of_any_image_size_fits(learned: Workspace, tmp_path: Any) -> None:
     import keras
 
     layers = [keras.Input((None, None, 1), dtype="uint8"), keras.layers.GlobalAveragePooling2D()]
@@ -63,8 +63,8 @@ def test_a_model_of_any_picture_size_fits(learned: Workspace, tmp_path: Any) -> 
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        ({"shape": (9, 8, 1)}, "model.keras takes pictures of shape 9 × 8 × 1, digits has 8 × 8 × 1: run `dvc repro train`"),
-        ({"classes": 7}, "model.keras answers with 7 values, digits has 10 classes: run `dvc repro train`"),
+        ({"shape": (9, 8, 1)}, "model.keras takes images of shape 9 × 8 × 1, digits has 8 × 8 × 1: run `dvc repro train`"),
+        ({"classes": 7}, "model.keras predicts 7 values, digits has 10 classes: run `dvc repro train`"),
     ],
 )
 def test_a_model_for_other_data_is_refused(
@@ -91,31 +91,31 @@ def test_a_damaged_model_file_is_refused_in_one_line(learned: Workspace, tmp_pat
         predict.load(tmp_path / "model.keras", dataset.describe(learned.dataset))
 
 
-def test_the_first_answer_that_is_not_a_number_is_named() -> None:
-    model = answering([[1, 0, 0], [0, 1, 0], [np.nan, 0, 1], [np.inf, 0, 0]])
-    with pytest.raises(EvaluationError, match=r"test picture 2 \(2 of 4 alike\) is not a number"):
+def test_the_first_row_that_is_not_a_number_is_named() -> None:
+    model = predicting([[1, 0, 0], [0, 1, 0], [np.nan, 0, 1], [np.inf, 0, 0]])
+    with pytest.raises(EvaluationError, match=r"test image 2 \(2 of 4 rows affected\) is not a number"):
         predict.predict(model, numbered(4), batch_size=3)
 
 
 @pytest.mark.parametrize("bad", [[0.6, 0.6, 0.0], [1.5, -0.5, 0.0], [0, 0, 0]])
-def test_the_first_answer_that_is_no_probability_is_named(bad: list[float]) -> None:
-    with pytest.raises(EvaluationError, match=r"test picture 1 \(1 of 3 alike\) is no list of probabilities .*softmax"):
-        predict.predict(answering([[1, 0, 0], bad, [0, 0, 1]]), numbered(3), batch_size=2)
+def test_the_first_row_that_holds_no_probabilities_is_named(bad: list[float]) -> None:
+    with pytest.raises(EvaluationError, match=r"test image 1 \(1 of 3 rows affected\) is not a probability.*softmax"):
+        predict.predict(predicting([[1, 0, 0], bad, [0, 0, 1]]), numbered(3), batch_size=2)
 
 
 def test_a_model_without_softmax_is_refused(learned: Workspace, tmp_path: Any, build_model: BuildModel) -> None:
     build_model(activation="linear", bias=[3.0] * 10).save(tmp_path / "model.keras")
     data = dataset.read(learned.dataset)
     model = predict.load(tmp_path / "model.keras", data.description)
-    with pytest.raises(EvaluationError, match=r"test picture 0 \(397 of 397 alike\) is no list of probabilities \(sum 30"):
+    with pytest.raises(EvaluationError, match=r"test image 0 \(397 of 397 rows affected\) is not a probability .*\(sum 30"):
         predict.predict(model, data.test.images, 64)
 
 
 def test_an_empty_test_split_is_refused() -> None:
     with pytest.raises(EvaluationError, match=r"the test split is empty: raise ingest\.test_fraction"):
-        predict.predict(answering([[1, 0, 0]]), numbered(0), batch_size=2)
+        predict.predict(predicting([[1, 0, 0]]), numbered(0), batch_size=2)
 
 
 def test_rows_keep_their_order_over_batches() -> None:
     rows = [[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0], [0.5, 0.5, 0], [0, 0.5, 0.5]]
-    assert_array_equal(predict.predict(answering(rows), numbered(5), batch_size=2)[0], rows)
+    assert_array_equal(predict.predict(predicting(rows), numbered(5), batch_size=2)[0], rows)

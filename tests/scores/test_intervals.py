@@ -1,4 +1,4 @@
-"""Wilson intervals against scipy, bootstrap intervals against what repeated test sets really give."""
+"""Wilson intervals against scipy, bootstrap intervals against what repeated test sets give."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def test_a_share_of_nothing_has_no_interval() -> None:
     assert np.isnan([low[0], high[0]]).all()
 
 
-def answers(generator: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+def predictions(generator: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
     labels = generator.integers(0, 4, n).astype(np.int32)
     odds = np.exp(generator.normal(size=(n, 4)) + 1.5 * np.eye(4)[labels])
     return labels, (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
@@ -34,12 +34,12 @@ def found(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
     return {name: getattr(scores, name) for name in names} | {"calibration_error": scores.calibration.error}
 
 
-def test_intervals_are_as_wide_as_figures_scatter_over_test_sets() -> None:
+def test_intervals_are_as_wide_as_scores_scatter_over_test_sets() -> None:
     generator = np.random.default_rng(3)
-    labels, probabilities = answers(generator, 1000)
+    labels, probabilities = predictions(generator, 1000)
     calibration = metrics.score(labels, probabilities, bins=10).calibration
     got = intervals.bootstrap(labels, probabilities, calibration)
-    others = [found(*answers(generator, 1000)) for _ in range(300)]
+    others = [found(*predictions(generator, 1000)) for _ in range(300)]
     for name, value in found(labels, probabilities).items():
         assert got[name].low <= value <= got[name].high
         scatter = np.std([each[name] for each in others]) * 2 * 1.96
@@ -49,15 +49,15 @@ def test_intervals_are_as_wide_as_figures_scatter_over_test_sets() -> None:
 def test_a_calibration_error_that_is_all_chance_lies_in_its_interval() -> None:
     generator = np.random.default_rng(4)
     confidence = generator.uniform(0.5, 1, 2000)
-    labels = (generator.uniform(size=2000) > confidence).astype(np.int32)  # as often right as it is sure
+    labels = (generator.uniform(size=2000) > confidence).astype(np.int32)  # as often correct as it is confident
     probabilities = np.stack([confidence, 1 - confidence], axis=1).astype(np.float32)
     calibration = metrics.score(labels, probabilities, bins=15).calibration
     got = intervals.bootstrap(labels, probabilities, calibration)["calibration_error"]
     assert got.low <= calibration.error <= got.high
 
 
-def test_equal_answers_have_equal_intervals() -> None:
-    labels, probabilities = answers(np.random.default_rng(5), 200)
+def test_equal_predictions_have_equal_intervals() -> None:
+    labels, probabilities = predictions(np.random.default_rng(5), 200)
     calibration = metrics.score(labels, probabilities, bins=10).calibration
     assert intervals.bootstrap(labels, probabilities, calibration) == intervals.bootstrap(labels, probabilities, calibration)
 
@@ -69,20 +69,20 @@ def test_a_model_without_mistakes_has_intervals_without_width() -> None:
     assert (got["accuracy"].low, got["accuracy"].high, got["calibration_error"].high) == (1, 1, 0)
 
 
-def pair(generator: np.random.Generator, n: int) -> tuple[np.ndarray, intervals.Answered, intervals.Answered]:
-    """Two models that find the same pictures hard; the second is a little better."""
+def pair(generator: np.random.Generator, n: int) -> tuple[np.ndarray, intervals.Predicted, intervals.Predicted]:
+    """Two models that find the same images hard; the second is a little better."""
     labels = generator.integers(0, 4, n).astype(np.int32)
     hard = generator.normal(size=(n, 4))
     both = []
     for skill in (1.5, 1.8):
         odds = np.exp(hard + generator.normal(size=(n, 4)) / 4 + skill * np.eye(4)[labels])
         probabilities = (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
-        both.append(intervals.Answered(probabilities, metrics.score(labels, probabilities, bins=10).calibration))
+        both.append((probabilities, metrics.score(labels, probabilities, bins=10).calibration))
     return labels, both[0], both[1]
 
 
-def differences(labels: np.ndarray, a: intervals.Answered, b: intervals.Answered) -> dict[str, float]:
-    old, new = found(labels, a.probabilities), found(labels, b.probabilities)
+def differences(labels: np.ndarray, a: intervals.Predicted, b: intervals.Predicted) -> dict[str, float]:
+    old, new = found(labels, a[0]), found(labels, b[0])
     return {name: new[name] - old[name] for name in old}
 
 
@@ -95,7 +95,7 @@ def test_paired_intervals_are_as_wide_as_differences_scatter_over_test_sets() ->
         assert got[name].low <= value <= got[name].high
         scatter = np.std([each[name] for each in others]) * 2 * 1.96
         assert got[name].high - got[name].low == pytest.approx(scatter, rel=0.3), name
-    alone = intervals.bootstrap(models[0], models[1].probabilities, models[1].calibration)["accuracy"]
+    alone = intervals.bootstrap(models[0], *models[1])["accuracy"]
     assert got["accuracy"].high - got["accuracy"].low < 0.8 * (alone.high - alone.low)
 
 

@@ -1,4 +1,4 @@
-"""Every figure by hand on six pictures of three classes, and against scikit-learn on random answers."""
+"""Every score by hand on six images of three classes, and against scikit-learn on random predictions."""
 
 import numpy as np
 import pytest
@@ -11,19 +11,19 @@ from pipeline.scores.metrics import ConfusedPair
 LABELS = np.array([0, 0, 0, 1, 1, 2], np.int32)
 PROBABILITIES = np.array(
     [
-        [0.75, 0.25, 0.00],  # right
-        [0.25, 0.50, 0.25],  # 0 called 1
-        [1.00, 0.00, 0.00],  # right
-        [0.25, 0.75, 0.00],  # right
-        [0.50, 0.25, 0.25],  # 1 called 0
-        [0.00, 1.00, 0.00],  # 2 called 1, with no doubt at all
+        [0.75, 0.25, 0.00],  # correct
+        [0.25, 0.50, 0.25],  # 0 predicted as 1
+        [1.00, 0.00, 0.00],  # correct
+        [0.25, 0.75, 0.00],  # correct
+        [0.50, 0.25, 0.25],  # 1 predicted as 0
+        [0.00, 1.00, 0.00],  # 2 predicted as 1, with full confidence
     ],
     np.float32,
 )
 
 
 @pytest.fixture
-def random_answers() -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+def random_predictions() -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     generator = np.random.default_rng(7)
     labels = generator.integers(0, 6, 500).astype(np.int32)
     scores = generator.normal(size=(500, 6)) + 1.5 * np.eye(6)[labels]
@@ -36,17 +36,17 @@ def test_confusion_has_true_classes_in_rows() -> None:
     assert confusion.tolist() == [[2, 1, 0], [1, 1, 0], [0, 1, 0]]
 
 
-def test_figures_are_those_worked_out_by_hand() -> None:
+def test_scores_are_those_worked_out_by_hand() -> None:
     scores = metrics.score(LABELS, PROBABILITIES, bins=4)
     assert scores.accuracy == 3 / 6
-    # ln(1/0.75) twice, ln 4 twice, ln 1, and the sure mistake counts ln(2**23): float32's resolution is 2**-23.
+    # ln(1/0.75) twice, ln 4 twice, ln 1, and the confident mistake counts ln(2**23): float32's resolution is 2**-23.
     assert scores.log_loss == pytest.approx((2 * np.log(4 / 3) + 2 * np.log(4) + 23 * np.log(2)) / 6)
     # F1: 2·2/(3+3), 2·1/(3+2), 0/(0+1)
     assert scores.macro_f1 == pytest.approx((2 / 3 + 2 / 5 + 0) / 3)
     # Squares, by hand: (1/4)² + (1/4)² twice; (3/4)² + (1/2)² + (1/4)²; 0; (1/2)² + (3/4)² + (1/4)²; 1 + 1.
     assert scores.brier == pytest.approx((1 / 8 + 1 / 8 + 7 / 8 + 7 / 8 + 0 + 2) / 6)
     assert scores.weighted_f1 == pytest.approx((3 * 2 / 3 + 2 * 2 / 5 + 0) / 6)
-    # Of equal probabilities the first class comes first: so class 0 is second of picture 1, and class 2 third of picture 5.
+    # Of equal probabilities the first class comes first: so class 0 is second of image 1, and class 2 third of image 5.
     assert scores.top2_accuracy == 5 / 6
     assert scores.weakest == 2
 
@@ -60,7 +60,7 @@ def test_scores_per_class_are_those_worked_out_by_hand() -> None:
 
 
 def test_calibration_error_is_the_one_worked_out_by_hand() -> None:
-    # The two of confidence 0.5 are wrong, gap 0.5. The two of 0.75 are right, gap 0.25. One of the two of 1 is right, gap 0.5.
+    # Both of confidence 0.5 are incorrect, gap 0.5; both of 0.75 correct, gap 0.25; one of the two of 1 correct, gap 0.5.
     assert metrics.score(LABELS, PROBABILITIES, bins=3).calibration.error == pytest.approx((2 * 0.5 + 2 * 0.25 + 2 * 0.5) / 6)
 
 
@@ -69,7 +69,7 @@ def test_calibration_error_cancels_only_within_a_bin() -> None:
     assert metrics.score(LABELS, PROBABILITIES, bins=1).calibration.error == pytest.approx(1.5 / 6)
 
 
-def test_perfect_confident_answers_have_no_error() -> None:
+def test_perfect_confident_predictions_have_no_error() -> None:
     labels = np.array([0, 1, 2], np.int32)
     scores = metrics.score(labels, np.eye(3, dtype=np.float32), bins=15)
     assert (scores.accuracy, scores.log_loss, scores.macro_f1, scores.calibration.error, scores.brier) == (1, 0, 1, 0, 0)
@@ -99,10 +99,10 @@ def test_confused_pairs_come_by_frequency_then_by_class() -> None:
     ]
 
 
-def test_figures_agree_with_scikit_learn(random_answers: tuple[NDArray[np.int32], NDArray[np.float32]]) -> None:
+def test_scores_agree_with_scikit_learn(random_predictions: tuple[NDArray[np.int32], NDArray[np.float32]]) -> None:
     import sklearn.metrics as reference
 
-    labels, probabilities = random_answers
+    labels, probabilities = random_predictions
     predicted = probabilities.argmax(axis=1)
     scores = metrics.score(labels, probabilities, bins=15)
     assert scores.accuracy == pytest.approx(reference.accuracy_score(labels, predicted))
@@ -123,9 +123,9 @@ def test_figures_agree_with_scikit_learn(random_answers: tuple[NDArray[np.int32]
 def test_average_precision_treats_equal_probabilities_as_one_threshold() -> None:
     import sklearn.metrics as reference
 
-    given = np.array([0.9, 0.5, 0.5, 0.5, 0.1, 0.1], np.float32)
+    probability = np.array([0.9, 0.5, 0.5, 0.5, 0.1, 0.1], np.float32)
     is_class = np.array([0, 1, 0, 1, 0, 1], np.int32)
-    probabilities = np.stack([1 - given, given], axis=1)
+    probabilities = np.stack([1 - probability, probability], axis=1)
     ours = metrics.average_precision(is_class, probabilities)
-    assert ours[1] == pytest.approx(reference.average_precision_score(is_class, given))
+    assert ours[1] == pytest.approx(reference.average_precision_score(is_class, probability))
     assert np.isnan(metrics.average_precision(np.zeros(6, np.int32), probabilities)[1])

@@ -1,4 +1,4 @@
-"""The tests of significance against figures made by hand and by SciPy."""
+"""The tests of significance against values by hand and by SciPy."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from scipy.stats import binomtest
 from pipeline.scores.significance import different, holm, lost_and_won, worse
 
 
-def test_counts_the_pictures_that_only_one_has_right() -> None:
+def test_counts_the_images_that_only_one_predicts_correctly() -> None:
     old = np.array([True, True, False, False, True])
     new = np.array([True, False, True, False, False])
     assert lost_and_won(old, new) == (2, 1)

@@ -1,4 +1,4 @@
-"""The confusion matrix as a picture, and how it changed from one model to another: what happened stands out, errors most."""
+"""The confusion matrix as a plot, and how it changed from one model to another: what happened stands out, errors most."""
 
 import math
 from pathlib import Path
@@ -6,28 +6,21 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from pipeline.evaluate.figures import INK, QUIET, STYLE, save, shortened
+from pipeline.evaluate.plots.figures import INK, QUIET, STYLE, save, shortened
 from pipeline.scores.metrics import Counts, Floats, normalized
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.colors import Colormap
 
 _DIAGONAL = "#e9edf1"
 _ERRORS = ("#ffffff", "#fbd9bd", "#f0955a", "#c43c00", "#6d1a00")  # lightness falls steadily
 _CHANGE = ("#6d1a00", "#f0955a", "#ffffff", "#6fa8dc", "#123f73")  # worse … better; apart without colour vision too
-_FIGURES_UP_TO, _NAMES_UP_TO = 30, 80  # classes; beyond, what would be written in or beside the cells runs together
-_CELLS = 250  # of a row; where classes are more, a cell is the largest of several, for one would be less than two pixels
+_NUMBERS_UP_TO, _NAMES_UP_TO = 30, 80  # classes; beyond, what would be written in or beside the cells runs together
+_CELLS = 250  # of a row; with more classes a cell is the largest of several, as one would be less than two pixels
 
 
 def draw(confusion: Counts, class_names: tuple[str, ...], path: Path) -> None:
-    """Counts and row shares side by side, PNG; the diagonal quiet, mistakes loud.
-
-    Args:
-        confusion: `(classes, classes)`, row = true class, column = predicted class.
-        class_names: By label.
-        path: The file to write.
-    """
+    """Draw `confusion` (row = true class) as counts and as shares of the rows, PNG; the diagonal quiet, mistakes loud."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -36,20 +29,16 @@ def draw(confusion: Counts, class_names: tuple[str, ...], path: Path) -> None:
         figure = Figure(figsize=(2 * side + 1.6, side + 1), layout="constrained")
         left, right = figure.subplots(1, 2)
         _draw_matrix(left, confusion.astype(np.float64), "{:.0f}", class_names)
-        left.set(title="Pictures", ylabel="True class")
+        left.set(title="Images", ylabel="True class")
         _draw_matrix(right, 100 * normalized(confusion), "{:.1f}", class_names)
         right.set(title="Percent of the true class")
         save(figure, path)
 
 
 def draw_change(change: Counts, path: Path | BinaryIO) -> None:
-    """How a confusion matrix of many classes changed, PNG: blue where it got better, orange where worse.
+    """Draw how a confusion matrix of many classes changed as PNG: blue where it got better, orange where worse.
 
-    Better is a picture more on the diagonal or one less beside it.
-
-    Args:
-        change: `(classes, classes)`, pictures more than before; row = true class, column = predicted class.
-        path: The file to write.
+    `change` holds images more than before. Better is one image more on the diagonal or one less beside it.
     """
     from matplotlib import rc_context
     from matplotlib.colors import LinearSegmentedColormap
@@ -63,37 +52,34 @@ def draw_change(change: Counts, path: Path | BinaryIO) -> None:
         colours = LinearSegmentedColormap.from_list("change", _CHANGE)
         shown = axes.imshow(gain, cmap=colours, vmin=-most, vmax=most, interpolation="nearest")
         axes.set(xlabel="Predicted class", ylabel="True class")
-        figure.colorbar(shown, ax=axes, label="Pictures, better above zero")
+        figure.colorbar(shown, ax=axes, label="Images, better above zero")
         save(figure, path)
 
 
 def _draw_matrix(axes: "Axes", values: Floats, pattern: str, class_names: tuple[str, ...]) -> None:
+    from matplotlib.colors import LinearSegmentedColormap
+
     classes = len(class_names)
     mistakes = np.where(np.eye(classes, dtype=bool), np.nan, values)
     loudest = max(np.nanmax(mistakes, initial=0.0), 1e-9)
     edges = np.arange(0, classes, math.ceil(classes / _CELLS))
     shown = np.fmax.reduceat(np.fmax.reduceat(mistakes, edges, axis=0), edges, axis=1)
-    axes.imshow(
-        shown,
-        cmap=_error_colours(),
-        vmin=0,
-        vmax=loudest,
-        interpolation="nearest",
-        extent=(-0.5, classes - 0.5, classes - 0.5, -0.5),
-    )
+    colours = LinearSegmentedColormap.from_list("errors", _ERRORS).with_extremes(bad=_DIAGONAL)
+    extent = (-0.5, classes - 0.5, classes - 0.5, -0.5)
+    axes.imshow(shown, cmap=colours, vmin=0, vmax=loudest, interpolation="nearest", extent=extent)
     axes.set_xlabel("Predicted class")
     axes.spines[:].set_visible(False)
-    axes.tick_params(length=0, labelsize=9 if classes <= _FIGURES_UP_TO else 6)
+    axes.tick_params(length=0, labelsize=9 if classes <= _NUMBERS_UP_TO else 6)
     named = range(classes) if classes <= _NAMES_UP_TO else range(0)
     labels = [shortened(class_names[label]) for label in named]
     axes.set_xticks(list(named), labels, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(list(named), labels)
-    if classes <= _FIGURES_UP_TO:
+    if classes <= _NUMBERS_UP_TO:
         _write_cells(axes, values, pattern, loudest)
 
 
 def _write_cells(axes: "Axes", values: Floats, pattern: str, loudest: float) -> None:
-    """The figure in each cell; zeros and undefined cells are a faint dot, so that what happened stands out."""
+    """Write the number in each cell; zeros and undefined cells are a faint dot, so that what happened stands out."""
     for (row, column), value in np.ndenumerate(values):
         happened = value > 0
         loud = row != column and value > 0.55 * loudest
@@ -101,9 +87,3 @@ def _write_cells(axes: "Axes", values: Floats, pattern: str, loudest: float) -> 
         text = pattern.format(value) if happened else "·"
         cell = axes.text(column, row, text, ha="center", va="center", size=8.5, color=colour)
         cell.set_in_layout(False)  # it lies inside; to ask each for its size costs half a second
-
-
-def _error_colours() -> "Colormap":
-    from matplotlib.colors import LinearSegmentedColormap
-
-    return LinearSegmentedColormap.from_list("errors", _ERRORS).with_extremes(bad=_DIAGONAL)
