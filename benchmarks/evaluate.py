@@ -3,8 +3,8 @@
     .venv/bin/python -m benchmarks.evaluate              # the test split
     .venv/bin/python -m benchmarks.evaluate 1000000      # repeated until it holds so many images
 
-Libraries load where they are first used: TensorFlow's loading is a line of its own, scikit-learn's is in the
-scores, pandas' in the tables, matplotlib's in the plots. The files in reports/ are written as the stage writes them; tracking is left alone.
+Libraries load where they are first used: scikit-learn in the scores, pandas in the tables, matplotlib in the plots. The
+files in reports/ are written as the stage writes them; tracking is left alone.
 """
 
 import sys
