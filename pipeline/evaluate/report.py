@@ -85,8 +85,7 @@ def _classes(evaluation: Evaluation) -> Iterator[Mapping[str, Any]]:
         for name, values in vars(per_class).items():
             value = values[label].item()
             text = f"{value:,}" if name == "support" else percent(value) if name in ends else decimal(value)
-            known = name in ends and math.isfinite(value)
-            interval = [percent(end[label]) for end in ends[name]] if known else []
+            interval = [percent(end[label]) if math.isfinite(value) else "" for end in ends.get(name, ())]
             cells[name] = (text, "" if math.isnan(value) else round(value, 6), *interval)
         yield {"name": evaluation.class_names[label], "weakest": label == scores.weakest, "cells": cells}
 

@@ -130,13 +130,22 @@ def test_a_training_elsewhere_differs_in_its_environment(trainings: Trainings) -
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+@pytest.mark.parametrize(
+    ("size", "scheme"),
+    [
+        (PHONE, "light"),
+        pytest.param(PHONE, "dark", marks=pytest.mark.exhaustive),
+        pytest.param(WIDE, "light", marks=pytest.mark.exhaustive),
+        pytest.param(WIDE, "dark", marks=pytest.mark.exhaustive),
+    ],
+    ids=["phone-light", "phone-dark", "wide-light", "wide-dark"],
+)
 def test_anyone_can_read_it(readable: Callable[..., None], page_file: Path, size: tuple[int, int], scheme: str) -> None:
     readable(page_file.as_uri(), size, scheme)
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_classes_sort_with_the_keyboard(page: Page, page_file: Path) -> None:
     page.goto(page_file.as_uri())
     change = page.locator("#classes th", has_text="Change").first

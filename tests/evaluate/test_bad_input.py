@@ -109,6 +109,7 @@ def test_a_test_split_of_one_class_is_scored_and_the_others_left_empty(
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_thousand_classes_leave_the_report_usable(trained: Trained, params: EvaluateParams, build_model: BuildModel) -> None:
     generator = np.random.default_rng(0)
     labels = np.repeat(np.arange(1000, dtype=np.int32), 3)
@@ -124,6 +125,7 @@ def test_a_thousand_classes_leave_the_report_usable(trained: Trained, params: Ev
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_million_images_leave_the_report_as_small(trained: Trained, params: EvaluateParams) -> None:
     test = dataset.read(trained.workspace.dataset).test
     stage.evaluate(params, trained.workspace)

@@ -25,13 +25,17 @@ def classifier(architecture: str, shape: tuple[int, int, int]) -> Any:
     return architectures.classifier(architectures.build(chosen, shape, 10), recipe_of(chosen).flip_averaging)
 
 
-@pytest.mark.parametrize("shape", [(28, 28, 1), (28, 28, 3), (10, 10, 1)], ids=["grey", "colour", "small"])
-@pytest.mark.parametrize("architecture", ["notebook", "sprint", "compact", "default"])
+@pytest.mark.parametrize(
+    ("architecture", "shape"),
+    [("notebook", (28, 28, 1)), ("sprint", (28, 28, 3)), ("compact", (10, 10, 1)), ("default", (28, 28, 1))],
+    ids=["notebook-grey", "sprint-colour", "compact-small", "default-grey"],
+)
 def test_every_architecture_shows_its_layers(architecture: str, shape: tuple[int, int, int], tmp_path: Path) -> None:
     draw(classifier(architecture, shape), shape, tmp_path / "network.png")
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_forty_layers_are_thinned_out(tmp_path: Path) -> None:
     model = classifier("large", (8, 8, 1))
     insight = network.look(model, images_of((8, 8, 1)), 7)

@@ -9,7 +9,6 @@ from pipeline.evaluate import stage
 from pipeline.params import EvaluateParams
 from pipeline.workspace import Workspace
 
-pytestmark = pytest.mark.slow
 WIDE, PHONE = (1280, 900), (390, 844)
 
 
@@ -19,13 +18,24 @@ def report(learned: Workspace, params: EvaluateParams) -> str:
     return learned.report.as_uri()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("size", "scheme"),
+    [
+        (PHONE, "light"),
+        pytest.param(PHONE, "dark", marks=pytest.mark.exhaustive),
+        pytest.param(WIDE, "light", marks=pytest.mark.exhaustive),
+        pytest.param(WIDE, "dark", marks=pytest.mark.exhaustive),
+    ],
+    ids=["phone-light", "phone-dark", "wide-light", "wide-dark"],
+)
 def test_anyone_can_read_it(readable: Callable[..., None], report: str, size: tuple[int, int], scheme: str) -> None:
     readable(report, size, scheme)
 
 
-def test_pictures_are_sharp_on_a_retina_screen_and_never_blown_up(page: Page, report: str) -> None:
+@pytest.mark.slow
+@pytest.mark.exhaustive
+def test_images_are_sharp_on_a_retina_screen_and_never_enlarged(page: Page, report: str) -> None:
     page.set_viewport_size({"width": WIDE[0], "height": WIDE[1]})
     page.goto(report)
     sizes = page.evaluate("[...document.images].map((image) => [image.naturalWidth, image.clientWidth])")
@@ -33,6 +43,8 @@ def test_pictures_are_sharp_on_a_retina_screen_and_never_blown_up(page: Page, re
     assert all(pixels >= 2 * shown for pixels, shown in sizes)
 
 
+@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_table_of_classes_sorts_with_the_keyboard(page: Page, report: str) -> None:
     page.goto(report)
     recall = page.locator("#classes th", has_text="Recall")
@@ -46,6 +58,8 @@ def test_the_table_of_classes_sorts_with_the_keyboard(page: Page, report: str) -
     assert page.evaluate(values) == sorted(page.evaluate(values), reverse=True)
 
 
+@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_matrix_shows_counts_or_percents_of_the_true_class(page: Page, report: str) -> None:
     page.goto(report)
     row = page.locator(".confusion tbody tr").nth(8)  # "eight", the class that is most often mistaken
@@ -56,9 +70,10 @@ def test_the_matrix_shows_counts_or_percents_of_the_true_class(page: Page, repor
     assert len(counts) > 2
 
 
-def test_a_cell_opens_the_pictures_behind_it(page: Page, report: str) -> None:
+@pytest.mark.slow
+def test_a_cell_opens_the_images_behind_it(page: Page, report: str) -> None:
     page.goto(report)
-    cell = page.locator(".confusion button:not(.right)").first
+    cell = page.locator(".confusion button:not(.correct)").first
     cell.focus()
     page.keyboard.press("Enter")
     dialog = page.locator("dialog")
