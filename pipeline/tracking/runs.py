@@ -234,6 +234,7 @@ def _training_files(workspace: Workspace) -> Iterator[tuple[Path, str]]:
     yield workspace.history, "training"
     yield workspace.training, "provenance"
     yield workspace.params, "provenance"
+    yield workspace.root / "dvc.lock", "provenance"  # with it, `verify` finds the data in DVC's cache or remote
     yield workspace.dataset / "dataset.json", "data"
     yield workspace.samples_png, "data"
     yield workspace.validation_html, "data"

@@ -1,1 +1,1 @@
-"""Verify: rebuild a registered version and check that it is the same."""
+"""Rebuild a registered version from its recorded commit, params and data, and check that the weights match."""
