@@ -1,7 +1,7 @@
-"""How a model came about: what determined it (code, data, params, environment), and the digest that identifies it.
+"""Provenance of a model: what determined it (code, data, params, environment), and the digest that identifies it.
 
-`models/training.json` holds a TrainingRecord. It travels with the model, so that whatever the tracking store lost can be
-published again from it; therefore it never holds an MLflow id, which would mean nothing on another machine.
+`models/training.json` holds a TrainingRecord. It travels with the model, so that a run which the tracking store lost can be
+published again from it. It never holds an MLflow id, which would mean nothing on another machine.
 """
 
 import getpass
@@ -26,13 +26,13 @@ _PACKAGES = ("tensorflow", "keras", "numpy", "mlflow", "dvc", "pandas", "scikit-
 
 
 def model_name(dataset_name: str) -> str:
-    """The name of the registered model: one per data set, so that a digits model never meets a fashion one."""
+    """Return the registered model's name: one per data set, so that a digits model is never compared with a fashion one."""
     return f"{dataset_name}-classifier"
 
 
 @dataclass(frozen=True)
 class GitState:
-    """The code at the start of a training; all None or empty where there is no git."""
+    """The code at the start of a training; all None or empty without git."""
 
     commit: str | None
     branch: str | None
@@ -43,7 +43,7 @@ class GitState:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPlan:
-    """A training before its first epoch: all that determines its result."""
+    """A training before its first epoch: everything that determines its result."""
 
     training_id: str
     dataset_name: str
@@ -53,8 +53,8 @@ class TrainingPlan:
     architecture: str
     parameters: int  # trainable weights
     params: Mapping[str, Mapping[str, Value]]  # section → key → value, of every stage up to train
-    threads: int  # CPU threads that really run
-    warm_start: Mapping[str, str]  # model_name, version, training_id, weights_digest of where it began; empty if anew
+    threads: int  # CPU threads in use
+    warm_start: Mapping[str, str]  # the version it started from: model_name, version, training_id, weights_digest; or empty
     started_ms: int  # Unix time
     git: GitState
     environment: Mapping[str, str]
@@ -62,13 +62,13 @@ class TrainingPlan:
 
     @property
     def model_name(self) -> str:
-        """The name of the registered model."""
+        """The registered model's name."""
         return model_name(self.dataset_name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRecord(TrainingPlan):
-    """A finished training: what models/training.json says."""
+    """A finished training: the content of models/training.json."""
 
     weights_digest: str
     finished_ms: int  # Unix time
@@ -82,7 +82,7 @@ def write(path: Path, record: TrainingPlan) -> None:
 
 
 def read_training(path: Path) -> TrainingRecord:
-    """The record in `path`.
+    """Return the record in `path`.
 
     Raises:
         PipelineError: the file is not what `write` makes of a record.
@@ -91,7 +91,7 @@ def read_training(path: Path) -> TrainingRecord:
 
 
 def read_plan(path: Path) -> TrainingPlan:
-    """The plan in `path`.
+    """Return the plan in `path`.
 
     Raises:
         PipelineError: the file is not what `write` makes of a plan.
@@ -115,10 +115,10 @@ def _read(kind: type[_Plan], path: Path) -> _Plan:
 
 
 def weights_digest(model: Any) -> str:
-    """SHA-256 over name, dtype, shape and bytes of each weight of a `keras.Model`, in order: the identity of a model.
+    """Return the SHA-256 over name, dtype, shape and bytes of each weight of a `keras.Model`, in order.
 
-    Files are no identity: a `.keras` file carries its date. Nor are the names of layers: Keras numbers those without a name by
-    all that the process built before, so that equal models had two digests. A weight's own name (kernel, gamma …) stays.
+    A file's digest would not do: a `.keras` file contains its date. Nor would layer names: Keras numbers unnamed layers by
+    what the process built before. A weight's own name (kernel, gamma …) is stable.
     """
     digest = hashlib.sha256()
     for weight in model.weights:
@@ -129,11 +129,11 @@ def weights_digest(model: Any) -> str:
 
 
 def git_state(root: Path) -> GitState:
-    """The commit, branch and uncommitted changes of the checkout at `root`."""
+    """Return commit, branch and uncommitted changes of the checkout at `root`."""
     commit = _git(root, "rev-parse", "HEAD")
     if commit is None:
         return GitState(None, None, False, "", ())
-    ours = ("--", ".", ":(exclude)dvc.lock")  # written by every repro, so it says nothing about the code
+    ours = ("--", ".", ":(exclude)dvc.lock")  # every repro writes it; it is no code
     diff = _git(root, "diff", "HEAD", "--no-color", "--no-ext-diff", *ours) or ""
     if len(diff.encode()) > MAX_DIFF_BYTES:
         diff = diff.encode()[:MAX_DIFF_BYTES].decode(errors="ignore") + "\n… cut here: commit before training\n"
@@ -151,7 +151,7 @@ def _git(root: Path, *arguments: str) -> str | None:
 
 
 def user() -> str:
-    """Who runs this; a container may know no name."""
+    """Return the user's name; a container may have none."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -159,7 +159,7 @@ def user() -> str:
 
 
 def environment() -> Mapping[str, str]:
-    """Python, operating system, processor and the versions of the libraries that shape the result."""
+    """Return the versions of Python, the operating system, the processor and the libraries that shape the result."""
     from importlib.metadata import version
 
     return {
@@ -172,7 +172,7 @@ def environment() -> Mapping[str, str]:
 
 
 def _processor() -> str:
-    """The processor's name; `platform.processor()` is empty on most Linux machines."""
+    """Return the processor's name; `platform.processor()` is empty on most Linux machines."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -98,10 +98,9 @@ def write_params(entry: Entry, there: Workspace, here: Workspace) -> None:
     """
     from ruamel.yaml import YAML
 
-    for path, text in ((there.params, entry.params), (there.root / "dvc.lock", entry.dvc_lock)):
-        if text:
-            with replacing(path) as aside:
-                aside.write_text(text, encoding="utf-8")
+    _write(there.params, entry.params)
+    if entry.dvc_lock:
+        _write(there.root / "dvc.lock", entry.dvc_lock)
     content = params.read_yaml(there.params)
     ingest, train = (content.get(name) if isinstance(content, dict) else None for name in ("ingest", "train"))
     if not isinstance(ingest, dict) or not isinstance(train, dict):
@@ -114,6 +113,11 @@ def write_params(entry: Entry, there: Workspace, here: Workspace) -> None:
         train["warm_start"] = _PARENT
     with replacing(there.params) as aside, aside.open("w", encoding="utf-8") as file:
         YAML().dump(content, file)
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as aside:
+        aside.write_text(text, encoding="utf-8")
 
 
 def bring_data(wanted: Description, there: Workspace, here: Workspace) -> tuple[str, str]:

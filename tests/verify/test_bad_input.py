@@ -1,4 +1,4 @@
-"""Versions that cannot be derived again: one line each, before anything is checked out."""
+"""Versions that cannot be rebuilt: one line each, before anything is checked out."""
 
 from collections.abc import Callable
 
@@ -43,7 +43,7 @@ def altered_files(trainings: Trainings) -> str:
     return version
 
 
-def other_intervals(trainings: Trainings) -> str:
+def malformed_intervals(trainings: Trainings) -> str:
     return evaluated(trainings, "score,value\naccuracy,high\n")
 
 
@@ -52,23 +52,23 @@ def outside_git(trainings: Trainings) -> str:
 
 
 @pytest.mark.parametrize(
-    ("broken", "message"),
+    ("defect", "message"),
     [
         (unknown, r"has no version or alias '7' \(it has 1, 2\)"),
         (
             without_evaluation,
-            r"version 3 cannot be derived again: its run \w+ holds no evaluation/intervals\.csv; `dvc repro -s -f",
+            r"version 3 cannot be rebuilt: its run \w+ has no evaluation/intervals\.csv; `dvc repro -s -f",
         ),
-        (without_params, r"version 3 cannot be derived again: its run \w+ holds no provenance/params\.yaml;"),
+        (without_params, r"version 3 cannot be rebuilt: its run \w+ has no provenance/params\.yaml;"),
         (altered_files, r"version 3 is not what was registered: its file data/model\.keras was altered"),
-        (other_intervals, r"intervals\.csv is not what evaluate writes"),
-        (outside_git, r"is no git checkout: verify a version in a clone that has its commit c0ffeec0ffee"),
+        (malformed_intervals, r"intervals\.csv is not what evaluate writes"),
+        (outside_git, r"trained at commit c0ffeec0ffee \(main\), which is not in this clone: .*\(fatal: not a git repository"),
     ],
 )
-def test_what_cannot_be_derived_again_is_one_line(
-    trainings: Trainings, broken: Callable[[Trainings], str], message: str
+def test_a_version_that_cannot_be_rebuilt_is_one_line(
+    trainings: Trainings, defect: Callable[[Trainings], str], message: str
 ) -> None:
-    version = broken(trainings)
+    version = defect(trainings)
     with pytest.raises(PipelineError, match=message) as error:
         command.run(version, Project.load(trainings.workspace))
     assert "\n" not in str(error.value)

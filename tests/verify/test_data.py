@@ -1,9 +1,8 @@
-"""Where the data of a version is had from, and what is said where it is not the recorded data."""
+"""Where the data of a version comes from, and what is reported where it is not the recorded data."""
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,71 +15,84 @@ from pipeline import dataset, params, provenance
 from pipeline.dataset import SPLITS, Description, Split
 from pipeline.errors import RegistryError
 from pipeline.ingest import stage
-from pipeline.verify import arrays, data, worktree
-from pipeline.verify.worktree import Worktree
+from pipeline.verify import rebuild
 from pipeline.workspace import Workspace
+from tests.verify.entries import entry
 
 Shell = Callable[..., subprocess.CompletedProcess[str]]
-SOMEONE = ("-c", "user.name=somebody", "-c", "user.email=somebody@localhost")
+pytestmark = pytest.mark.slow
 
 
-@contextmanager
-def beside(project: Path) -> Iterator[tuple[Worktree, Workspace]]:
-    """The project's code as it is now, checked out beside it; and the project."""
+def bring(project: Path, wanted: Description, recorded_params: str = "") -> tuple[str, str]:
+    """Bring the data of a version trained with the project's code as it is now into a worktree."""
     here = Workspace(project, project)
-    with worktree.checked_out(provenance.git_state(project), "version 1", here) as copy:
-        yield copy, here
-
-
-def bring(project: Path, wanted: Description) -> tuple[str, str]:
-    with beside(project) as (copy, here):
-        where, difference = data.bring(wanted, copy, here)
+    lock = project / "dvc.lock"
+    files = entry(recorded_params or here.params.read_text(), lock.read_text() if lock.exists() else "")
+    with rebuild.worktree(provenance.git_state(project), "version 1", here) as there:
+        rebuild.write_params(files, there, here)
+        place, difference = rebuild.bring_data(wanted, there, here)
         if not difference:
-            assert dataset.content_digest(copy.workspace.dataset) == wanted.digest
-        return where, difference
+            assert dataset.content_digest(there.dataset) == wanted.digest
+        return place, difference
 
 
-@pytest.mark.slow
-def test_it_comes_from_here_else_dvcs_cache_else_its_remote_else_the_source(
+def files_in(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Path → content and time of change."""
+    found = {path: path.lstat().st_mtime_ns for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {str(path.relative_to(folder)): (path.read_bytes(), time) for path, time in found.items()}
+
+
+def test_data_comes_from_the_checkout_else_dvcs_cache_else_its_remote_else_the_source(
     built_copy: Path, tmp_path: Path, shell: Shell
 ) -> None:
     wanted = dataset.describe(built_copy / "data/dataset")
     shell("dvc", "remote", "add", "--local", "--default", "store", str(tmp_path / "remote"), cwd=built_copy)
     shell("dvc", "push", cwd=built_copy)
-    shell("git", "add", "-A", cwd=built_copy)
-    shell("git", *SOMEONE, "commit", "-q", "-m", "results", cwd=built_copy)
     assert bring(built_copy, wanted) == ("data/dataset of this checkout", "")
     shutil.rmtree(built_copy / "data/dataset")
+    before = files_in(built_copy / ".dvc")
     assert bring(built_copy, wanted) == ("DVC's cache", "")
+    assert files_in(built_copy / ".dvc") == before
     shutil.rmtree(built_copy / ".dvc/cache")
+    before = files_in(tmp_path / "remote")
     assert bring(built_copy, wanted) == ("DVC's remote", "")
+    assert files_in(tmp_path / "remote") == before
+    assert not (built_copy / ".dvc/cache").exists()
     shutil.rmtree(tmp_path / "remote")
     assert bring(built_copy, wanted) == ("the source, ingested again", "")
     assert not (built_copy / "data/dataset").exists()
 
 
-@pytest.mark.slow
-def test_a_damaged_cache_is_passed_over(built_copy: Path) -> None:
+def test_a_damaged_cache_is_left_as_it_is_and_the_data_ingested_again(built_copy: Path) -> None:
     wanted = dataset.describe(built_copy / "data/dataset")
-    digest = (built_copy / "data/dataset/train/images.npy").stat().st_size
+    size = (built_copy / "data/dataset/train/images.npy").stat().st_size
     for path in (built_copy / ".dvc/cache/files/md5").rglob("*"):
-        if path.is_file() and path.stat().st_size == digest:
+        if path.is_file() and path.stat().st_size == size:
             path.chmod(0o644)
-            path.write_bytes(b"nothing of this")
+            path.write_bytes(b"damaged")
     shutil.rmtree(built_copy / "data/dataset")
+    before = files_in(built_copy / ".dvc")
+    assert bring(built_copy, wanted) == ("the source, ingested again", "")
+    assert files_in(built_copy / ".dvc") == before
+
+
+def test_a_lock_file_of_other_data_is_no_obstacle(built_copy: Path) -> None:
+    wanted = dataset.describe(built_copy / "data/dataset")
+    shutil.rmtree(built_copy / "data/dataset")
+    (built_copy / "dvc.lock").write_text("schema: '2.0'\nstages: {}\n")
     assert bring(built_copy, wanted) == ("the source, ingested again", "")
 
 
-@pytest.fixture
-def own(new_clone: Callable[[Path], Path], tmp_path: Path) -> Path:
-    """A clone with pictures of one's own, ingested; DVC knows nothing of them."""
-    folder = new_clone(tmp_path / "project")
-    dice = np.random.default_rng(0)
+@pytest.fixture(scope="module")
+def own_data(new_clone: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clone with images of one's own, ingested; DVC knows nothing of them."""
+    folder = new_clone(tmp_path_factory.mktemp("own") / "project")
+    generator = np.random.default_rng(0)
     for name in ("disc", "frame"):
         for number in range(10):
             path = folder / "data/source" / name / f"{number}.png"
             path.parent.mkdir(exist_ok=True)
-            Image.fromarray(dice.integers(0, 255, size=(28, 28), dtype=np.uint8)).save(path)
+            Image.fromarray(generator.integers(0, 255, size=(28, 28), dtype=np.uint8)).save(path)
     path = folder / "params.yaml"
     text = path.read_text().replace("dataset: fashion-mnist", "dataset: folder").replace('name: ""', "name: shapes")
     path.write_text(text)
@@ -88,78 +100,95 @@ def own(new_clone: Callable[[Path], Path], tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.slow
-def test_an_altered_picture_of_ones_own_is_named_as_well_as_it_was_recorded(own: Path) -> None:
+@pytest.fixture
+def own(own_data: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(own_data, tmp_path / "project"))
+
+
+def test_an_altered_image_in_the_source_fails_with_its_digests_and_a_missing_source_with_where_it_looked(own: Path) -> None:
     wanted = dataset.describe(own / "data/dataset")
     shutil.rmtree(own / "data/dataset")
     assert bring(own, wanted) == ("the source, ingested again", "")
-    picture = own / "data/source/disc/3.png"
-    pixels = np.array(Image.open(picture))
+    image = own / "data/source/disc/3.png"
+    pixels = np.array(Image.open(image))
     pixels[4, 5] ^= 1
-    Image.fromarray(pixels).save(picture)
-    where, difference = bring(own, wanted)
-    assert where == "the source, ingested again"
-    assert difference.startswith("pictures in the source was altered: its SHA-256 is ")
+    Image.fromarray(pixels).save(image)
+    place, difference = bring(own, wanted)
+    assert place == "the source, ingested again"
+    assert " in the source was altered: its SHA-256 is " in difference
     shutil.rmtree(own / "data/source")
-    with pytest.raises(RegistryError, match=r"^the data shapes \w{12} cannot be had: it is not in .* and ingest failed there:"):
+    with pytest.raises(RegistryError, match=r"^the data set shapes \w{12} is not in .*, and ingest failed in the worktree: "):
         bring(own, wanted)
 
 
-def everything_below(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("source", ["../photos", "../../../../../../../../../..{photos}", "data", ".", "data/dataset"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "../photos",
+        "../../../../../../../../../..{photos}",
+        "{photos}",
+        "../link-to-photos",
+        "data/link-to-photos",
+        "data",
+        ".",
+        "..",
+        "data/dataset",
+        "/",
+    ],
+)
 def test_whatever_source_was_recorded_nothing_outside_the_worktree_is_removed_or_written(own: Path, source: str) -> None:
     wanted = dataset.describe(own / "data/dataset")
     photos = own.parent / "photos"
     shutil.copytree(own / "data/source", photos)
-    path = own / "params.yaml"
-    path.write_text(path.read_text().replace("source: data/source ", f"source: {source.format(photos=photos)} "))
+    for link in (own.parent / "link-to-photos", own / "data/link-to-photos"):
+        link.symlink_to(photos)
+    recorded = (own / "params.yaml").read_text().replace("source: data/source ", f"source: {source.format(photos=photos)} ")
     shutil.rmtree(own / "data/dataset")
     (own / "data/dataset").mkdir()
     (own / "data/dataset/notes.txt").write_text("the user's own")
-    before = everything_below(photos), everything_below(own / "data")
+    before = files_in(photos), files_in(own / "data")
     if "photos" in source:
-        assert bring(own, wanted) == ("the source, ingested again", "")
-    else:  # these hold other pictures or none
-        with pytest.raises(RegistryError, match="cannot be had"):
-            bring(own, wanted)
-    assert (everything_below(photos), everything_below(own / "data")) == before
+        assert bring(own, wanted, recorded) == ("the source, ingested again", "")
+    else:  # these hold other images or none
+        with pytest.raises(RegistryError, match=r"^the data set shapes .* and ingest failed in the worktree"):
+            bring(own, wanted, recorded)
+    assert (files_in(photos), files_in(own / "data")) == before
     assert not photos.is_symlink()
     assert not (own / "data/dataset").is_symlink()
+    assert (own / "data/link-to-photos").readlink() == photos
 
 
-@pytest.mark.slow
-def test_an_altered_pixel_is_named_where_the_right_data_can_be_made_again(own: Path) -> None:
+def test_an_altered_pixel_is_named_if_the_recorded_data_can_be_reproduced(own: Path) -> None:
     wanted = dataset.describe(own / "data/dataset")
     images = np.load(own / "data/dataset/test/images.npy", mmap_mode="r+")
     images[1, 2, 3, 0] ^= 1
     images.flush()
-    where, difference = bring(own, wanted)
-    assert where == "data/dataset of this checkout"
-    assert f"says that it is {wanted.digest[:12]}, and is not: test/images.npy row 1 (row" in difference
+    place, difference = bring(own, wanted)
+    assert place == "data/dataset of this checkout"
+    assert f"data/dataset claims digest {wanted.digest[:12]}, but test/images.npy row 1 (source row" in difference
     shutil.rmtree(own / "data/source")
-    assert "its arrays are not those that it was made of (the data shapes" in bring(own, wanted)[1]
+    assert "its arrays were altered (the data set shapes" in bring(own, wanted)[1]
 
 
-def made(folder: Path, **arrays_of_test: Any) -> dataset.Dataset:
+def toys(folder: Path, **test: Any) -> dataset.Dataset:
     part = Split(np.zeros((5000, 2, 2, 1), np.uint8), np.zeros(5000, np.int32), np.arange(5000, dtype=np.int32) + 7)
     folder.mkdir()
-    parts = {**dict.fromkeys(SPLITS, part), "test": replace(part, **arrays_of_test)}
-    dataset.write(folder, "toys", ("a", "b"), parts, ())
+    dataset.write(folder, "toys", ("a", "b"), {**dict.fromkeys(SPLITS, part), "test": replace(part, **test)}, ())
     return dataset.read(folder)
 
 
-def test_the_first_row_that_differs_is_told_with_its_place_and_values(tmp_path: Path) -> None:
+def test_the_first_row_that_differs_is_reported_with_its_place_and_values(tmp_path: Path) -> None:
     images, labels = np.zeros((5000, 2, 2, 1), np.uint8), np.zeros(5000, np.int32)
     images[4500, 1, 0, 0], images[4500, 1, 1, 0], labels[4999] = 9, 9, 1
-    right = made(tmp_path / "right")
-    assert arrays.first_difference(right, right) == ""
-    assert arrays.first_difference(right, made(tmp_path / "images", images=images)) == (
-        "test/images.npy row 4500 (row 4507 of the source) is 9 at (1, 0, 0), not 0, and 1 more"
+    recorded = toys(tmp_path / "recorded")
+    assert rebuild.first_difference(recorded, toys(tmp_path / "images", images=images)) == (
+        "test/images.npy row 4500 (source row 4507) is 9 at (1, 0, 0), not 0"
     )
-    assert arrays.first_difference(right, made(tmp_path / "labels", labels=labels)) == (
-        "test/labels.npy row 4999 (row 5006 of the source) is 1, not 0"
+    assert rebuild.first_difference(recorded, toys(tmp_path / "labels", labels=labels)) == (
+        "test/labels.npy row 4999 (source row 5006) is 1, not 0"
     )
+    fewer = {"images": images[1:], "labels": labels[1:], "source_index": labels[1:]}
+    assert rebuild.first_difference(recorded, toys(tmp_path / "fewer", **fewer)) == (
+        "test/images.npy has the shape (4999, 2, 2, 1), not (5000, 2, 2, 1)"
+    )
+    assert rebuild.first_difference(recorded, recorded) == "its class names were altered"
