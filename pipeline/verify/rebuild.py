@@ -25,7 +25,6 @@ from pipeline.provenance import GitState, TrainingRecord
 from pipeline.verify.recorded import Entry
 from pipeline.workspace import Workspace, replacing
 
-HERE = "data/dataset of this checkout"
 _LOCAL = Path(".dvc/config.local")
 _PARENT = "parent"  # alias of the version that the training started from, in the worktree's own store
 _BLOCK = 4096  # rows compared at once, to bound memory
@@ -131,10 +130,10 @@ def bring_data(wanted: Description, there: Workspace, here: Workspace) -> tuple[
     """
     if _has(here.dataset, wanted):
         shutil.copytree(here.dataset, there.dataset)
-        return HERE, ""
+        return "data/dataset of this checkout", ""
     with suppress(DatasetError):
         if dataset.describe(here.dataset).digest == wanted.digest:
-            return HERE, f"data/dataset claims digest {wanted.digest[:12]}, but {_alteration(wanted, there, here)}"
+            return "data/dataset", f"data/dataset claims digest {wanted.digest[:12]}, but {_alteration(wanted, there, here)}"
     return _bring_from_elsewhere(wanted, there, here)
 
 
@@ -145,9 +144,9 @@ def _has(folder: Path, wanted: Description) -> bool:
 
 
 def _alteration(wanted: Description, there: Workspace, here: Workspace) -> str:
-    """Return what was altered in data/dataset of this checkout, as far as the recorded data is found elsewhere."""
     try:
-        if not _bring_from_elsewhere(wanted, there, here)[1]:
+        _bring_from_elsewhere(wanted, there, here)
+        if _has(there.dataset, wanted):
             found = first_difference(dataset.read(there.dataset), dataset.read(here.dataset))
             return f"{found}; `dvc checkout --force data/dataset` restores it"
     except (RegistryError, DatasetError) as error:
@@ -254,26 +253,19 @@ def _store(there: Workspace) -> str:
 
 
 def run_stage(stage: str, there: Workspace, *, shown: bool = False) -> None:
-    """Run a stage of the worktree's code as a process of its own, and print its lines, indented, if `shown`.
+    """Run a stage of the worktree's code as a process of its own; print its output if `shown`, and how long it took.
 
     Raises:
         RegistryError: it failed, with the reason that its `error:` line gives.
     """
     inherited = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
     own = {"MLFLOW_TRACKING_URI": _store(there), "PYTHONPATH": str(there.root), "PYTHONUNBUFFERED": "1"}
-    command, start, reason = [sys.executable, "-m", "pipeline", stage], time.perf_counter(), "it printed no reason"
-    print(f"{stage:<10}", end="\n" if shown else "", flush=True)
-    with subprocess.Popen(
-        command, cwd=there.root, env={**inherited, **own}, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as process:
-        try:
-            for line in process.stdout or ():
-                if shown:
-                    print(f"    {line.rstrip()}", flush=True)
-                reason = line.strip().removeprefix("error: ") or reason
-            process.wait()
-        finally:
-            process.kill()  # on Ctrl-C; does nothing to a process that has ended
-            print(f"{' ' * 10 if shown else ''}{time.perf_counter() - start:,.1f} s", flush=True)
-    if process.returncode != 0:
-        raise RegistryError(f"{stage} failed in the worktree: {reason}")
+    command, start = [sys.executable, "-m", "pipeline", stage], time.perf_counter()
+    stdout = None if shown else subprocess.DEVNULL
+    done = subprocess.run(
+        command, cwd=there.root, env={**inherited, **own}, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False
+    )
+    if done.returncode != 0:
+        reason = done.stderr.strip().rpartition("\n")[2].removeprefix("error: ")
+        raise RegistryError(f"{stage} failed in the worktree: {reason or 'it printed no error'}")
+    print(f"{stage:<10}{time.perf_counter() - start:,.1f} s", flush=True)

@@ -9,7 +9,7 @@ from pipeline.tracking import logged_params
 
 Kind = Literal["data", "code", "params", "environment", "results"]  # causes before effects
 _CODE = ("pipeline/", "params.yaml")  # what a training runs
-_SET_BY_VERIFY = {"ingest.source", "train.threads", "train.warm_start"}  # see rebuild.write_params
+_SET_BY_VERIFY = {"ingest.source", "train.threads", "train.warm_start", "threads_used"}  # see rebuild.write_params
 _ROUNDING = 1e-6  # of a score that is computed a second time from the same weights
 
 
@@ -85,10 +85,7 @@ def failed(differences: Sequence[Difference], scores: Sequence[Score] = ()) -> V
 
 
 def _params(recorded: TrainingRecord, rebuilt: TrainingRecord) -> Iterator[Difference]:
-    before, now = (
-        {f"{section}.{key}": value for section, keys in each.params.items() for key, value in keys.items()}
-        for each in (recorded, rebuilt)
-    )
+    before, now = logged_params(recorded), logged_params(rebuilt)
     for name in sorted((before.keys() | now.keys()) - _SET_BY_VERIFY):
         if before.get(name) != now.get(name):
             text = f"{name} is {now.get(name)} in provenance/params.yaml, {before.get(name)} in provenance/training.json"

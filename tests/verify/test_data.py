@@ -164,7 +164,7 @@ def test_an_altered_pixel_is_named_if_the_recorded_data_can_be_reproduced(own: P
     images[1, 2, 3, 0] ^= 1
     images.flush()
     place, difference = bring(own, wanted)
-    assert place == "data/dataset of this checkout"
+    assert place == "data/dataset"
     assert f"data/dataset claims digest {wanted.digest[:12]}, but test/images.npy row 1 (source row" in difference
     shutil.rmtree(own / "data/source")
     assert "its arrays were altered (the data set shapes" in bring(own, wanted)[1]
