@@ -25,7 +25,6 @@ from pipeline.provenance import GitState, TrainingRecord
 from pipeline.verify.recorded import Entry
 from pipeline.workspace import Workspace, replacing
 
-_LOCAL = Path(".dvc/config.local")
 _PARENT = "parent"  # alias of the version that the training started from, in the worktree's own store
 _BLOCK = 4096  # rows compared at once, to bound memory
 # These would lead a stage to the user's own store, run or experiment.
@@ -77,8 +76,9 @@ def _git(root: Path, *arguments: str, stdin: str = "", failure: str = "") -> str
 
 
 def _check_links(there: Workspace, tree: Path) -> None:
-    """Refuse code with a symbolic link through which a stage would write outside the worktree."""
-    for path in (there.params, there.dataset, there.downloads, there.model, there.history, there.checkpoints, there.database):
+    """Refuse code with a symbolic link through which DVC or a stage would write outside the worktree."""
+    written = (there.params, there.dataset, there.downloads, there.model, there.history, there.checkpoints, there.database)
+    for path in (*written, there.root / ".dvc/cache", there.root / ".dvc/config.local"):
         if not path.resolve().is_relative_to(tree):
             raise RegistryError(
                 f"{there.shown(path)} is behind a link to {path.resolve()} in the recorded code: a rebuild would write there"
@@ -160,15 +160,15 @@ def _bring_from_elsewhere(wanted: Description, there: Workspace, here: Workspace
 
 
 def _pull(wanted: Description, there: Workspace, here: Workspace) -> str:
-    """Pull what dvc.lock names from this checkout's DVC cache or remote; return which has the data set, "" if neither."""
+    """Pull what dvc.lock names from this checkout's DVC cache or default remote; return which has it, "" if neither."""
     if not (there.root / "dvc.lock").exists():
         return ""
-    if (here.root / _LOCAL).exists():
-        shutil.copyfile(here.root / _LOCAL, there.root / _LOCAL)
-    cache = there.root / ".dvc/cache"
-    _dvc(there.root, "config", "--local", "cache.dir", str(cache))
-    # As a remote, because DVC deletes damaged files from its own cache, and adds what it pulls.
-    _dvc(there.root, "remote", "add", "--local", "--force", "cache-of-checkout", _dvc(here.root, "cache", "dir"))
+    cache, listed = there.root / ".dvc/cache", _dvc(here.root, "config", "--list").splitlines()  # its paths are absolute
+    settings = dict(line.split("=", 1) for line in listed if line.startswith(("remote.", "core.remote=")))
+    # This checkout's cache becomes a remote, because DVC adds to its own cache, and deletes damaged files from it.
+    settings |= {"cache.dir": str(cache), "remote.cache-of-checkout.url": _dvc(here.root, "cache", "dir")}
+    for key, value in settings.items():
+        _dvc(there.root, "config", "--local", key, value)
     for place, options in {"DVC's cache": ("--remote", "cache-of-checkout"), "DVC's remote": ()}.items():
         _dvc(there.root, "pull", "--quiet", *options, "data/dataset")
         if _has(there.dataset, wanted):

@@ -46,7 +46,7 @@ def test_data_comes_from_the_checkout_else_dvcs_cache_else_its_remote_else_the_s
     built_copy: Path, tmp_path: Path, shell: Shell
 ) -> None:
     wanted = dataset.describe(built_copy / "data/dataset")
-    shell("dvc", "remote", "add", "--local", "--default", "store", str(tmp_path / "remote"), cwd=built_copy)
+    shell("dvc", "remote", "add", "--local", "--default", "store", "../remote", cwd=built_copy)
     shell("dvc", "push", cwd=built_copy)
     assert bring(built_copy, wanted) == ("data/dataset of this checkout", "")
     shutil.rmtree(built_copy / "data/dataset")

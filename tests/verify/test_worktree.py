@@ -133,7 +133,7 @@ def test_without_git_the_error_names_it(here: Workspace, monkeypatch: pytest.Mon
         pass
 
 
-@pytest.mark.parametrize("link", ["params.yaml", "data", "models"])
+@pytest.mark.parametrize("link", ["params.yaml", "data", "models", ".dvc"])
 @pytest.mark.parametrize("committed", [True, False])
 def test_recorded_code_with_a_link_out_of_the_worktree_is_refused(
     here: Workspace, shell: Shell, tmp_path: Path, link: str, committed: bool
