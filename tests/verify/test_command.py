@@ -22,6 +22,7 @@ from pipeline.errors import RegistryError
 from pipeline.tracking import find_version, training_record
 from pipeline.verify import rebuild
 from pipeline.workspace import Workspace
+from tests.tracking.model_files import stored_files
 
 MODEL = "digits-classifier"
 Shell = Callable[..., subprocess.CompletedProcess[str]]
@@ -146,7 +147,7 @@ def test_the_parent_of_a_version_is_found_in_the_worktree_by_an_alias(registered
     rebuild.lend_parent(client, replace(child, warm_start=began), there)
     with tracking.fetched(tracking.connect(there), MODEL, "parent") as found:
         assert (found.version, found.record) == ("1", parent)
-        assert found.model.read_bytes() == here.model.read_bytes()
+        assert found.model.read_bytes() == (stored_files(client, MODEL, "1") / "data/model.keras").read_bytes()
     registry(registered)  # the store of this process again
     with pytest.raises(RegistryError, match=rf"started from weights f{{12}}, but {MODEL} version 1 now has {digest[:12]}"):
         rebuild.lend_parent(client, replace(child, warm_start={**began, "weights_digest": "f" * 64}), there)

@@ -76,6 +76,7 @@ def test_a_damaged_cache_is_left_as_it_is_and_the_data_ingested_again(built_copy
     assert files_in(built_copy / ".dvc") == before
 
 
+@pytest.mark.exhaustive
 def test_a_lock_file_of_other_data_is_no_obstacle(built_copy: Path) -> None:
     wanted = dataset.describe(built_copy / "data/dataset")
     shutil.rmtree(built_copy / "data/dataset")
