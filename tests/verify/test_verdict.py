@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.provenance import GitState, TrainingRecord
+from pipeline.provenance import GitState, TrainingRecord, Value
 from pipeline.verify import verdict
 from pipeline.verify.verdict import Score
 from tests.verify.entries import RECORD
@@ -29,7 +29,10 @@ def test_equal_weights_in_another_environment_are_bitwise_and_the_environment_is
 
 
 def test_params_that_verify_sets_are_no_difference() -> None:
-    changed = {"ingest": {"seed": 42, "source": "/photos"}, "train": {"epochs": 10, "threads": 2, "warm_start": "parent"}}
+    changed: Mapping[str, Mapping[str, Value]] = {
+        "ingest": {"seed": 42, "source": "/photos"},
+        "train": {"epochs": 10, "threads": 2, "warm_start": "parent"},
+    }
     assert verdict.judge(RECORD, replace(RECORD, params=changed), [GOOD]).differences == []
 
 
