@@ -167,10 +167,10 @@ def _confusion(found: Comparison) -> Iterator[tuple[str, list[Mapping[str, Any]]
         )
 
 
-def _confusion_png(found: Comparison) -> page.Picture:
+def _confusion_png(found: Comparison) -> page.Plot:
     file = io.BytesIO()
     confusion.draw_change(found.confusion, file)
-    return page.drawing(file.getvalue())
+    return page.plot(file.getvalue())
 
 
 def _grid(found: Comparison, correct: bool) -> list[Mapping[str, Any]]:

@@ -4,7 +4,7 @@ const dialog = document.getElementById("examples-of-cell");
 for (const button of document.querySelectorAll("button[data-cell]")) {
   button.addEventListener("click", () => {
     dialog.querySelector("h2").textContent = button.dataset.title;
-    dialog.querySelector(".pictures").replaceChildren(...(examples.cells[button.dataset.cell] ?? []).map(example));
+    dialog.querySelector(".images").replaceChildren(...(examples.cells[button.dataset.cell] ?? []).map(example));
     dialog.showModal();
   });
 }

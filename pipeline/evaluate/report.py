@@ -60,18 +60,18 @@ def write(evaluation: Evaluation, grid_images: int, workspace: Workspace) -> Non
         aside.write_text(html, encoding="utf-8")
 
 
-def _plots(workspace: Workspace) -> Mapping[str, page.Picture]:
+def _plots(workspace: Workspace) -> Mapping[str, page.Plot]:
     names = ("calibration", "confidence", "precision_recall", "confused_pairs", "network", "curves", "confusion")
-    return {name: page.drawing(getattr(workspace, f"{name}_png").read_bytes()) for name in names}
+    return {name: page.plot(getattr(workspace, f"{name}_png").read_bytes()) for name in names}
 
 
-def _grid(evaluation: Evaluation, rows: NDArray[np.int64], order: NDArray[np.float32], most: int) -> page.Picture | None:
+def _grid(evaluation: Evaluation, rows: NDArray[np.int64], order: NDArray[np.float32], most: int) -> page.Plot | None:
     """Draw those of `rows` of the test split that come first in `order`; None where there are none."""
     if len(rows) == 0:
         return None
     rows, file = rows[np.argsort(order[rows], kind="stable")[:most]], io.BytesIO()
     figures.draw_grid(evaluation.data.test.images, evaluation.predictions, rows, evaluation.class_names, file)
-    return page.drawing(file.getvalue())
+    return page.plot(file.getvalue())
 
 
 def _classes(evaluation: Evaluation) -> Iterator[Mapping[str, Any]]:

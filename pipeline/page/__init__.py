@@ -1,7 +1,7 @@
-"""Self-contained HTML pages: one style, pictures and scripts inside, no request, light and dark.
+"""Self-contained HTML pages: one style, images and scripts inside, no request, light and dark.
 
 A template extends `page.html.j2` and fills the blocks `title`, `headline` and `content`, and `style` where it has its own.
-`parts.html.j2` holds the macros, `sort.js` the script of more than one page. A page reads without its script.
+`parts.html.j2` holds the macros and `sort.js` the script that several pages use. A page can be read without its script.
 """
 
 import base64
@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 _MARKDOWN = frozenset("\\`*_{}[]()<#|!~")  # not >: MLflow would show the backslash
-_SIDE = 96  # pixels of an embedded picture's longer side, about
+_SIDE = 96  # pixels, about, of an embedded image's longer side
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A drawing for an `<img>`: half as large as the PNG has pixels, sharp on a retina screen."""
+class Plot:
+    """A PNG for an `<img>`, shown at half its pixels: sharp on a high-density screen."""
 
     source: str  # a data URI
     width: int  # CSS pixels
@@ -40,18 +40,18 @@ def render(template: Path, **facts: object) -> str:
 
 
 def trusted(text: str) -> object:
-    """`text` of our own that goes into the page as it stands, such as a script."""
+    """Return `text` as markup that is not escaped, such as a script of ours."""
     import markupsafe
 
-    return markupsafe.Markup(text)  # noqa: S704  # callers give no text of users
+    return markupsafe.Markup(text)  # noqa: S704  # never called with text of users
 
 
-def drawing(png: bytes) -> Picture:
-    """Return a plot of evaluate for the macro `picture`, with its size: a page that knows it does not jump."""
+def plot(png: bytes) -> Plot:
+    """Return the PNG file `png` for the macro `plot`, with its size, so that the page does not jump while it loads."""
     from PIL import Image
 
     with Image.open(io.BytesIO(png)) as image:
-        return Picture(embedded(png), image.width // 2, image.height // 2)
+        return Plot(embedded(png), image.width // 2, image.height // 2)
 
 
 def embedded(png: bytes) -> str:
