@@ -1,4 +1,4 @@
-"""Fixtures for every folder of tests: a clean environment, a scratch checkout, and one that `dvc repro` built."""
+"""Fixtures for all tests: a clean environment, an empty checkout, and one that `dvc repro` built."""
 
 import importlib.util
 import os
@@ -27,7 +27,7 @@ PROJECT = Path(__file__).parents[1]
 PARAMS = Path(__file__).parent / "params.yaml"  # tests must pass whatever the user tries out in params.yaml
 Shell = Callable[..., subprocess.CompletedProcess[str]]
 OpenPage = Callable[..., AbstractContextManager["Page"]]
-# What a person's shell may hold that would change what a test sees.
+# Variables of the user's shell that would change what a test sees.
 _FOREIGN = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "DATASET_MIRROR", "DVC_ROOT", "DVC_STAGE")
 _QUIET_BROWSER = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
@@ -36,9 +36,9 @@ _QUIET_BROWSER = [
 
 
 def pytest_configure() -> None:
-    """Quiets the libraries as the command line does; a job in the background ignores Ctrl-C, and so would what it starts.
+    """Silence the libraries as the command line does, and handle Ctrl-C, which a background job and its children ignore.
 
-    No test may reach the store that the person who runs them works with, nor may what a whole session shares.
+    No test, and no fixture of the session, may reach the store that the user works with.
     """
     for name in set(_FOREIGN) - {"DATASET_MIRROR"}:
         os.environ.pop(name, None)
@@ -47,7 +47,7 @@ def pytest_configure() -> None:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Where every program is installed on purpose, a skip would hide a broken installation."""
+    """Fail on skips where everything is installed: one would hide a broken installation."""
     if report.skipped and os.environ.get("FORBID_SKIPS") and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
 
@@ -55,20 +55,20 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in _FOREIGN:
-        monkeypatch.setenv(name, "")  # so that one which the test sets, as MLflow does, goes with the test
+        monkeypatch.setenv(name, "")  # so that what the test sets, as MLflow does, is undone too
         monkeypatch.delenv(name)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _tensorflow_threads(request: pytest.FixtureRequest) -> None:
-    """TensorFlow takes a thread count only before its first use, whichever test that is."""
+    """Set TensorFlow's thread count, which is possible only before its first use."""
     if any(item.path.parent.name in ("train", "evaluate") for item in request.session.items):
         machine.prepare(params.load(PARAMS).train)
 
 
 @pytest.fixture(scope="session")
 def fashion_mirror() -> Path:
-    """A folder that holds fashion-mnist/, for `DATASET_MIRROR`; the test is skipped where there is none."""
+    """Return a folder that holds fashion-mnist/, for `DATASET_MIRROR`; skip the test if there is none."""
     mirror = os.environ.get("DATASET_MIRROR", "")
     if not mirror or not (Path(mirror) / "fashion-mnist").is_dir():
         pytest.skip("needs the four Fashion-MNIST files: set DATASET_MIRROR to a folder that holds fashion-mnist/")
@@ -77,7 +77,7 @@ def fashion_mirror() -> Path:
 
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
-    """An empty checkout: params.yaml and dvc.yaml, no outputs."""
+    """Return an empty checkout: params.yaml and dvc.yaml, no outputs."""
     shutil.copy(PROJECT / "dvc.yaml", tmp_path)
     shutil.copy(PARAMS, tmp_path)
     return Workspace(tmp_path, tmp_path)
@@ -85,9 +85,9 @@ def workspace(tmp_path: Path) -> Workspace:
 
 @pytest.fixture(scope="session")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
-    """Runs a command as a new user would in a terminal: `shell("dvc", "repro", cwd=…, VARIABLE=…)`; captures what it prints.
+    """Return a function that runs a command as a new user would: `shell("dvc", "repro", cwd=…, VARIABLE=…)`.
 
-    A new user's home folder is empty: no git identity, no settings of any library.
+    The home folder is empty: no git identity, no settings of any library. The output is captured.
     """
     programs = Path(sys.executable).parent
     new_user = {"HOME": str(tmp_path_factory.mktemp("home")), "GIT_CONFIG_NOSYSTEM": "1", "NO_COLOR": "1"}
@@ -113,16 +113,16 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
 
 @pytest.fixture(scope="session")
 def new_clone(shell: Shell) -> Callable[[Path], Path]:
-    """Makes a git repository of the project's files as they are now, with no identity set, at the path given."""
+    """Return a function that makes a git repository of the project's files as they are now, without a git identity."""
 
     def make(folder: Path) -> Path:
         listed = shell("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=PROJECT).stdout
         for name in filter(None, listed.split("\0")):
-            if (PROJECT / name).exists():  # else deleted, and not committed yet
+            if (PROJECT / name).exists():  # it may be deleted, and that not committed yet
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(PROJECT / name, folder / name)
         shutil.copy(PARAMS, folder)
-        (folder / "dvc.lock").unlink(missing_ok=True)  # of what the user ran
+        (folder / "dvc.lock").unlink(missing_ok=True)  # made by the user
         shell("git", "init", "-q", "-b", "main", cwd=folder)
         shell("git", "add", "-A", cwd=folder)
         someone = ("-c", "user.name=somebody", "-c", "user.email=somebody@localhost")
@@ -134,7 +134,7 @@ def new_clone(shell: Shell) -> Callable[[Path], Path]:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory, new_clone: Callable[[Path], Path], shell: Shell) -> Path:
-    """A checkout in which `dvc repro` has run the whole graph on digits. Read it; to change it take `built_copy`."""
+    """Return a checkout in which `dvc repro` has run the whole graph on digits. Read it only; change a `built_copy`."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # one for all workers
     folder = shared / "built"
@@ -150,7 +150,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, new_clone: Callable[[Path], 
 
 @pytest.fixture
 def built_copy(built: Path, tmp_path: Path) -> Iterator[Path]:
-    """A copy of `built` that a test may change; its mlflow.db is left behind, because it holds absolute paths."""
+    """Return a copy of `built` that a test may change, without its mlflow.db, which holds absolute paths."""
     folder = tmp_path / "project"
     shutil.copytree(built, folder, ignore=shutil.ignore_patterns("mlflow.db*", "mlartifacts", ".cache", "__pycache__"))
     yield folder
@@ -159,14 +159,14 @@ def built_copy(built: Path, tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an MLflow server over PostgreSQL."""
+    """Return the address of an MLflow server on PostgreSQL."""
     with servers.postgresql() as store, servers.mlflow(store, tmp_path_factory.mktemp("artifacts")) as address:
         yield address
 
 
 @pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":
-    """Chromium with the network off: no name but 127.0.0.1 resolves."""
+    """Return Chromium without a network: only 127.0.0.1 resolves."""
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -180,40 +180,43 @@ def browser() -> "Iterator[Browser]":
 
 @pytest.fixture(scope="module")
 def open_page(browser: "Browser") -> OpenPage:
-    """Opens a page that may ask for addresses that begin with `own` and no others; `complaint` picks what it must not say."""
+    """Return a function that opens a page that may only request addresses that begin with `own`.
+
+    `complaint` selects the console messages that fail the test.
+    """
 
     @contextmanager
     def opened(own: str, complaint: "Callable[[ConsoleMessage], bool]" = lambda _: True) -> "Iterator[Page]":
-        troubles: list[str] = []
+        problems: list[str] = []
 
         def only_own(route: "Route") -> None:
             if route.request.url.startswith((own, "data:", "blob:")):
                 route.continue_()
             else:
-                troubles.append(f"asked for {route.request.url}")
+                problems.append(f"asked for {route.request.url}")
                 route.abort()
 
         page = browser.new_context().new_page()
         page.route("**/*", only_own)
-        page.on("console", lambda message: troubles.append(message.text) if complaint(message) else None)
-        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("console", lambda message: problems.append(message.text) if complaint(message) else None)
+        page.on("pageerror", lambda error: problems.append(str(error)))
         yield page
         page.context.close()
-        assert troubles == []
+        assert problems == []
 
     return opened
 
 
 @pytest.fixture(scope="module")
 def page(open_page: OpenPage) -> "Iterator[Page]":
-    """A page that fails the module if it asks for anything but files, or says anything on its console."""
+    """Return a page that fails the module if it requests anything but files, or writes to its console."""
     with open_page("file:") as opened:
         yield opened
 
 
 @pytest.fixture(scope="session")
 def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where pictures of pages go: `$SCREENSHOTS`, for whoever wants to look at them."""
+    """Return the folder for screenshots: `$SCREENSHOTS`, to look at them, or a temporary one."""
     folder = Path(os.environ.get("SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -221,8 +224,9 @@ def screenshots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def readable(page: "Page", screenshots: Path) -> Callable[[str, tuple[int, int], Any], None]:
-    """Opens a page, takes its picture, and fails where it is wider than its window (width, height), begins low, or axe finds
-    a fault.
+    """Return a function that opens a page and takes a screenshot.
+
+    It fails where the page is wider than its window (width, height), begins too low, or axe finds a violation.
     """
     package = importlib.util.find_spec("axe_playwright_python")
     assert package is not None
