@@ -67,7 +67,8 @@ def _print_start(plan: TrainingPlan, train: TrainParams, images: int) -> None:
     print("\n".join(line for line in plan.model_summary.splitlines() if line.strip() and not line.startswith("├")))
     recipe = recipe_of(train)
     epochs = f"{recipe.epochs} epoch{'s' * (recipe.epochs > 1)} of batch {recipe.batch_size}"
-    print(f"{train.architecture}: {images:,} images · {epochs} · {plan.threads} threads", flush=True)
+    threads = f"{plan.threads} thread{'s' * (plan.threads > 1)}"
+    print(f"{train.architecture}: {images:,} images · {epochs} · {threads}", flush=True)
 
 
 def _stored(path: Path, plan: TrainingPlan) -> TrainingPlan:
