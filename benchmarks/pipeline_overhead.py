@@ -28,6 +28,7 @@ _COPIED = (
     ".dvc",
     ".dvcignore",
     "data/.gitignore",
+    "data/source",
     "models/.gitignore",
     "reports/.gitignore",
 )
