@@ -49,7 +49,7 @@ def between(client: Any, a: str, b: str, project: Project) -> Comparison:
 
 
 def write(found: Comparison, project: Project) -> Path:
-    """Write the page of `found`, and return where: evidence for whoever decides between the two."""
+    """Write the page of `found` and return its path; it is kept as evidence for a promotion."""
     names = (each.source.version or each.source.run_id[:8] for each in (found.pair.a, found.pair.b))
     path = project.workspace.comparison(*names)
     with replacing(path) as aside:
@@ -174,7 +174,7 @@ def _confusion_png(found: Comparison) -> page.Plot:
 
 
 def _grid(found: Comparison, correct: bool) -> list[Mapping[str, Any]]:
-    """Return the images that only B predicts correctly, or only A; none where the images are not here."""
+    """Return the images that only B predicts correctly, or only A; none where data/dataset does not exist."""
     a, b, images = found.pair.a, found.pair.b, found.pair.images
     if images is None:
         return []

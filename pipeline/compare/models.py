@@ -32,7 +32,7 @@ class Evaluated(Predictions):
     source: Source
     record: TrainingRecord  # params, commit and environment of the training; its data digest is of the training data
     data_digest: str  # of the data set whose test split was predicted
-    scores: Scores  # of these predictions, whatever the run says
+    scores: Scores  # of these predictions
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -46,7 +46,7 @@ class Pair:
 
     a: Evaluated
     b: Evaluated
-    images: NDArray[np.uint8] | None  # (n, height, width, channels), 0-255; None where data/dataset is not here
+    images: NDArray[np.uint8] | None  # (n, height, width, channels), 0-255; None where data/dataset does not exist
     scored_again: str  # which of them, on what and why; "" where all predictions are the stored ones
 
     @property

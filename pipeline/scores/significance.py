@@ -1,4 +1,4 @@
-"""Whether one model is worse than another on the same images, or only had bad luck with them."""
+"""Tests of whether two models differ on the same images by more than chance."""
 
 from collections.abc import Sequence
 

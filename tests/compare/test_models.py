@@ -99,8 +99,8 @@ def test_a_version_whose_files_are_not_those_registered_is_not_scored_again(
 ) -> None:
     write_data(trainings.workspace)
     version = trainings.register(trainings.add(PLAIN, training_id="other", dataset_digest="e" * 64))
-    told = damage(stored_files(trainings.client, MODEL, version))
-    with pytest.raises(RegistryError, match=f"^{MODEL} version {version} is not what was registered: {told}[^\n]*$"):
+    problem = damage(stored_files(trainings.client, MODEL, version))
+    with pytest.raises(RegistryError, match=f"^{MODEL} version {version} is not what was registered: {problem}[^\n]*$"):
         models.pair(trainings.client, "1", version, Project.load(trainings.workspace))
 
 
