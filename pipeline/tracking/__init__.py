@@ -1,10 +1,8 @@
-"""The only room that talks to MLflow tracking; everything goes through `MlflowClient`, never through an active run.
+"""MLflow tracking: the only package that reads and writes runs and models, always through `MlflowClient`.
 
-- An active run would resume the parent under `mlflow run` (the stages inherit MLFLOW_RUN_ID), and reopening a finished run
-  falsifies its duration.
-- One run per training, found by the tag `training_id`, or made again from the outputs: another machine and a new server
-  know our id, not MLflow's.
-- Everything is written idempotently: publishing a second time changes nothing.
+An active run (`mlflow.start_run`) would resume the parent under `mlflow run`, because the stages inherit MLFLOW_RUN_ID, and
+reopening a finished run falsifies its duration. Each training has one run, found by its tag `training_id` or created again
+from the outputs, since MLflow's ids mean nothing in another store. All writes are idempotent.
 """
 
 from pipeline.tracking.live import LiveRun
@@ -20,9 +18,9 @@ from pipeline.tracking.registered import (
     model_folder,
     training_record,
 )
-from pipeline.tracking.runs import PROCESS, Published, logged_params, publish, publish_to, run_for, warn
+from pipeline.tracking.runs import PROCESS, Published, logged_params, publish, publish_to, run_for, update_project_run, warn
 from pipeline.tracking.store import connect, experiment_id, has_store, store_guard, tracking_uri
-from pipeline.tracking.view import PROMOTIONS, TRAININGS
+from pipeline.tracking.views import PROMOTIONS, TRAININGS
 
 __all__ = [
     "PROCESS",
@@ -49,5 +47,6 @@ __all__ = [
     "store_guard",
     "tracking_uri",
     "training_record",
+    "update_project_run",
     "warn",
 ]

@@ -1,4 +1,4 @@
-"""The model on a run: one MLflow logged model per training, with signature and input example."""
+"""The model of a run: one MLflow logged model per training, with params, signature and input example."""
 
 import tempfile
 from pathlib import Path
@@ -14,37 +14,40 @@ _NAME = "classifier"
 
 
 def logged_model(client: Any, experiment: str, run_id: str) -> Any | None:
-    """The finished logged model of the run `run_id`, if there is one."""
+    """Return the finished logged model of the run `run_id`, if there is one."""
     found = client.search_logged_models([experiment], f"source_run_id = '{run_id}'", max_results=10)
     ready = [model for model in found if str(model.status) == "READY"]
     return ready[0] if ready else None
 
 
-def log_model(client: Any, run_id: str, record: TrainingRecord, workspace: Workspace) -> None:
-    """Logs models/model.keras on the run, unless it has its model already: each logging would make another model."""
+def log_model(client: Any, run_id: str, record: TrainingRecord, workspace: Workspace) -> str:
+    """Log models/model.keras on the run, unless it has its model already; return the logged model's id."""
     from mlflow.entities import LoggedModelOutput
 
     experiment = client.get_run(run_id).info.experiment_id
-    if logged_model(client, experiment, run_id):
-        return
+    known = logged_model(client, experiment, run_id)
+    if known:
+        return str(known.model_id)
     tags = {"training_id": record.training_id, "weights_digest": record.weights_digest}
-    made = client.create_logged_model(experiment, _NAME, run_id, tags, {"architecture": record.architecture}, "keras")
+    params = {key: str(value) for key, value in record.params["train"].items()} | {"parameters": str(record.parameters)}
+    made = client.create_logged_model(experiment, _NAME, run_id, tags, params, "keras")
     with tempfile.TemporaryDirectory() as folder:
         _save(Path(folder) / "model", made.model_id, run_id, record, workspace)
         client.log_model_artifacts(made.model_id, f"{folder}/model")
     client.finalize_logged_model(made.model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(made.model_id, step=0)])
+    return str(made.model_id)
 
 
 def _save(folder: Path, model_id: str, run_id: str, record: TrainingRecord, workspace: Workspace) -> None:
-    """Writes the model in MLflow's format; any MLflow client loads it with `mlflow.keras` or `mlflow.pyfunc`."""
+    """Write the model in MLflow's format; any MLflow client loads it with `mlflow.keras` or `mlflow.pyfunc`."""
     environment.load_tensorflow()
     import keras
     import mlflow.keras
     from mlflow.models import Model, ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    folder.mkdir()  # MLflow writes the input example before it makes the folder
+    folder.mkdir()  # MLflow writes the input example before it creates the folder
     images = Schema([TensorSpec(np.dtype(np.uint8), (-1, *record.image_shape), "images")])
     probabilities = Schema([TensorSpec(np.dtype(np.float32), (-1, len(record.class_names)))])
     mlflow.keras.save_model(
@@ -52,14 +55,14 @@ def _save(folder: Path, model_id: str, run_id: str, record: TrainingRecord, work
         str(folder),
         signature=ModelSignature(images, probabilities),
         input_example=_example(workspace, record),
-        # Named, because inferring them costs 6–8 s and names two TensorFlows.
+        # Given, because inferring them costs 6–8 s and names two TensorFlows.
         pip_requirements=[f"{name}=={record.environment[name]}" for name in ("tensorflow", "keras", "numpy")],
         mlflow_model=Model(run_id=run_id, model_id=model_id, model_uuid=model_id),
     )
 
 
 def _example(workspace: Workspace, record: TrainingRecord) -> Any:
-    """One test picture, uint8 (1, h, w, c); a blank one where the data set was not pulled."""
+    """Return one test image, uint8 (1, h, w, c); a blank one where the data set was not pulled."""
     if not workspace.dataset.exists():
         return np.zeros((1, *record.image_shape), np.uint8)
     return np.array(dataset.read(workspace.dataset).test.images[:1])

@@ -1,41 +1,52 @@
-"""The run of a training: found by our id, or made again from the outputs; and what later stages add to it."""
+"""The run of a training: found by its training id or created again from the outputs, and what later stages add to it."""
 
 import csv
 import json
+import os
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pipeline import dataset, provenance
+from pipeline.dataset import SPLITS
 from pipeline.errors import UnreachableError
 from pipeline.process import Process
 from pipeline.provenance import TrainingPlan, TrainingRecord
-from pipeline.tracking import preview
 from pipeline.tracking.models import log_model, logged_model
 from pipeline.tracking.store import connect, experiment_id
+from pipeline.tracking.views import log_preview
 from pipeline.workspace import Workspace
 
-PROCESS = "process"  # the tag that says which process writes the run, so that one whose process died can be told
+PROCESS = "process"  # tag: the process that writes the run, so that a run whose process died can be recognised
+PARENT = "mlflow.parentRunId"  # tag: the run that contains this one
+_NOTE = "mlflow.note.content"  # tag: the run's description, Markdown
+_CONTEXTS = {"train": "training", "validation": "validation", "test": "testing"}  # of the splits as data set inputs
 _BATCH = 500  # metrics per request; MLflow takes 1,000 entities
-_LONGEST = 6000  # characters of a param; what is longer MLflow cuts in mid-word, with a warning
+_MAX_PARAM = 6000  # characters; MLflow cuts longer ones in mid-word, with a warning
 
 
 @dataclass(frozen=True)
 class Published:
     """What a stage adds to the run of a training."""
 
-    metrics: Mapping[str, float]  # MLflow metric name → value, of the model on the data set
-    artifacts: Sequence[Path]  # files, as they lie on disk
-    folder: str  # where they lie on the run
-    description: str = ""  # Markdown, shown on top of the run; "" leaves what stands there
+    metrics: Mapping[str, float]  # MLflow metric name → value
+    artifacts: Sequence[Path]
+    folder: str  # of the artifacts on the run
+    description: str = ""  # Markdown, shown at the top of the run; "" keeps the current one
     tags: Mapping[str, str] = field(default_factory=dict)
-    preview: Path | None = None  # a PNG, of twice as many pixels as it is shown in, below the description
+    preview: Path | None = None  # a PNG at twice the size it is shown at, below the description
+
+
+def warn(message: str) -> None:
+    """Print one line on stderr."""
+    print(f"warning: {message}", file=sys.stderr, flush=True)
 
 
 def publish(workspace: Workspace, published: Published) -> None:
-    """Adds `published` to the run of the training in models/; one warning where the store does not answer.
+    """Add `published` to the run of the training in models/; print one warning where the store does not answer.
 
     Raises:
         TrackingError: the URI is malformed, or the experiment was deleted.
@@ -47,127 +58,97 @@ def publish(workspace: Workspace, published: Published) -> None:
         warn(f"{error}. The files are written; `dvc repro -s -f evaluate` publishes them later")
 
 
-def warn(message: str) -> None:
-    """One line on stderr."""
-    print(f"warning: {message}", file=sys.stderr, flush=True)
-
-
 def publish_to(client: Any, run_id: str, published: Published) -> None:
-    """Adds `published` to the run `run_id`; of the metrics those that differ from what the run has."""
+    """Add `published` to the run `run_id`; of the metrics, those that differ from the run's."""
     run = client.get_run(run_id)
     new = {name: value for name, value in published.metrics.items() if run.data.metrics.get(name) != value}
     if new:
-        _log_scores(client, run, new)
+        model = logged_model(client, run.info.experiment_id, run_id)
+        _log_metrics(client, run, new, _now(), model_id=model.model_id if model else None)
     for path in published.artifacts:
         client.log_artifact(run_id, str(path), published.folder)
-    for name, value in {**published.tags, **_note(client, run_id, published)}.items():
+    tags = dict(published.tags)
+    if published.description:
+        image = log_preview(client, run_id, published.preview, published.folder) if published.preview else ""
+        tags[_NOTE] = f"{published.description}\n\n{image}".rstrip()
+    for name, value in tags.items():
         client.set_tag(run_id, name, value)
-
-
-def _note(client: Any, run_id: str, published: Published) -> dict[str, str]:
-    """The tag that MLflow shows as the run's description, with the preview below the words."""
-    if not published.description:
-        return {}
-    picture = preview.show(client, run_id, published.preview, published.folder) if published.preview else ""
-    return {"mlflow.note.content": f"{published.description}\n\n{picture}".rstrip()}
-
-
-def _log_scores(client: Any, run: Any, metrics: Mapping[str, float]) -> None:
-    """Metrics that MLflow shows on the run, on its logged model and by data set."""
-    model = logged_model(client, run.info.experiment_id, run.info.run_id)
-    data = run.inputs.dataset_inputs[0].dataset if run.inputs.dataset_inputs else None
-    origin = {"dataset_name": data.name, "dataset_digest": data.digest} if data else {}
-    log_metrics(client, run.info.run_id, metrics, model_id=model.model_id if model else None, **origin)
+    update_project_run(client, run_id)
 
 
 def run_for(client: Any, workspace: Workspace) -> str:
-    """The id of the run of the training in models/; made again from the outputs if this store does not know it.
+    """Return the id of the run of the training in models/; create it from the outputs if this store does not have it.
 
     Raises:
         MissingInputError: there is no training yet.
     """
     record = provenance.read_training(workspace.need(workspace.training, "train"))
     experiment = experiment_id(client, workspace, record.dataset_name)
-    run_id = find_run(client, experiment, record.training_id)
-    if run_id is None:
-        run_id = create_run(client, experiment, record, workspace)
-        log_history(client, run_id, workspace.history)
+    run_id = find_run(client, experiment, record.training_id) or create_run(client, experiment, record, workspace)
     finish_run(client, run_id, record, workspace)
     return run_id
 
 
 def find_run(client: Any, experiment: str, training_id: str) -> str | None:
-    """The id of the run with this tag, if the store has one that was not deleted."""
+    """Return the id of the training's run, unless the store has none or it was deleted."""
     runs = client.search_runs([experiment], f"tags.training_id = '{training_id}'", max_results=1)
     return str(runs[0].info.run_id) if runs else None
 
 
 def create_run(client: Any, experiment: str, plan: TrainingPlan, workspace: Workspace) -> str:
-    """Opens the run of a training: name, tags, params, data set, and the code it runs."""
+    """Start the run of a training: name, tags, params, data set, code and environment."""
     from mlflow.entities import Param
 
     name = f"{plan.architecture}-{plan.training_id[:8]}"
     run = client.create_run(experiment, start_time=plan.started_ms, tags=_tags(plan), run_name=name)
     run_id = str(run.info.run_id)
     client.log_batch(run_id, params=[Param(key, value) for key, value in logged_params(plan).items()])
-    client.log_inputs(run_id, [_dataset_input(plan, workspace)])
+    client.log_inputs(run_id, list(_dataset_inputs(plan, workspace)))
     for file_name, text in _texts(plan):
         client.log_text(run_id, text, file_name)
     return run_id
 
 
 def logged_params(plan: TrainingPlan) -> Mapping[str, str]:
-    """The params of a training's run, name → value."""
+    """Return the params of a training's run, name → value."""
     flat = {f"{section}.{key}": value for section, keys in plan.params.items() for key, value in keys.items()}
     flat |= {"threads_used": plan.threads, "parameters": plan.parameters}
     return {key: _cut(str(value)) for key, value in flat.items()}
 
 
 def _cut(text: str) -> str:
-    """`text` as a param can hold it; where it is cut, its end says where the whole stands."""
-    if len(text) <= _LONGEST:
+    """Return `text` as a param can hold it; where it is cut, its end says where the whole is."""
+    if len(text) <= _MAX_PARAM:
         return text
     end = f" … ({len(text):,} characters, all of them in provenance/training.json)"
-    return text[: _LONGEST - len(end)] + end
+    return text[: _MAX_PARAM - len(end)] + end
 
 
 def finish_run(client: Any, run_id: str, record: TrainingRecord, workspace: Workspace) -> None:
-    """Completes the run of a finished training; does nothing where it is complete already.
+    """Complete the run of a finished training, unless it is complete already.
 
-    The status comes last: a run that says FINISHED has everything, so a kill half-way is mended by the next call.
+    The status is written last: a FINISHED run has everything, and the next call completes one whose writer was killed.
     """
-    if client.get_run(run_id).info.status == "FINISHED":
+    run = client.get_run(run_id)
+    if run.info.status == "FINISHED":
         return
-    log_history(client, run_id, workspace.history)
+    with workspace.history.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    _send(client, run_id, [metric for row in rows for metric in epoch_metrics(row)])  # MLflow keeps equal points once
     for path, folder in _training_files(workspace):
-        if path.exists():  # a picture that was not pulled is no reason to lose the run
+        if path.exists():  # an output that was not pulled does not stop the rest
             client.log_artifact(run_id, str(path), folder)
-    log_metrics(client, run_id, {"fit_seconds": record.fit_seconds}, record.finished_ms)
+    _log_metrics(client, run, {"fit_seconds": record.fit_seconds}, record.finished_ms)
     client.set_tag(run_id, "weights_digest", record.weights_digest)
-    log_model(client, run_id, record, workspace)
+    model_id = log_model(client, run_id, record, workspace)
+    last = {metric.key: metric.value for metric in epoch_metrics(rows[-1])}
+    _log_metrics(client, run, last, int(rows[-1]["timestamp_ms"]), int(rows[-1]["epoch"]), model_id)
     client.set_terminated(run_id, "FINISHED", record.finished_ms)
-
-
-def log_metrics(
-    client: Any, run_id: str, metrics: Mapping[str, float], timestamp_ms: int | None = None, **origin: str | None
-) -> None:
-    """Logs values at step 0, at `timestamp_ms` (Unix time) or now; `origin` is the `Metric`'s model_id and data set."""
-    import time
-
-    from mlflow.entities import Metric
-
-    when = int(time.time() * 1000) if timestamp_ms is None else timestamp_ms
-    _send(client, run_id, [Metric(name, value, when, 0, **origin) for name, value in metrics.items()])
-
-
-def log_history(client: Any, run_id: str, history: Path) -> None:
-    """Replays history.csv with its own timestamps: what the store has already, it keeps once."""
-    with history.open(encoding="utf-8", newline="") as file:
-        _send(client, run_id, [metric for row in csv.DictReader(file) for metric in epoch_metrics(row)])
+    update_project_run(client, run_id)
 
 
 def epoch_metrics(row: Mapping[str, str]) -> Iterator[Any]:
-    """The MLflow metrics of one row of history.csv."""
+    """Yield the MLflow metrics of one row of history.csv, with its timestamp."""
     from mlflow.entities import Metric
 
     for name, value in row.items():
@@ -175,9 +156,64 @@ def epoch_metrics(row: Mapping[str, str]) -> Iterator[Any]:
             yield Metric(name, float(value), int(row["timestamp_ms"]), int(row["epoch"]))
 
 
+def _log_metrics(
+    client: Any, run: Any, metrics: Mapping[str, float], timestamp_ms: int, step: int = 0, model_id: str | None = None
+) -> None:
+    """Log values on a training's run and, given `model_id`, on its logged model by the data set they were measured on."""
+    from mlflow.entities import Metric
+
+    def measured_on(name: str) -> Mapping[str, str]:
+        split = name.partition("/")[0]
+        tags = run.data.tags
+        return _input_name(tags["dataset"], tags["dataset_digest"], split) if split in SPLITS else {}
+
+    logged = [
+        Metric(name, value, timestamp_ms, step, model_id=model_id, **measured_on(name)) for name, value in metrics.items()
+    ]
+    _send(client, run.info.run_id, logged)
+
+
 def _send(client: Any, run_id: str, metrics: Sequence[Any]) -> None:
     for start in range(0, len(metrics), _BATCH):
         client.log_batch(run_id, metrics=metrics[start : start + _BATCH])
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
+
+
+def project_run(client: Any) -> Any | None:
+    """Return the run of the `mlflow run` that started this process (`$MLFLOW_RUN_ID`), if this store has it."""
+    from mlflow.exceptions import MlflowException
+
+    run_id = os.environ.get("MLFLOW_RUN_ID")
+    try:
+        run = client.get_run(run_id) if run_id else None
+    except MlflowException:
+        return None
+    return run if run and run.info.lifecycle_stage == "active" else None
+
+
+def update_project_run(client: Any, run_id: str) -> None:
+    """Copy a training's params, latest metrics and result to the run of `mlflow run`, if there is one, with a link."""
+    from mlflow.entities import Metric, Param
+
+    project = project_run(client)
+    if project is None:
+        return
+    run, known, now = client.get_run(run_id), project.data, _now()
+    params = [Param(key, value) for key, value in run.data.params.items() if key not in known.params]
+    client.log_batch(project.info.run_id, params=params)
+    metrics = [
+        Metric(name, value, now, 0)
+        for name, value in run.data.metrics.items()
+        if not name.startswith("system/") and known.metrics.get(name) != value
+    ]
+    _send(client, project.info.run_id, metrics)
+    link = f"Training: [{run.info.run_name}](#/experiments/{run.info.experiment_id}/runs/{run_id})"
+    gate = f"Gate: {run.data.tags['gate']}" if "gate" in run.data.tags else ""
+    result = run.data.tags.get(_NOTE, "").partition("\n")[0]
+    client.set_tag(project.info.run_id, _NOTE, "\n\n".join(filter(None, (link, result, gate))))
 
 
 def _tags(plan: TrainingPlan) -> dict[str, str]:
@@ -200,27 +236,33 @@ def _tags(plan: TrainingPlan) -> dict[str, str]:
     return tags
 
 
-def _dataset_input(plan: TrainingPlan, workspace: Workspace) -> Any:
-    """The data set as MLflow shows it on a run; its digests hold 36 characters at most."""
+def _dataset_inputs(plan: TrainingPlan, workspace: Workspace) -> Iterator[Any]:
+    """Yield each split as MLflow shows data sets: schema of the arrays, number of images, classes, and its context."""
+    import numpy as np
+    from mlflow.data.schema import TensorDatasetSchema
     from mlflow.entities import Dataset, DatasetInput, InputTag
+    from mlflow.types import Schema, TensorSpec
 
-    shape = {"images": ["uint8", [-1, *plan.image_shape]], "labels": ["int32", [-1]], "classes": list(plan.class_names)}
-    # As they are: a thousand long Chinese names in \u escapes would be more than the 1,048,575 characters that MLflow takes.
-    schema = json.dumps(shape, ensure_ascii=False)
-    profile = dataset.describe(workspace.dataset).counts if (workspace.dataset / "dataset.json").exists() else {}
-    entry = Dataset(
-        plan.dataset_name,
-        plan.dataset_digest[:36],
-        "local",
-        json.dumps({"uri": workspace.shown(workspace.dataset)}),
-        schema,
-        json.dumps(profile),
-    )
-    return DatasetInput(entry, [InputTag("mlflow.data.context", "training")])
+    images = Schema([TensorSpec(np.dtype(np.uint8), (-1, *plan.image_shape), "images")])
+    labels = Schema([TensorSpec(np.dtype(np.int32), (-1,), "labels")])
+    schema = json.dumps(TensorDatasetSchema(images, labels).to_dict())
+    source = json.dumps({"uri": workspace.shown(workspace.dataset)})
+    described = (workspace.dataset / "dataset.json").exists()
+    counts = dataset.describe(workspace.dataset).counts if described else {}
+    for split, context in _CONTEXTS.items():
+        profile = {"images": counts.get(split), "image_shape": plan.image_shape, "classes": plan.class_names}
+        identity = _input_name(plan.dataset_name, plan.dataset_digest, split)
+        entry = Dataset(*identity.values(), "local", source, schema, json.dumps(profile, ensure_ascii=False))
+        yield DatasetInput(entry, [InputTag("mlflow.data.context", context)])
+
+
+def _input_name(dataset_name: str, dataset_digest: str, split: str) -> Mapping[str, str]:
+    """Return what identifies a split among MLflow's data sets; their digests hold 36 characters at most."""
+    return {"dataset_name": f"{dataset_name}-{split}", "dataset_digest": dataset_digest[:36]}
 
 
 def _texts(plan: TrainingPlan) -> Iterator[tuple[str, str]]:
-    """File name on the run, and its text."""
+    """Yield file name on the run, and text."""
     yield "training/model_summary.txt", plan.model_summary
     yield "provenance/environment.json", json.dumps(dict(plan.environment), indent=2)
     if plan.git.diff:
@@ -230,7 +272,7 @@ def _texts(plan: TrainingPlan) -> Iterator[tuple[str, str]]:
 
 
 def _training_files(workspace: Workspace) -> Iterator[tuple[Path, str]]:
-    """File on disk, and its folder on the run."""
+    """Yield file on disk, and its folder on the run."""
     yield workspace.history, "training"
     yield workspace.training, "provenance"
     yield workspace.params, "provenance"

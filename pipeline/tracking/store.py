@@ -1,4 +1,4 @@
-"""Where the tracking store is, how it is made, and how it is reached."""
+"""The tracking store: its address, its creation and the connection to it."""
 
 import os
 import re
@@ -10,15 +10,17 @@ from urllib.parse import urlsplit
 
 from pipeline import environment
 from pipeline.errors import TrackingError, UnreachableError
-from pipeline.tracking.view import TRAININGS, View
+from pipeline.tracking.views import TRAININGS, View
 from pipeline.workspace import Workspace, replacing
 
 _SQLITE = "sqlite:///"
 _DATABASES = ("postgresql", "mysql", "mssql")
+# A new browser opens in the UI's GenAI mode, which shows no runs, unless the experiment has this tag.
+_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
 
 
 def tracking_uri(workspace: Workspace) -> str:
-    """`$MLFLOW_TRACKING_URI`, else `mlflow.db` in the project; a relative SQLite path counts from the project.
+    """Return `$MLFLOW_TRACKING_URI`, else `mlflow.db` in the project; a relative SQLite path is relative to the project.
 
     Raises:
         TrackingError: the variable holds something that is not a tracking URI.
@@ -40,26 +42,22 @@ def _is_server(uri: str) -> bool:
     try:
         parts = urlsplit(uri)
         has_host = bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:  # a port that is not a number, a bracket that does not close
+    except ValueError:  # a port that is not a number, a bracket without its pair
         return False
     return has_host and (parts.scheme in ("http", "https") or parts.scheme.split("+")[0] in _DATABASES)
 
 
 def has_store(workspace: Workspace) -> bool:
-    """False where the store is a SQLite database that was not made yet; loads nothing, asks nobody.
-
-    Raises:
-        TrackingError: the URI is malformed.
-    """
+    """Return False if the store is a SQLite database that does not exist yet; neither MLflow nor the network is used."""
     uri = tracking_uri(workspace)
     return not uri.startswith(_SQLITE) or Path(uri.removeprefix(_SQLITE)).exists()
 
 
 def connect(workspace: Workspace) -> Any:
-    """An `mlflow.MlflowClient` for tracking and registry whose store exists and answered.
+    """Return an `mlflow.MlflowClient` for tracking and registry, after its store was created if necessary and has answered.
 
     Raises:
-        TrackingError: the URI is malformed, or the store is not one that this MLflow can use.
+        TrackingError: the URI is malformed, or this MLflow cannot use the store.
         UnreachableError: the store does not answer.
     """
     uri = tracking_uri(workspace)
@@ -80,7 +78,7 @@ def connect(workspace: Workspace) -> Any:
 
 
 def _set_globally(uri: str) -> None:
-    """MLflow's downloads of artifacts ask its global setting; the environment, which it sets too, stays the user's."""
+    """Set MLflow's global URIs, which its downloads of artifacts use; keep the environment, which it would set too."""
     import mlflow
 
     given = os.environ.get("MLFLOW_TRACKING_URI")
@@ -92,7 +90,7 @@ def _set_globally(uri: str) -> None:
 
 @contextmanager
 def store_guard(workspace: Workspace) -> Iterator[None]:
-    """Around what a command asks of a connected store, so that one which goes away midway is one line too.
+    """Turn the failure of a connected store into one line.
 
     Raises:
         UnreachableError: the store failed.
@@ -102,15 +100,15 @@ def store_guard(workspace: Workspace) -> Iterator[None]:
     except lost_errors() as error:
         uri = tracking_uri(workspace)
         raise UnreachableError(
-            f"the tracking store {_shown(uri)} failed midway ({_reason(error, uri)}): run the command again when it answers; "
-            "what was begun is finished or undone then"
+            f"the tracking store {_shown(uri)} failed midway ({_reason(error, uri)}): run the command again once it answers; "
+            "that completes or undoes what was started"
         ) from None
 
 
 def lost_errors() -> tuple[type[Exception], ...]:
-    """What MLflow raises where its store does not answer; loads MLflow."""
+    """Return what MLflow raises when its store does not answer; this imports MLflow."""
     with environment.loading():
-        import mlflow.store.tracking.sqlalchemy_store  # noqa: F401  # which the client would load
+        import mlflow.store.tracking.sqlalchemy_store  # noqa: F401  # the client would import it
         from mlflow.exceptions import MlflowException
         from requests import RequestException
         from sqlalchemy.exc import SQLAlchemyError
@@ -118,10 +116,10 @@ def lost_errors() -> tuple[type[Exception], ...]:
 
 
 def _create_database(path: Path, workspace: Workspace) -> None:
-    """Makes the SQLite database at `path` if it does not exist.
+    """Create the SQLite database at `path` if it does not exist.
 
-    MLflow's own first creation is neither concurrent- nor kill-safe (12 processes at once: 11 crashed), so it happens under
-    a lock, beside, and is renamed into place.
+    MLflow's own creation is neither concurrent- nor kill-safe (12 processes at once: 11 crashed), so it happens under a lock,
+    at a temporary path that is then renamed.
     """
     if path.exists():
         return
@@ -133,12 +131,11 @@ def _create_database(path: Path, workspace: Workspace) -> None:
         if path.exists():
             return
         with replacing(path) as aside:
-            store = SqlAlchemyStore(f"{_SQLITE}{aside}", workspace.artifacts.as_uri())
-            store.engine.dispose()
+            SqlAlchemyStore(f"{_SQLITE}{aside}", workspace.artifacts.as_uri()).engine.dispose()
 
 
 def experiment_id(client: Any, workspace: Workspace, name: str, view: View = TRAININGS) -> str:
-    """The id of the experiment `name`, made if need be; its runs table has `view`.
+    """Return the id of the experiment `name`, created if necessary; its runs table gets `view`.
 
     Raises:
         TrackingError: it was deleted in the UI.
@@ -148,40 +145,33 @@ def experiment_id(client: Any, workspace: Workspace, name: str, view: View = TRA
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         local = tracking_uri(workspace).startswith(_SQLITE)
-        location = (workspace.artifacts / name).as_uri() if local else None  # a server decides for itself
+        location = (workspace.artifacts / name).as_uri() if local else None  # a server decides itself
+        tags = {**_EXPERIMENT_TAGS, view.tag: view.content()}
         try:
-            made: str = client.create_experiment(
-                name, artifact_location=location, tags={**_EXPERIMENT_TAGS, view.tag: view.content()}
-            )
-        except MlflowException:  # another process was quicker
+            return str(client.create_experiment(name, artifact_location=location, tags=tags))
+        except MlflowException:
             experiment = client.get_experiment_by_name(name)
-            if experiment is None:
+            if experiment is None:  # not because another process created it meanwhile
                 raise
-        else:
-            return made
     if experiment.lifecycle_stage == "deleted":
         raise TrackingError(
-            f"the experiment {name} was deleted in the MLflow UI: "
+            f"the experiment {name} was deleted in the MLflow UI: restore it with "
             f"`MLFLOW_TRACKING_URI={_shown(tracking_uri(workspace))} mlflow experiments restore "
-            f"--experiment-id {experiment.experiment_id}` brings it back"
+            f"--experiment-id {experiment.experiment_id}`"
         )
-    if view.tag not in experiment.tags:  # where it is, it may be as a user changed it
+    if view.tag not in experiment.tags:  # an existing view may have been changed by a user
         client.set_experiment_tag(experiment.experiment_id, view.tag, view.content())
     return str(experiment.experiment_id)
 
 
-# A new browser opens in the UI's GenAI mode, which shows no runs; this says what the experiment is.
-_EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
-
-
 def _shown(uri: str) -> str:
-    """`uri` without a password."""
+    """Return `uri` without a password."""
     password = urlsplit(uri).password
     return uri.replace(f":{password}@", ":***@") if password else uri
 
 
 def _reason(error: BaseException, uri: str) -> str:
-    """The operating system's words where the message quotes them, else the first line; without a password."""
+    """Return the operating system's message where the error quotes one, else its first line; without a password."""
     text = str(error).strip() or type(error).__name__
     quoted = re.search(r"\[Errno -?\d+\] ([^'\")]+)", text)
     line = quoted.group(1) if quoted else text.splitlines()[0][:200]

@@ -1,18 +1,22 @@
-"""What a run holds of a training, where its parts are longer than MLflow takes them."""
+"""What the run of a training holds."""
 
 import json
 import logging
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from mlflow.data.schema import TensorDatasetSchema
 from PIL import Image
 
-from pipeline import tracking
+from pipeline import dataset, tracking
+from pipeline.dataset import Split
 from pipeline.provenance import GitState, TrainingPlan
 from pipeline.tracking import Published
 from pipeline.tracking.runs import create_run
 from pipeline.workspace import Workspace
+from tests.compare.trainings import Trainings
 
 NAMES = tuple(f"{number:04} {'猫' * 195}" for number in range(1000))  # as many and as long as params.yaml allows
 
@@ -49,19 +53,100 @@ def test_a_thousand_long_class_names_can_be_logged(
     assert names.endswith("猫 … (201,998 characters, all of them in provenance/training.json)")
     assert len(names) == 6000
     assert run.data.params["ingest.name"] == "animals"
-    (data,) = run.inputs.dataset_inputs
-    assert json.loads(data.dataset.schema)["classes"] == list(NAMES)
+    assert [json.loads(each.dataset.profile)["classes"] for each in run.inputs.dataset_inputs] == [list(NAMES)] * 3
+
+
+def test_each_split_is_an_input_with_its_context_and_a_schema_that_mlflow_reads(
+    workspace: Workspace, plan: TrainingPlan
+) -> None:
+    part = Split(np.zeros((4, 28, 28, 1), np.uint8), np.arange(4, dtype=np.int32), np.arange(4, dtype=np.int32))
+    workspace.dataset.mkdir(parents=True)
+    dataset.write(workspace.dataset, "animals", NAMES, dict.fromkeys(dataset.SPLITS, part), ())
+    client = tracking.connect(workspace)
+    run = client.get_run(create_run(client, tracking.experiment_id(client, workspace, "animals"), plan, workspace))
+    inputs = {each.dataset.name: each for each in run.inputs.dataset_inputs}
+    contexts = {name: [(tag.key, tag.value) for tag in each.tags] for name, each in inputs.items()}
+    assert contexts == {
+        "animals-train": [("mlflow.data.context", "training")],
+        "animals-validation": [("mlflow.data.context", "validation")],
+        "animals-test": [("mlflow.data.context", "testing")],
+    }
+    test = inputs["animals-test"].dataset
+    assert test.digest == "ab" * 18
+    assert json.loads(test.profile)["images"] == 4
+    schema = TensorDatasetSchema.from_dict(json.loads(test.schema))
+    assert schema.features.to_dict() == [
+        {"name": "images", "type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": (-1, 28, 28, 1)}}
+    ]
+    assert schema.targets is not None
+    assert schema.targets.to_dict() == [{"name": "labels", "type": "tensor", "tensor-spec": {"dtype": "int32", "shape": (-1,)}}]
+
+
+def test_logged_models_are_found_by_recipe_and_carry_their_metrics_by_data_set(trainings: Trainings) -> None:
+    client = trainings.client
+    experiment = tracking.experiment_id(client, trainings.workspace, "fashion-mnist")
+    assert len(client.search_logged_models([experiment])) == 2
+    (model,) = client.search_logged_models([experiment], "params.epochs = '5' AND params.seed = '42'")
+    evaluated = Published({"test/accuracy": 0.75, "images_per_second": 8.0}, [], "evaluation")
+    tracking.publish_to(client, model.source_run_id, evaluated)
+    measured = {
+        metric.key: (metric.value, metric.dataset_name, metric.dataset_digest)
+        for metric in client.get_logged_model(model.model_id).metrics
+    }
+    digest = client.get_run(model.source_run_id).data.tags["dataset_digest"][:36]
+    assert measured == {
+        "train/loss": (0.5, "fashion-mnist-train", digest),
+        "test/accuracy": (0.75, "fashion-mnist-test", digest),
+        "images_per_second": (8.0, None, None),
+    }
+
+
+def test_under_mlflow_run_a_training_is_a_child_and_its_result_is_copied_to_the_projects_run(
+    workspace: Workspace, plan: TrainingPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = tracking.connect(workspace)
+    project = client.create_run("0").info.run_id
+    client.log_param(project, "epochs", "params.yaml")
+    monkeypatch.setenv("MLFLOW_RUN_ID", project)
+    with tracking.LiveRun(workspace, plan) as live:
+        live.log_epoch({"epoch": "1", "timestamp_ms": "5", "train/loss": "0.5"})
+    (run,) = client.search_runs([tracking.experiment_id(client, workspace, "animals")])
+    assert client.get_parent_run(run.info.run_id).info.run_id == project
+    client.set_tag(run.info.run_id, "gate", "passed")
+    for accuracy in (0.8, 0.9, 0.9):
+        tracking.publish_to(
+            client, run.info.run_id, Published({"test/accuracy": accuracy}, [], "evaluation", "**90 %**\n\nmore")
+        )
+    shown = client.get_run(project).data
+    assert shown.params["epochs"] == "params.yaml"
+    assert shown.params["ingest.name"] == "animals"
+    assert shown.metrics == {"train/loss": 0.5, "test/accuracy": 0.9}
+    assert len(client.get_metric_history(project, "test/accuracy")) == 2
+    link = f"[notebook-6f3c](#/experiments/{run.info.experiment_id}/runs/{run.info.run_id})"
+    assert shown.tags["mlflow.note.content"] == f"Training: {link}\n\n**90 %**\n\nGate: passed"
+
+
+@pytest.mark.parametrize("run_id", ["0" * 32, "nonsense"])
+def test_a_run_of_another_store_is_no_parent(
+    workspace: Workspace, plan: TrainingPlan, monkeypatch: pytest.MonkeyPatch, run_id: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
+    with tracking.LiveRun(workspace, plan):
+        pass
+    client = tracking.connect(workspace)
+    (run,) = client.search_runs([tracking.experiment_id(client, workspace, "animals")])
+    assert "mlflow.parentRunId" not in run.data.tags
 
 
 def test_a_description_shows_the_preview_at_half_its_size_however_often_it_is_published(
     workspace: Workspace, plan: TrainingPlan, tmp_path: Path
 ) -> None:
-    picture = tmp_path / "mistakes.png"
-    Image.new("RGB", (120, 60)).save(picture)
+    image = tmp_path / "mistakes.png"
+    Image.new("RGB", (120, 60)).save(image)
     client = tracking.connect(workspace)
     run_id = create_run(client, tracking.experiment_id(client, workspace, "animals"), plan, workspace)
     for _ in range(2):
-        tracking.publish_to(client, run_id, Published({}, [], "evaluation", "**91 %**", preview=picture))
+        tracking.publish_to(client, run_id, Published({}, [], "evaluation", "**91 %**", preview=image))
     note = client.get_run(run_id).data.tags["mlflow.note.content"]
     assert note == f"**91 %**\n\n![mistakes](get-artifact?run_uuid={run_id}&path=evaluation/mistakes.svg)"
     svg = Path(client.download_artifacts(run_id, "evaluation/mistakes.svg", str(tmp_path))).read_text()
