@@ -113,14 +113,18 @@ def register() -> None:
 def run(
     dataset: Annotated[str | None, typer.Option(help="Write this into params.yaml as ingest.dataset first.")] = None,
     name: Annotated[str | None, typer.Option(help="With --dataset folder, idx or npz: what your data is called.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Write a training setting (architecture, epochs …) into params.yaml."),
+    ] = None,
 ) -> None:
     """Get the data, run the stages that changed, and print a summary (what `make run` does).
 
-    Example: python -m pipeline run --dataset digits
+    Example: python -m pipeline run --dataset digits --set epochs=5
     """
     from pipeline.commands import run as command
 
-    command.run(dataset, name, Workspace.find())
+    command.run(dataset, name, settings or [], Workspace.find())
 
 
 @app.command(rich_help_panel=COMMANDS)

@@ -1,1 +1,1 @@
-"""Commands that span rooms; no room imports them."""
+"""Commands without a package of their own: run, versions, ui."""

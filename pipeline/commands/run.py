@@ -4,27 +4,26 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
-from functools import reduce
-from operator import getitem
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from pipeline import params
+from pipeline import params, tracking
+from pipeline.commands.edit import set_dataset, set_training
 from pipeline.errors import DownloadError, ParamsError
 from pipeline.ingest.known import CATALOG, fetch
 from pipeline.register import evidence
-from pipeline.workspace import Workspace, replacing
+from pipeline.workspace import Workspace
 
 EMBEDDED = "digits"  # ships inside scikit-learn
 
 
-def run(dataset: str | None, name: str | None, workspace: Workspace) -> None:
+def run(dataset: str | None, name: str | None, settings: Sequence[str], workspace: Workspace) -> None:
     """Run the whole pipeline.
 
     Args:
         dataset: Written into params.yaml first; None keeps its value.
         name: Name of the user's own data, written along with `dataset`.
+        settings: `NAME=VALUE` of the training, written into params.yaml too.
         workspace: The checkout.
 
     Raises:
@@ -35,10 +34,14 @@ def run(dataset: str | None, name: str | None, workspace: Workspace) -> None:
         set_dataset(workspace.params, dataset, name)
     elif name is not None:
         raise ParamsError("--name is for your own data: use it with --dataset folder, idx or npz")
+    for key, value in set_training(workspace.params, settings).items():
+        print(f"params.yaml: {key} = {value}", flush=True)
     missing = _get_data(workspace)
     done = subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=workspace.root, env=child_environment(), check=False)
     if done.returncode != 0:
         sys.exit(1)  # the stage and dvc have printed why
+    if "MLFLOW_RUN_ID" in os.environ:  # also where no stage had to run
+        tracking.publish(workspace, tracking.Published({}, [], ""))
     _summary(workspace)
     if missing:
         print(
@@ -67,129 +70,33 @@ def _get_data(workspace: Workspace) -> str | None:
     return None
 
 
-def set_dataset(path: Path, dataset: str, name: str | None = None) -> None:
-    """Write `ingest.dataset` into params.yaml, and with it what depends on it; every other byte stays as it was.
-
-    A known data set has no name, class names or channels to choose. Only data known to survive a horizontal flip is flipped:
-    a flipped digit is no digit, so the user's own data is not flipped until params.yaml allows it.
-
-    Args:
-        path: params.yaml.
-        dataset: A known data set, or the kind of the user's own.
-        name: Name of the user's own data; None keeps the one in the file.
-
-    Raises:
-        ParamsError: the result would not be valid; the file is left as it was.
-    """
-    current, known = params.load(path).ingest, CATALOG.get(dataset)
-    values: dict[str, object] = {}
-    if current.dataset != dataset:
-        values = {"ingest.dataset": dataset, "train.horizontal_flip": known is not None and known.horizontal_flip}
-        if known:
-            values |= {"ingest.name": "", "ingest.class_names": [], "ingest.channels": 1}
-    if name is not None:
-        values["ingest.name"] = name
-    set_values(path, values)
-
-
-def set_values(path: Path, changes: Mapping[str, Any]) -> None:
-    """Write other values for the keys of `changes`, such as `train.seed`, into `path`; every other byte stays as it was.
-
-    Raises:
-        ParamsError: the file or a new value breaks a rule, or a value is shared with others (YAML aliases and merges); the file
-            is left as it was.
-    """
-    params.load(path)
-    wanted, changed = params.read_yaml(path), dict(changes)
-    for key, value in changes.items():
-        *sections, name = key.split(".")
-        section = reduce(getitem, sections, wanted)
-        if section[name] == value:
-            del changed[key]
-        section[name] = value
-    with replacing(path) as aside:
-        try:
-            aside.write_bytes(_with_values(path.read_bytes().decode("utf-8"), changed).encode("utf-8"))
-            params.load(aside)
-            same = params.read_yaml(aside) == wanted
-        except ParamsError as error:
-            raise ParamsError(str(error).replace(aside.name, path.name)) from None
-        except KeyError:
-            same = False
-        if not same:
-            raise ParamsError(f"{path.name}: {', '.join(changed)} cannot be changed automatically: edit them by hand")
-
-
-def _with_values(text: str, changes: Mapping[str, Any]) -> str:
-    """Return YAML `text` with other values for the keys of `changes`, such as `train.seed`; all else keeps its characters.
-
-    Raises:
-        KeyError: a value is not written at its key, or is shared with others (YAML aliases and merges).
-    """
-    from ruamel.yaml import YAML
-
-    root = YAML(typ="safe", pure=True).compose(text)
-    edits = [(*_span(root, key.split(".")), _scalar(value)) for key, value in changes.items()]
-    for start, end, new in sorted(edits, reverse=True):  # from the last, so that earlier positions stay valid
-        end = start + len(text[start:end].rstrip())  # a block of text ends behind its line break
-        text = text[:start] + new + text[end:]
-    return text
-
-
-def _span(node: Any, keys: list[str]) -> tuple[int, int]:
-    """Return where the text of a value starts and ends."""
-    for name in keys:
-        node = {key.value: value for key, value in node.value}[name]
-    if node.anchor:
-        raise KeyError(name)
-    last = node
-    while last.id == "sequence" and not last.flow_style:  # a block list's own end is where the next key starts
-        last = last.value[-1]
-    return node.start_mark.index, last.end_mark.index
-
-
-def _scalar(value: Any) -> str:
-    """Return a value as YAML: text plain where it reads back as text, everything else as JSON, which is YAML too."""
-    from ruamel.yaml import YAML
-
-    plain = isinstance(value, str) and value and YAML(typ="safe", pure=True).load(value) == value
-    return value if plain else json.dumps(value, ensure_ascii=False)
-
-
 def child_environment() -> Mapping[str, str]:
-    """Return the environment for dvc: this Python first on the path, and a git identity if the user has none.
-
-    Without an identity a second `dvc exp run` fails with "unexpected error".
-    """
-    environment = dict(os.environ)
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
-    for role in ("AUTHOR", "COMMITTER"):
-        if subprocess.run(["git", "var", f"GIT_{role}_IDENT"], capture_output=True, check=False).returncode != 0:
-            environment[f"GIT_{role}_NAME"], environment[f"GIT_{role}_EMAIL"] = "pipeline", "pipeline@localhost"
-    return environment
+    """Return the environment for dvc: this Python is the stages' `python`."""
+    return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
 
 
 def _summary(workspace: Workspace) -> None:
     facts = evidence.read(workspace)
     weakest = min(facts.recalls, key=lambda name: facts.recalls[name])
     registration = json.loads(workspace.registration.read_text(encoding="utf-8"))
-    failed = [rule["text"] for rule in registration["rules"] if not rule["passed"]]
-    gate = (
-        f"refused: {', '.join(failed)}" if failed else f"passed: {registration['model_name']} version {registration['version']}"
-    )
+    failed = ", ".join(rule["text"] for rule in registration["rules"] if not rule["passed"])
+    model, version = registration["model_name"], registration["version"]
     print(
-        f"\n{facts.training.dataset_name} · {facts.training.architecture}\n"
+        f"\n{facts.training.dataset_name}, {facts.training.architecture}\n"
         f"  accuracy       {facts.metrics['accuracy']:.4f} on the test set\n"
         f"  weakest class  {weakest}, recall {facts.recalls[weakest]:.4f}\n"
-        f"  gate           {gate}\n"
-        f"  look at        {workspace.shown(workspace.report)} · {workspace.shown(workspace.validation_html)}\n"
-        f"  MLflow UI      make ui\n"
-        f"  versions       .venv/bin/python -m pipeline versions"
+        f"  gate           {f'refused: {failed}' if failed else f'passed: {model} version {version}'}\n"
+        f"  report         {workspace.shown(workspace.report)}\n\nnext:"
     )
-    if not failed:
-        print(f"  promote it     .venv/bin/python -m pipeline promote {registration['version']} staging")
+    python = workspace.shown(Path(sys.executable))
+    steps = {"make ui": "browse runs and models in MLflow"}
     if uncommitted := _uncommitted(workspace):
-        print(f"  commit         git add {' '.join(uncommitted)}   (the baseline of `dvc metrics diff`)")
+        steps[f"git add {' '.join(uncommitted)}"] = "commit the baseline of `dvc metrics diff`"
+    if not failed:
+        steps[f"{python} -m pipeline promote {version} staging"] = "promote the model"
+    width = max(map(len, steps))
+    for command, purpose in steps.items():
+        print(f"  {command:<{width}}  # {purpose}")
 
 
 def _uncommitted(workspace: Workspace) -> list[str]:

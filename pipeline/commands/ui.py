@@ -1,4 +1,4 @@
-"""ui: the MLflow UI on loopback, opened on the runs of this experiment."""
+"""`ui`: the MLflow UI on 127.0.0.1, opened on the runs of this data set."""
 
 import os
 import socket
@@ -18,34 +18,33 @@ from pipeline.promotion import ledger
 
 _HOST = "127.0.0.1"
 _START_SECONDS = 60
-# Runs in the view that shows them (a new browser opens in the GenAI view, which does not), with the columns that matter.
+# workflowType: a new browser opens in the GenAI mode, which shows no runs.
 _VIEW = "/#/experiments/{experiment}/runs?workflowType=machine_learning&viewStateShareKey={view}"
 
 
 def run(port: int, open_browser: bool, project: Project) -> None:
-    """Serves the UI until Ctrl-C; with a tracking server configured, opens that one instead.
+    """Serve the UI until Ctrl-C; where a tracking server is configured, open that one instead.
 
     Raises:
         TrackingError: the port is taken, or the server does not start.
     """
-    client = tracking.connect(project.workspace)
-    shown = pages(client, project)
+    shown = pages(tracking.connect(project.workspace), project)
     uri = tracking.tracking_uri(project.workspace)
     if uri.startswith("http"):
         _show(uri.rstrip("/"), shown, open_browser)
         return
     _check_free(port)
-    log = project.workspace.caches / "mlflow-server.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
+    path = project.workspace.caches / "mlflow-server.log"
+    path.parent.mkdir(parents=True, exist_ok=True)
     print("starting the MLflow server …", flush=True)
     with (
-        log.open("wb") as words,
-        subprocess.Popen(_command(uri, port, project), env=_lean_environment(), stdout=words, stderr=words) as server,
+        path.open("wb") as log,
+        subprocess.Popen(_command(uri, port, project), env=_lean_environment(), stdout=log, stderr=log) as server,
     ):
         try:
-            _wait(server, f"http://{_HOST}:{port}/health", project.workspace.shown(log))
+            _wait(server, f"http://{_HOST}:{port}/health", project.workspace.shown(path))
             _show(f"http://{_HOST}:{port}", shown, open_browser)
-            print(f"Ctrl-C stops it; its log is {project.workspace.shown(log)}", flush=True)
+            print(f"log: {project.workspace.shown(path)}\npress Ctrl-C to stop", flush=True)
             server.wait()
         except KeyboardInterrupt:
             print()
@@ -54,7 +53,7 @@ def run(port: int, open_browser: bool, project: Project) -> None:
 
 
 def pages(client: Any, project: Project) -> dict[str, str]:
-    """What there is to see, and where on the server: the trainings, and the promotions if there were any."""
+    """Return title → path on the server: the trainings, and the promotions if there are any."""
     experiment = tracking.experiment_id(client, project.workspace, project.name)
     found = {"MLflow UI": _VIEW.format(experiment=experiment, view=tracking.TRAININGS.key)}
     records = client.get_experiment_by_name(ledger.experiment_name(project.model))
@@ -69,7 +68,7 @@ def _command(uri: str, port: int, project: Project) -> list[str]:
 
 
 def _lean_environment() -> dict[str, str]:
-    """Without the job runner the server is 2 processes and 0.5 GB instead of 15 and 2.7."""
+    """Return the environment without the job runner: 2 processes and 0.5 GB instead of 15 and 2.7 GB."""
     return {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
@@ -90,11 +89,11 @@ def _wait(server: "subprocess.Popen[bytes]", health: str, log: str) -> None:
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
-    raise TrackingError(f"the MLflow server did not start within {_START_SECONDS} s: its own words are in {log}")
+    raise TrackingError(f"the MLflow server did not start within {_START_SECONDS} s: see its log {log}")
 
 
 def _show(server: str, pages: Mapping[str, str], open_browser: bool) -> None:
-    for what, page in pages.items():
-        print(f"{what}: {server}{page}", flush=True)
+    for title, page in pages.items():
+        print(f"{title}: {server}{page}", flush=True)
     if open_browser:
         webbrowser.open(server + next(iter(pages.values())))

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipeline import params
-from pipeline.commands import run
-from pipeline.commands.run import set_dataset, set_values
+from pipeline.commands import edit, run
+from pipeline.commands.edit import set_dataset, set_training, set_values
 from pipeline.errors import ParamsError
 from pipeline.workspace import Workspace
 
@@ -70,7 +70,7 @@ def test_a_choice_that_cannot_be_is_refused_and_leaves_params_as_they_were(
 
 def test_a_name_without_a_data_set_of_ones_own_is_refused(workspace: Workspace) -> None:
     with pytest.raises(ParamsError, match="--name is for your own data: use it with --dataset folder, idx or npz"):
-        run.run(None, "pets", workspace)
+        run.run(None, "pets", [], workspace)
 
 
 def test_run_names_the_files_to_commit_that_differ_from_the_last_commit(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ train:
         "train.text": "x",
     }
     assert (
-        run._with_values(before, changes)
+        edit._with_values(before, changes)
         == """\
 ingest: {dataset: digits, name: ""}  # ours
 train:
@@ -182,3 +182,35 @@ def test_a_change_that_cannot_be_made_leaves_the_file_as_it_was(
         set_values(path, changes)
     assert path.read_text(encoding="utf-8") == text
     assert [file.name for file in tmp_path.iterdir()] == ["params.yaml"]
+
+
+def test_training_settings_are_written_where_the_chosen_architecture_has_them(path: Path) -> None:
+    before = path.read_bytes()
+    kept = [f"{name}={edit.UNCHANGED}" for name in ("architecture", "epochs", "batch_size", "learning_rate", "seed")]
+    assert set_training(path, kept) == {}
+    assert path.read_bytes() == before
+    changes = set_training(path, ["architecture=compact", "epochs=3", "learning_rate=0.25", "seed=params.yaml"])
+    assert changes == {
+        "train.architecture": "compact",
+        "train.recipes.compact.epochs": 3,
+        "train.recipes.compact.learning_rate": 0.25,
+    }
+    assert changed_lines(before, path) == ["architecture: compact", "epochs: 3", "learning_rate: 0.25"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["epoch=3"], r"^--set epoch: not a setting of the architecture \w+ \(known: architecture, batch_size, "),
+        (["seed"], "^params.yaml: train.seed = '': input should be a valid integer"),
+        (["architecture=huge"], "^params.yaml: train.architecture = 'huge': input should be 'notebook', "),
+        (["epochs=0"], r"^params.yaml: train.recipes.\w+.epochs = 0: input should be greater than or equal to 1"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_and_leaves_params_as_they_were(
+    path: Path, settings: list[str], message: str
+) -> None:
+    before = path.read_bytes()
+    with pytest.raises(ParamsError, match=message):
+        set_training(path, settings)
+    assert path.read_bytes() == before

@@ -1,4 +1,4 @@
-"""`versions` on a real store: the table, its stages by the aliases, and what does not agree."""
+"""`versions` on a real store: the table, stages by the aliases, and what does not agree."""
 
 from collections.abc import Callable
 
@@ -12,11 +12,10 @@ from tests.promotion.registry import Registry
 
 
 @pytest.fixture
-def lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """What the command prints in a terminal of so many columns."""
+def lines(capsys: pytest.CaptureFixture[str]) -> Callable[..., list[str]]:
+    """Return a function that runs the command and returns the lines it prints."""
 
-    def printed(workspace: Workspace, columns: int = 100) -> list[str]:
-        monkeypatch.setenv("COLUMNS", str(columns))
+    def printed(workspace: Workspace) -> list[str]:
         command.run(Project.load(workspace))
         return capsys.readouterr().out.splitlines()
 
@@ -41,7 +40,7 @@ def test_stage_accuracy_and_verdict_of_each_version(moved: Registry, lines: Call
     moved.client.set_model_version_tag(MODEL, "2", "verified", "statistical 2026-11-24T18:30Z by a person")
     moved.client.set_model_version_tag(MODEL, "2", "gate", "passed")
     title, head, *rows = lines(moved.workspace)
-    assert title.strip() == MODEL
+    assert title == MODEL
     assert head.split() == ["version", "stage", "accuracy", "verified", "gate", "created", "(UTC)", "run"]
     assert [row.split()[:2] for row in rows] == [["4", "–"], ["3", "staging"], ["2", "production"], ["1", "archived"]]
     assert rows[2].split()[2:6] == ["0.9346", "statistical", "2026-11-24", "passed"]
@@ -55,10 +54,9 @@ def test_where_somebody_moved_an_alias_by_hand_it_points_to_doctor(moved: Regist
     printed = lines(moved.workspace)
     assert printed[2].split()[:2] == ["4", "production"]
     assert printed[4].split()[:2] == ["2", "–"]
-    way_out = "`python -m pipeline doctor` says what happened"
     assert printed[-2:] == [
-        f"version 4 is in production by its alias, in none by its tag: {way_out}",
-        f"version 2 is in none by its alias, in production by its tag: {way_out}",
+        "version 4: stage production by its alias, none by its tag; `python -m pipeline doctor` explains why",
+        "version 2: stage none by its alias, production by its tag; `python -m pipeline doctor` explains why",
     ]
 
 

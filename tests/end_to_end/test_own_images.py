@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from pipeline import dataset, params, tracking
-from pipeline.commands.run import set_dataset, set_values
+from pipeline.commands.edit import set_dataset, set_values
 from pipeline.workspace import Workspace
 from tests.ingest.sources import write_npz
 
