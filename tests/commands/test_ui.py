@@ -1,4 +1,4 @@
-"""`python -m pipeline ui` as a person starts it, looked at with a real browser."""
+"""`python -m pipeline ui` as a user starts it, and its pages in a real browser."""
 
 import json
 import re
@@ -27,7 +27,7 @@ COLUMNS = ("test/accuracy", "weakest_class", "test/weakest_class_recall", "fit_s
 
 @pytest.fixture
 def served(built: Path) -> Iterator[tuple["subprocess.Popen[str]", str]]:
-    """The running command, and the address it prints."""
+    """The running command, and the address that it prints."""
     command = [sys.executable, "-m", "pipeline", "ui", "--no-browser", "--port", str(free_port())]
     with subprocess.Popen(command, cwd=built, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None
@@ -43,7 +43,7 @@ def listening(process: "subprocess.Popen[str]") -> set[str]:
     return {c.laddr.ip for p in family for c in p.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
 
 
-def test_it_serves_this_experiments_runs_on_loopback_only(served: tuple["subprocess.Popen[str]", str]) -> None:
+def test_it_serves_this_experiments_runs_on_loopback_only_until_ctrl_c(served: tuple["subprocess.Popen[str]", str]) -> None:
     process, address = served
     view = "workflowType=machine_learning&viewStateShareKey=trainings"
     assert re.fullmatch(rf"http://127\.0\.0\.1:\d+/#/experiments/\d+/runs\?{view}", address)
@@ -55,26 +55,42 @@ def test_it_serves_this_experiments_runs_on_loopback_only(served: tuple["subproc
         runs = json.load(answer)["runs"]
     assert [run["info"]["status"] for run in runs] == ["FINISHED"]
     assert listening(process) == {"127.0.0.1"}
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 0
+    deadline = time.monotonic() + 15
+    while any(child.is_running() for child in family) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(child.is_running() for child in family)
 
 
-def test_a_browser_shows_runs_report_and_version(
+@pytest.mark.exhaustive
+def test_a_browser_shows_runs_data_sets_report_and_version(
     served: tuple["subprocess.Popen[str]", str], built: Path, open_mlflow: Callable[..., Any], screenshots: Path
 ) -> None:
     _, address = served
     host = address.split("/#")[0]
-    figures = json.loads((built / "reports/metrics.json").read_text())
+    scores = json.loads((built / "reports/metrics.json").read_text())
     with open_mlflow(host) as page:
         page.set_viewport_size({"width": 1800, "height": 1100})
         page.goto(address)
         run = page.get_by_role("link", name=f"notebook-{training_id(built)[:8]}")
         run.wait_for(timeout=PATIENCE)
-        sees_the_table(page, figures)
+        sees_the_table(page, scores)
         page.screenshot(path=screenshots / "mlflow-runs.png")
 
         opened = f"{host}/{run.get_attribute('href')}"
         page.goto(opened)
         sees_the_description(page)
         page.screenshot(path=screenshots / "mlflow-run.png")
+
+        for split, context in (("train", "training"), ("test", "testing")):
+            page.get_by_text(f"digits-{split}").first.click()
+            page.get_by_text("Array Datasource").wait_for(timeout=PATIENCE)
+            page.get_by_text(context, exact=True).first.wait_for(timeout=PATIENCE)
+            page.get_by_text("image shape").first.wait_for(timeout=PATIENCE)
+            page.screenshot(path=screenshots / f"mlflow-data-{split}.png")
+            page.keyboard.press("Escape")
 
         page.goto(f"{opened}/model-metrics")
         for section in ("test", "test/f1", "test/precision", "test/recall", "train", "validation"):
@@ -84,7 +100,7 @@ def test_a_browser_shows_runs_report_and_version(
         page.goto(f"{opened}/artifacts/evaluation/report.html")
         headline = page.frame_locator("iframe").locator("h1")
         headline.wait_for(timeout=PATIENCE)
-        assert f"{100 * figures['accuracy']:.2f} %" in headline.inner_text()
+        assert f"{100 * scores['accuracy']:.2f} %" in headline.inner_text()
         page.screenshot(path=screenshots / "mlflow-report.png")
 
         page.goto(f"{host}/#/models/digits-classifier/versions/1")
@@ -96,36 +112,25 @@ def training_id(built: Path) -> str:
     return str(json.loads((built / "models/training.json").read_text())["training_id"])
 
 
-def sees_the_table(page: "Page", figures: dict[str, float]) -> None:
-    """The columns of the saved view, and the figures of the run in them."""
+def sees_the_table(page: "Page", scores: dict[str, float]) -> None:
+    """Check the columns of the saved view, and the run's scores in them."""
     page.get_by_role("button", name="Close").first.click()  # MLflow's assistant opens in a new browser
     page.get_by_text("notebook", exact=True).wait_for(timeout=PATIENCE)  # the last column of the view that fits
     headings = page.locator("[role=columnheader]").all_inner_texts()
     assert set(COLUMNS) <= set(headings)
     assert page.get_by_role("button", name="Trainings").count() == 1
     row = "\n".join(page.locator("[role=row]").all_inner_texts())
-    assert f"{figures['accuracy']:.3f}"[:4] in row
-    assert f"{figures['weakest_class_recall']:.3f}"[:4] in row
+    assert f"{scores['accuracy']:.3f}"[:4] in row
+    assert f"{scores['weakest_class_recall']:.3f}"[:4] in row
 
 
 def sees_the_description(page: "Page") -> None:
-    """The headline of a run, and its picture at a size that the column has room for."""
+    """Check the headline of a run, and that its image fits into the column."""
     page.get_by_text("% accuracy", exact=False).wait_for(timeout=PATIENCE)
     page.get_by_text("Show more").first.click(timeout=PATIENCE)
-    picture = page.locator("img[src*='confused_pairs.svg']")
-    picture.wait_for(timeout=PATIENCE)
-    assert 200 < picture.evaluate("(image) => image.naturalWidth") <= 600  # on a laptop
-
-
-def test_ctrl_c_ends_it_and_its_server(served: tuple["subprocess.Popen[str]", str]) -> None:
-    process, _ = served
-    family = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=60) == 0
-    deadline = time.monotonic() + 15
-    while any(child.is_running() for child in family) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not any(child.is_running() for child in family)
+    image = page.locator("img[src*='confused_pairs.svg']")
+    image.wait_for(timeout=PATIENCE)
+    assert 200 < image.evaluate("(image) => image.naturalWidth") <= 600  # on a laptop
 
 
 def test_a_taken_port_is_one_line_with_the_way_out(built: Path, shell: Callable[..., Any]) -> None:

@@ -1,6 +1,7 @@
 """The whole graph on real data by real DVC against a SQLite MLflow, as a person runs it from a terminal."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -229,7 +230,7 @@ def test_without_network_or_mirror_the_shipped_params_run_on_digits_and_say_so(b
     shell("dvc", "checkout", cwd=built_copy, check=False)
     printed = shell("python", "-m", "pipeline", "run", cwd=built_copy, **NO_NETWORK).stdout
     assert "Falling back to digits, which needs no network" in printed
-    assert "\n  commit         git add dvc.lock params.yaml" in printed
+    assert "\n  git add dvc.lock params.yaml" in printed
     assert "\n  gate " in printed  # digits are few for the recipe of Fashion-MNIST: a refused model is a result too
     assert printed.splitlines()[-1].endswith("To try again: python -m pipeline run --dataset fashion-mnist")
     after = (built_copy / "params.yaml").read_text()
@@ -238,17 +239,42 @@ def test_without_network_or_mirror_the_shipped_params_run_on_digits_and_say_so(b
 
 
 @pytest.mark.exhaustive
-def test_mlflow_run_runs_the_pipeline_without_confusing_the_runs(built_copy: Path, shell: Shell) -> None:
+def test_mlflow_run_with_params_makes_a_child_run_and_shows_its_result(built_copy: Path, shell: Shell) -> None:
+    before = (built_copy / "params.yaml").read_text()
+    mlflow_run = ("mlflow", "run", ".", "--env-manager", "local")
+    shell(*mlflow_run, "-P", "epochs=1", "-P", "seed=7", cwd=built_copy)
+    client, (run,) = client_and_runs(built_copy)
+    assert run.info.status == "FINISHED"
+    assert (run.data.params["train.epochs"], run.data.params["train.seed"]) == ("1", "7")
+    (project,) = client.search_runs(["0"])
+    assert client.get_parent_run(run.info.run_id).info.run_id == project.info.run_id
+    assert project.info.status == "FINISHED"
+    assert (project.data.params["epochs"], project.data.params["batch_size"]) == ("1", "params.yaml")
+    assert project.data.metrics["test/accuracy"] == run.data.metrics["test/accuracy"]
+    assert run.info.run_id in project.data.tags["mlflow.note.content"]
+    pairs = zip(before.splitlines(), (built_copy / "params.yaml").read_text().splitlines(), strict=True)
+    assert [new.split("#")[0].strip() for old, new in pairs if old != new] == ["seed: 7", "epochs: 1"]
+    shell(*mlflow_run, cwd=built_copy)  # nothing changed: the result of the same training is shown again
+    assert len(client_and_runs(built_copy)[1]) == 1
+    assert {each.data.metrics["test/accuracy"] for each in client.search_runs(["0"])} == {run.data.metrics["test/accuracy"]}
+    shell(*mlflow_run, "-e", "experiment", "-P", f"change={EPOCHS}=2", cwd=built_copy)
+    assert sorted(each.data.params["train.epochs"] for each in client_and_runs(built_copy)[1]) == ["1", "2"]
+
+
+@pytest.mark.exhaustive
+def test_mlflow_run_builds_its_environment_with_uv(built_copy: Path, shell: Shell, tmp_path: Path) -> None:
+    known = {name: value for name, value in os.environ.items() if name.startswith(("UV_", "PIP_"))}
+    probe = ("uv", "pip", "install", "--quiet", "--dry-run", "--no-cache", "--target", str(tmp_path / "probe"), "wheel")
+    if shell(*probe, cwd=tmp_path, check=False, **known).returncode != 0:
+        pytest.skip("needs a package index: give its address as UV_INDEX_URL")
     edit(built_copy / "params.yaml", "  epochs: 10", "  epochs: 1")
-    shell("mlflow", "run", ".", "--env-manager", "local", cwd=built_copy)
-    _, runs = client_and_runs(built_copy)
-    assert len(runs) == 1
-    assert runs[0].info.status == "FINISHED"
-    assert runs[0].data.params["train.epochs"] == "1"
-    changes = ("-P", "architecture=notebook", "-P", f"change={EPOCHS}=2")
-    shell("mlflow", "run", ".", "--env-manager", "local", "-e", "experiment", *changes, cwd=built_copy)
-    _, runs = client_and_runs(built_copy)
-    assert sorted(run.data.params["train.epochs"] for run in runs) == ["1", "2"]
+    envs = tmp_path / "envs"
+    cache = {"UV_CACHE_DIR": os.environ.get("UV_CACHE_DIR", str(Path.home() / ".cache/uv"))}
+    shell("mlflow", "run", ".", "--env-manager", "uv", cwd=built_copy, MLFLOW_ENV_ROOT=str(envs), **cache)
+    assert len(list(envs.glob("*/bin/dvc"))) == 1
+    client, (run,) = client_and_runs(built_copy)
+    assert run.info.status == "FINISHED"
+    assert client.get_parent_run(run.info.run_id).data.tags["mlflow.project.env"] == "uv"
 
 
 def test_versions_lists_what_is_registered(built: Path, shell: Shell) -> None:

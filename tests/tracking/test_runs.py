@@ -4,6 +4,7 @@ import json
 import logging
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,9 +43,8 @@ def plan() -> TrainingPlan:
 
 
 def test_a_thousand_long_class_names_can_be_logged(
-    workspace: Workspace, plan: TrainingPlan, caplog: pytest.LogCaptureFixture
+    workspace: Workspace, client: Any, plan: TrainingPlan, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = tracking.connect(workspace)
     with caplog.at_level(logging.WARNING, "mlflow"):
         run = client.get_run(create_run(client, tracking.experiment_id(client, workspace, "animals"), plan, workspace))
     assert caplog.messages == []
@@ -57,12 +57,11 @@ def test_a_thousand_long_class_names_can_be_logged(
 
 
 def test_each_split_is_an_input_with_its_context_and_a_schema_that_mlflow_reads(
-    workspace: Workspace, plan: TrainingPlan
+    workspace: Workspace, client: Any, plan: TrainingPlan
 ) -> None:
     part = Split(np.zeros((4, 28, 28, 1), np.uint8), np.arange(4, dtype=np.int32), np.arange(4, dtype=np.int32))
     workspace.dataset.mkdir(parents=True)
     dataset.write(workspace.dataset, "animals", NAMES, dict.fromkeys(dataset.SPLITS, part), ())
-    client = tracking.connect(workspace)
     run = client.get_run(create_run(client, tracking.experiment_id(client, workspace, "animals"), plan, workspace))
     inputs = {each.dataset.name: each for each in run.inputs.dataset_inputs}
     contexts = {name: [(tag.key, tag.value) for tag in each.tags] for name, each in inputs.items()}
@@ -102,9 +101,8 @@ def test_logged_models_are_found_by_recipe_and_carry_their_metrics_by_data_set(t
 
 
 def test_under_mlflow_run_a_training_is_a_child_and_its_result_is_copied_to_the_projects_run(
-    workspace: Workspace, plan: TrainingPlan, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, client: Any, plan: TrainingPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = tracking.connect(workspace)
     project = client.create_run("0").info.run_id
     client.log_param(project, "epochs", "params.yaml")
     monkeypatch.setenv("MLFLOW_RUN_ID", project)
@@ -128,22 +126,20 @@ def test_under_mlflow_run_a_training_is_a_child_and_its_result_is_copied_to_the_
 
 @pytest.mark.parametrize("run_id", ["0" * 32, "nonsense"])
 def test_a_run_of_another_store_is_no_parent(
-    workspace: Workspace, plan: TrainingPlan, monkeypatch: pytest.MonkeyPatch, run_id: str
+    workspace: Workspace, client: Any, plan: TrainingPlan, monkeypatch: pytest.MonkeyPatch, run_id: str
 ) -> None:
     monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
     with tracking.LiveRun(workspace, plan):
         pass
-    client = tracking.connect(workspace)
     (run,) = client.search_runs([tracking.experiment_id(client, workspace, "animals")])
     assert "mlflow.parentRunId" not in run.data.tags
 
 
 def test_a_description_shows_the_preview_at_half_its_size_however_often_it_is_published(
-    workspace: Workspace, plan: TrainingPlan, tmp_path: Path
+    workspace: Workspace, client: Any, plan: TrainingPlan, tmp_path: Path
 ) -> None:
     image = tmp_path / "mistakes.png"
     Image.new("RGB", (120, 60)).save(image)
-    client = tracking.connect(workspace)
     run_id = create_run(client, tracking.experiment_id(client, workspace, "animals"), plan, workspace)
     for _ in range(2):
         tracking.publish_to(client, run_id, Published({}, [], "evaluation", "**91 %**", preview=image))

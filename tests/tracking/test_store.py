@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,8 +68,8 @@ def test_a_database_that_is_none_is_one_line(workspace: Workspace) -> None:
         tracking.connect(workspace)
 
 
-@pytest.mark.slow
-def test_four_processes_create_the_store_at_once(workspace: Workspace) -> None:
+@pytest.mark.parametrize("count", [2, pytest.param(6, marks=pytest.mark.exhaustive)])
+def test_processes_create_the_store_at_once(workspace: Workspace, count: int) -> None:
     code = (
         "from pipeline import environment, tracking; environment.prepare(); from pipeline.workspace import Workspace\n"
         "w = Workspace.find(); print(tracking.experiment_id(tracking.connect(w), w, 'toys'))"
@@ -82,34 +83,31 @@ def test_four_processes_create_the_store_at_once(workspace: Workspace) -> None:
             stderr=subprocess.PIPE,
             text=True,
         )
-        for _ in range(4)
+        for _ in range(count)
     ]
     answers = [(*process.communicate(), process.returncode) for process in processes]
-    assert [code for _, _, code in answers] == [0] * 4, answers
+    assert [code for _, _, code in answers] == [0] * count, answers
     assert len({out for out, _, _ in answers}) == 1
     with sqlite3.connect(workspace.database) as database:
         assert database.execute("pragma integrity_check").fetchone() == ("ok",)
     assert not list(workspace.root.glob("*.part*"))
 
 
-def test_an_experiment_keeps_its_artifacts_in_the_project(workspace: Workspace) -> None:
-    client = tracking.connect(workspace)
+def test_an_experiment_keeps_its_artifacts_in_the_project(workspace: Workspace, client: Any) -> None:
     made = client.get_experiment(tracking.experiment_id(client, workspace, "toys"))
     assert made.artifact_location == (workspace.root / "mlartifacts" / "toys").as_uri()
     assert tracking.experiment_id(client, workspace, "toys") == made.experiment_id
     assert not (workspace.root / "mlruns").exists()
 
 
-def test_an_experiment_deleted_in_the_ui_says_how_to_restore_it(workspace: Workspace) -> None:
-    client = tracking.connect(workspace)
+def test_an_experiment_deleted_in_the_ui_says_how_to_restore_it(workspace: Workspace, client: Any) -> None:
     experiment = tracking.experiment_id(client, workspace, "toys")
     client.delete_experiment(experiment)
     with pytest.raises(TrackingError, match=rf"mlflow experiments restore --experiment-id {experiment}"):
         tracking.experiment_id(client, workspace, "toys")
 
 
-def test_an_experiment_has_its_view_of_runs_and_a_users_changes_to_it_stay(workspace: Workspace) -> None:
-    client = tracking.connect(workspace)
+def test_an_experiment_has_its_view_of_runs_and_a_users_changes_to_it_stay(workspace: Workspace, client: Any) -> None:
     made = tracking.experiment_id(client, workspace, "toys")
     content = json.loads(client.get_experiment(made).tags[tracking.TRAININGS.tag])
     assert "metrics.`test/accuracy`" in json.loads(content["state"])["selectedColumns"]
@@ -121,15 +119,13 @@ def test_an_experiment_has_its_view_of_runs_and_a_users_changes_to_it_stay(works
     assert tracking.TRAININGS.tag in client.get_experiment(older).tags
 
 
-def test_an_experiment_of_promotions_has_their_view_only(workspace: Workspace) -> None:
-    client = tracking.connect(workspace)
+def test_an_experiment_of_promotions_has_their_view_only(workspace: Workspace, client: Any) -> None:
     tags = client.get_experiment(tracking.experiment_id(client, workspace, "toys-promotions", tracking.PROMOTIONS)).tags
     assert "tags.`reason`" in json.loads(json.loads(tags[tracking.PROMOTIONS.tag])["state"])["selectedColumns"]
     assert tracking.TRAININGS.tag not in tags
 
 
-def test_a_store_that_breaks_midway_is_one_line(workspace: Workspace) -> None:
-    client = tracking.connect(workspace)
+def test_a_store_that_breaks_midway_is_one_line(workspace: Workspace, client: Any) -> None:
     tracking.experiment_id(client, workspace, "toys")
     for file in workspace.root.glob("mlflow.db*"):
         file.write_bytes(b"no database")

@@ -122,13 +122,13 @@ def test_publishing_twice_changes_nothing(trained_copy: Workspace) -> None:
     assert len(client.search_logged_models([before.info.experiment_id])) == 1
 
 
-def test_a_run_is_never_the_one_that_mlflow_run_opened(ready: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_a_child_of_the_one_that_mlflow_run_started(ready: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     client = tracking.connect(ready)
     parent = client.create_run(client.create_experiment("parent"))
     monkeypatch.setenv("MLFLOW_RUN_ID", parent.info.run_id)
     train(changed(SHORT, epochs=1), ready)
-    assert client.get_run(parent.info.run_id).data.params == {}
-    assert only_run(ready).info.run_id != parent.info.run_id
+    assert client.get_parent_run(only_run(ready).info.run_id).info.run_id == parent.info.run_id
+    assert client.get_run(parent.info.run_id).data.params["train.epochs"] == "1"
 
 
 def test_without_a_server_it_warns_once_and_trains(
