@@ -1,4 +1,4 @@
-"""Versions as register makes them, and what can happen to their files in the store."""
+"""Versions as register creates them, and damage to their files in the store."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ from pipeline.tracking.manifest import MANIFEST
 
 
 def register(client: Any, model: str, run_id: str) -> str:
-    """Makes a version of the run's model, whatever a gate would say, and returns its number."""
+    """Create a version of the run's model, without asking the gate; return its number."""
     run = client.get_run(run_id)
     logged = tracking.logged_model(client, run.info.experiment_id, run_id)
     assert logged is not None
@@ -24,12 +24,12 @@ def register(client: Any, model: str, run_id: str) -> str:
 
 
 def stored_files(client: Any, model: str, version: str) -> Path:
-    """Where the store keeps the files of a version; only for a store on this machine."""
+    """Return the folder of a version's files in a store on this machine."""
     return Path(unquote(urlsplit(client.get_model_version_download_uri(model, version)).path))
 
 
 def alter(folder: Path) -> str:
-    """Flips one bit in the middle of a file."""
+    """Flip one bit in the middle of a file."""
     path = folder / "data" / "model.keras"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -48,4 +48,4 @@ def add(folder: Path) -> str:
 
 
 DAMAGES: tuple[Callable[[Path], str], ...] = (alter, remove, add)
-"""Each harms the files in a folder and returns how that is told."""
+"""Each damages the files in a folder and returns how that is reported."""

@@ -37,8 +37,8 @@ def test_what_mlflow_writes_beside_them_does_not_count(folder: Path) -> None:
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_file_that_is_not_the_registered_one_is_named_in_one_line(folder: Path, damage: Callable[[Path], str]) -> None:
     before = manifest.of(folder)
-    told = damage(folder)
-    with pytest.raises(RegistryError, match=f"^version 3 is not what was registered: {told}; do not use it: [^\n]*$"):
+    reported = damage(folder)
+    with pytest.raises(RegistryError, match=f"^version 3 is not what was registered: {reported}; do not use it: [^\n]*$"):
         manifest.check(folder, before, "version 3")
 
 
@@ -51,11 +51,11 @@ def test_a_path_that_leads_out_of_the_folder_is_not_followed(folder: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("said", "told"), [("", "version 3 has no manifest"), ("[1]", "a tag `version_manifest` that"), ("{", "a tag")]
+    ("tag", "message"), [("", "version 3 has no manifest"), ("[1]", "a tag `version_manifest` that"), ("{", "a tag")]
 )
-def test_without_a_manifest_nothing_is_trusted(folder: Path, said: str, told: str) -> None:
-    with pytest.raises(RegistryError, match=f"{told}[^\n]*$"):
-        manifest.check(folder, said, "version 3")
+def test_without_a_manifest_nothing_is_trusted(folder: Path, tag: str, message: str) -> None:
+    with pytest.raises(RegistryError, match=f"{message}[^\n]*$"):
+        manifest.check(folder, tag, "version 3")
 
 
 def test_more_files_than_a_tag_can_name_are_refused(folder: Path) -> None:

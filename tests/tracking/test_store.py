@@ -41,7 +41,7 @@ def test_servers_and_databases_are_taken_as_they_are(workspace: Workspace, monke
     "uri",
     ["htp://host", "http://", "localhost:5000", "./mlruns", "file:///tmp/runs", "sqlite:///", "http://host:port", "http://["],
 )
-def test_a_malformed_uri_is_one_line_that_shows_the_right_forms(
+def test_a_malformed_uri_is_one_line_that_shows_the_valid_forms(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, uri: str
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
@@ -62,7 +62,7 @@ def test_a_server_that_is_not_there_is_named_without_its_password(
     assert time.monotonic() - started < 60
 
 
-def test_a_database_that_is_none_is_one_line(workspace: Workspace) -> None:
+def test_a_file_that_is_no_database_is_one_line(workspace: Workspace) -> None:
     workspace.database.write_text("not a database, but long enough to be read as one " * 20)
     with pytest.raises(UnreachableError, match=r"mlflow\.db does not answer \(.*file is not a database"):
         tracking.connect(workspace)
@@ -85,9 +85,9 @@ def test_processes_create_the_store_at_once(workspace: Workspace, count: int) ->
         )
         for _ in range(count)
     ]
-    answers = [(*process.communicate(), process.returncode) for process in processes]
-    assert [code for _, _, code in answers] == [0] * count, answers
-    assert len({out for out, _, _ in answers}) == 1
+    results = [(*process.communicate(), process.returncode) for process in processes]
+    assert [code for _, _, code in results] == [0] * count, results
+    assert len({out for out, _, _ in results}) == 1
     with sqlite3.connect(workspace.database) as database:
         assert database.execute("pragma integrity_check").fetchone() == ("ok",)
     assert not list(workspace.root.glob("*.part*"))
