@@ -8,10 +8,8 @@ from the outputs, since MLflow's ids mean nothing in another store. All writes a
 from pipeline.tracking.live import LiveRun
 from pipeline.tracking.models import logged_model
 from pipeline.tracking.registered import (
-    Registered,
     Source,
     artifact,
-    fetched,
     find,
     find_version,
     model_file,
@@ -28,12 +26,10 @@ __all__ = [
     "TRAININGS",
     "LiveRun",
     "Published",
-    "Registered",
     "Source",
     "artifact",
     "connect",
     "experiment_id",
-    "fetched",
     "find",
     "find_version",
     "has_store",

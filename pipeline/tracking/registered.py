@@ -28,29 +28,6 @@ class Source:
     version: str | None = None  # None: a run, which need not be registered
 
 
-@dataclass(frozen=True)
-class Registered:
-    """One version, fetched."""
-
-    model_name: str
-    version: str
-    record: TrainingRecord
-    model: Path  # a .keras file, which exists as long as the context of `fetched`
-
-
-@contextmanager
-def fetched(client: Any, model_name: str, wanted: str) -> Iterator[Registered]:
-    """Fetch the version `wanted`, a number or an alias, of `model_name` into a temporary folder.
-
-    Raises:
-        RegistryError: there is no such version, or its files cannot be read or are not the registered ones.
-    """
-    source = find_version(client, model_name, wanted)
-    record = training_record(client, source)
-    with model_file(client, source) as model:
-        yield Registered(model_name, str(source.version), record, model)
-
-
 def find_version(client: Any, model_name: str, wanted: str) -> Source:
     """Return the version `wanted`, a number or an alias, of `model_name`, which need not exist.
 

@@ -135,8 +135,8 @@ def finish_run(client: Any, run_id: str, record: TrainingRecord, workspace: Work
     with workspace.history.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     _send(client, run_id, [metric for row in rows for metric in epoch_metrics(row)])  # MLflow keeps equal points once
-    for path, folder in _training_files(workspace):
-        if path.exists():  # an output that was not pulled does not stop the rest
+    for folder, paths in _training_files(workspace).items():
+        for path in filter(Path.exists, paths):  # an output that was not pulled does not stop the rest
             client.log_artifact(run_id, str(path), folder)
     _log_metrics(client, run, {"fit_seconds": record.fit_seconds}, record.finished_ms)
     client.set_tag(run_id, "weights_digest", record.weights_digest)
@@ -271,14 +271,11 @@ def _texts(plan: TrainingPlan) -> Iterator[tuple[str, str]]:
         yield "provenance/untracked_files.txt", "\n".join(plan.git.untracked)
 
 
-def _training_files(workspace: Workspace) -> Iterator[tuple[Path, str]]:
-    """Yield file on disk, and its folder on the run."""
-    yield workspace.history, "training"
-    yield workspace.training, "provenance"
-    yield workspace.params, "provenance"
-    yield workspace.root / "dvc.lock", "provenance"  # with it, `verify` finds the data in DVC's cache or remote
-    yield workspace.dataset / "dataset.json", "data"
-    yield workspace.samples_png, "data"
-    yield workspace.validation_html, "data"
-    yield workspace.validation_json, "data"
-    yield workspace.profile, "data"
+def _training_files(workspace: Workspace) -> Mapping[str, Sequence[Path]]:
+    """Return folder on the run → files on disk."""
+    validation = (workspace.validation_html, workspace.validation_json, workspace.profile)
+    return {
+        "training": [workspace.history],
+        "provenance": [workspace.training, workspace.params],
+        "data": [workspace.dataset / "dataset.json", workspace.samples_png, *validation],
+    }

@@ -145,9 +145,11 @@ def test_the_parent_of_a_version_is_found_in_the_worktree_by_an_alias(registered
     rebuild.lend_parent(client, child, there)
     assert not there.root.exists()  # it started from scratch
     rebuild.lend_parent(client, replace(child, warm_start=began), there)
-    with tracking.fetched(tracking.connect(there), MODEL, "parent") as found:
-        assert (found.version, found.record) == ("1", parent)
-        assert found.model.read_bytes() == (stored_files(client, MODEL, "1") / "data/model.keras").read_bytes()
+    lent = tracking.connect(there)
+    found = find_version(lent, MODEL, "parent")
+    assert (found.version, training_record(lent, found)) == ("1", parent)
+    with tracking.model_file(lent, found) as file:
+        assert file.read_bytes() == (stored_files(client, MODEL, "1") / "data/model.keras").read_bytes()
     registry(registered)  # the store of this process again
     with pytest.raises(RegistryError, match=rf"started from weights f{{12}}, but {MODEL} version 1 now has {digest[:12]}"):
         rebuild.lend_parent(client, replace(child, warm_start={**began, "weights_digest": "f" * 64}), there)
