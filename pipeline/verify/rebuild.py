@@ -5,6 +5,7 @@ where it is, and the worktree has a tracking store of its own.
 """
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -163,8 +164,11 @@ def _pull(wanted: Description, there: Workspace, here: Workspace) -> str:
     """Pull what dvc.lock names from this checkout's DVC cache or default remote; return which has it, "" if neither."""
     if not (there.root / "dvc.lock").exists():
         return ""
-    cache, listed = there.root / ".dvc/cache", _dvc(here.root, "config", "--list").splitlines()  # its paths are absolute
-    settings = dict(line.split("=", 1) for line in listed if line.startswith(("remote.", "core.remote=")))
+    cache, local = there.root / ".dvc/cache", Path(".dvc/config.local")
+    if (here.root / local).exists():
+        shutil.copyfile(here.root / local, there.root / local)  # credentials
+    listed = _dvc(here.root, "config", "--list").splitlines()  # relative URLs are absolute there
+    settings = dict(line.split("=", 1) for line in listed if re.match(r"core\.remote=|remote\..+\.url=", line))
     # This checkout's cache becomes a remote, because DVC adds to its own cache, and deletes damaged files from it.
     settings |= {"cache.dir": str(cache), "remote.cache-of-checkout.url": _dvc(here.root, "cache", "dir")}
     for key, value in settings.items():
