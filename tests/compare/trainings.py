@@ -16,13 +16,13 @@ from tests.tracking import model_files
 
 NAMES = ("shirt", "<coat> & 'co'", "bag")
 LABELS = (0, 0, 0, 1, 1, 1, 2, 2)
-SHOWN = (0, 0, 1, 1, 1, 2, 2, 2)  # which pixel of each test picture is white: what `PLAIN` says
-PLAIN, SWAPPED = (0, 1, 2), (0, 2, 1)  # the class that each pixel stands for; right on 6 and on 3 of the 8 pictures
+SHOWN = (0, 0, 1, 1, 1, 2, 2, 2)  # which pixel of each test image is white: what `PLAIN` says
+PLAIN, SWAPPED = (0, 1, 2), (0, 2, 1)  # the class that each pixel stands for; right on 6 and on 3 of the 8 images
 MODEL = "fashion-mnist-classifier"  # of tests/params.yaml
 
 
 def write_data(workspace: Workspace, labels: Sequence[int] = LABELS, names: tuple[str, ...] = NAMES, side: int = 2) -> None:
-    """Ingest's output: pictures of one white pixel each, those of `SHOWN` over and over."""
+    """Ingest's output: images of one white pixel each, those of `SHOWN` over and over."""
     images = np.zeros((len(labels), side * side), np.uint8)
     images[range(len(labels)), np.resize(SHOWN, len(labels))] = 255
     part = Split(

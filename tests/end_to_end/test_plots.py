@@ -21,7 +21,7 @@ def test_curves_and_images_are_drawn(command: tuple[str, ...], built_copy: Path,
     table = built_copy / "reports/calibration.csv"
     if command[0] == "diff":
         table.unlink()  # a link into DVC's cache, which must stay as it is
-        table.write_text("confidence,accuracy,pictures\n0.5,0.25,4\n")
+        table.write_text("confidence,accuracy,images\n0.5,0.25,4\n")
     printed = json.loads(shell("dvc", "plots", *command, "--json", cwd=built_copy).stdout)
     assert "errors" not in printed
     assert set(printed["data"]) == DRAWN | SHOWN
