@@ -44,6 +44,7 @@ setup: .venv/bin/dvc
 $(READY): $(LOCK)
 	@$(PYTHON) setup/check_python.py
 	@echo "setting up .venv (once; about a minute and 3.1 GB)"
+	@[ ! -L .venv ] || rm .venv  # `venv --clear` would empty the folder that a link points to
 	@$(PYTHON) -m venv --clear .venv
 	@sed -n '/^uv==/,/^ *# /p' $(LOCK) > .venv/uv.lock
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r .venv/uv.lock
