@@ -276,6 +276,7 @@ def _training_files(workspace: Workspace) -> Mapping[str, Sequence[Path]]:
     validation = (workspace.validation_html, workspace.validation_json, workspace.profile)
     return {
         "training": [workspace.history],
-        "provenance": [workspace.training, workspace.params],
+        # With dvc.lock, `verify` finds the data in DVC's cache or remote.
+        "provenance": [workspace.training, workspace.params, workspace.root / "dvc.lock"],
         "data": [workspace.dataset / "dataset.json", workspace.samples_png, *validation],
     }
