@@ -17,8 +17,8 @@ from typing import Any
 from benchmarks.measure import adding_up, record
 from pipeline import environment, tracking
 from pipeline.project import Project
-from pipeline.promotion import examine, rollback
-from pipeline.promotion.writer import model_name, open_writer
+from pipeline.promotion import command, gate
+from pipeline.promotion.writer import open_writer
 from pipeline.workspace import Workspace
 
 
@@ -28,18 +28,19 @@ def main() -> None:
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     with tempfile.TemporaryDirectory() as folder:
         workspace = copy(Workspace.find(), Path(folder))
-        client, model = tracking.connect(workspace), model_name(Project.load(workspace))
+        project = Project.load(workspace)
+        client, model = tracking.connect(workspace), project.model
         versions = sorted({str(each.version) for each in client.search_model_versions(f"name = '{model}'")}, key=int)
         if len(versions) < 2:
             sys.exit(f"{model} has {len(versions)} versions here: register two first, `dvc exp run -S train.seed=1`")
-        bring(client, model, versions[0], workspace)
-        examine.loads, loading = adding_up(examine.loads)
+        move_to_production(client, versions[0], project)
+        gate.load, loading = adding_up(gate.load)
         rows = []
         for _ in range(runs):
-            bring(client, model, versions[1], workspace)
+            move_to_production(client, versions[1], project)
             started, loaded = time.perf_counter(), sum(loading)
             with contextlib.redirect_stdout(io.StringIO()):
-                rollback.run("measured", Project.load(workspace))
+                command.rollback("measured", project)
             rows.append((time.perf_counter() - started, sum(loading) - loaded))
     parts = {
         f"whole rollback, median of {runs}": median(total for total, _ in rows),
@@ -61,10 +62,11 @@ def copy(here: Workspace, folder: Path) -> Workspace:
     return workspace
 
 
-def bring(client: Any, model: str, version: str, workspace: Workspace) -> None:
+def move_to_production(client: Any, version: str, project: Project) -> None:
     """Move a version to production without a gate."""
-    with open_writer(client, model, Project.load(workspace)) as writer:
-        writer.move(writer.record("force", tracking.find_version(client, model, version), "production", "for the benchmark"))
+    with open_writer(client, project) as writer:
+        source = tracking.find_version(client, project.model, version)
+        writer.move(writer.record("force", source, "production", "for the benchmark"))
 
 
 if __name__ == "__main__":

@@ -154,11 +154,11 @@ def promote(
 
     Example: python -m pipeline promote 3 staging --reason "new recipe"
     """
-    from pipeline.promotion import promote as command
+    from pipeline.promotion import command
 
     if force and not reason.strip():
         raise typer.BadParameter("--force needs --reason TEXT, which is recorded in the history")
-    command.run(version, stage, reason, force, dry_run, Project.load())
+    command.promote(version, stage, reason, force, dry_run, Project.load())
 
 
 @app.command(rich_help_panel=COMMANDS)
@@ -167,9 +167,9 @@ def rollback(reason: _Reason = "") -> None:
 
     Example: python -m pipeline rollback --reason "complaints about shirts"
     """
-    from pipeline.promotion import rollback as command
+    from pipeline.promotion import command
 
-    command.run(reason, Project.load())
+    command.rollback(reason, Project.load())
 
 
 @app.command(rich_help_panel=COMMANDS)
@@ -178,9 +178,9 @@ def archive(version: _Version, reason: _Reason = "") -> None:
 
     Example: python -m pipeline archive 2 --reason "trained on the old labels"
     """
-    from pipeline.promotion import archive as command
+    from pipeline.promotion import command
 
-    command.run(version, reason, Project.load())
+    command.archive(version, reason, Project.load())
 
 
 @app.command(rich_help_panel=COMMANDS)

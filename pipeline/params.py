@@ -230,6 +230,7 @@ class PromoteParams(Section):
 
     significance: Fraction
     max_calibration_loss: Share
+    max_data_drift: Positive | None
     min_gain: Share | None
     max_milliseconds: Positive | None
     max_megabytes: Positive | None

@@ -3,7 +3,9 @@
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +13,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pipeline import tracking
+from pipeline.errors import RegistryError
+from pipeline.promotion import command
+from pipeline.register import smoke
+from pipeline.register.smoke import SmokeTest
 from pipeline.workspace import Workspace
 from tests import stores
 from tests.compare.trainings import MODEL, PLAIN, SWAPPED, Trainings, write_data
 from tests.doctor.cases import DoctorCase
 from tests.promotion.checkouts import MEDIUM, checkout, register_three
+from tests.promotion.registry import Movers
 from tests.tracking import model_files as made
 
 if TYPE_CHECKING:
@@ -26,7 +33,7 @@ PARAMS = Path(__file__).with_name("params.yaml")
 
 @pytest.fixture(scope="session")
 def versions(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
-    """Version 1, production, is right on 3 of 8 pictures; version 2, staging, on 6. Read it."""
+    """Version 1, production, predicts 3 of 8 images correctly; version 2, staging, 6. Read it."""
     root = tmp_path_factory.mktemp("versions")
     workspace = Workspace(root, root)
     shutil.copy(PARAMS, root)
@@ -37,6 +44,13 @@ def versions(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
         version = made.register(made.add(reads, params=params))
         made.client.set_registered_model_alias(MODEL, alias, version)
     return made
+
+
+@pytest.fixture(scope="session")
+def movers() -> Iterator[Movers]:
+    found = Movers()
+    yield found
+    found.stop()
 
 
 @pytest.fixture
@@ -66,6 +80,29 @@ def candidates_database(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
     return register_three(Trainings(workspace, stores.connect(workspace)))
 
 
+class SmokeTestHere(SmokeTest):
+    """A smoke test in this process, which has TensorFlow already: a fresh one takes seconds to load it."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+
+    def __exit__(self, *_: object) -> None:
+        self._folder.cleanup()
+
+    def _run(self, task: Mapping[str, str]) -> None:
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "(?s).*structure of `inputs`", UserWarning)  # MLflow passes a dictionary
+                smoke.predict(task)
+        except RegistryError as error:
+            raise RegistryError(f"the model {task['uri']} does not load and predict here: {error}") from None
+
+
+@pytest.fixture
+def smoke_test_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "SmokeTest", SmokeTestHere)
+
+
 @pytest.fixture
 def candidates(candidates_database: Trainings, tmp_path: Path) -> Trainings:
     """Three versions in no stage, in SQLite."""
@@ -82,15 +119,9 @@ def candidates_on_server(server: str, tmp_path: Path, monkeypatch: pytest.Monkey
     return register_three(Trainings(workspace, tracking.connect(workspace)))
 
 
-@pytest.fixture(params=["sqlite", "server"])
-def candidates_on_each_store(request: pytest.FixtureRequest) -> Trainings:
-    found: Trainings = request.getfixturevalue({"sqlite": "candidates", "server": "candidates_on_server"}[request.param])
-    return found
-
-
 @pytest.fixture(params=made.DAMAGES, ids=lambda damage: damage.__name__)
 def damaged(request: pytest.FixtureRequest, candidates: Trainings) -> Iterator[str]:
-    """How the harm done to the files of `MEDIUM` is told; it is undone afterwards."""
+    """How the damage to the files of `MEDIUM` is reported; it is undone afterwards."""
     folder = made.stored_files(candidates.client, MODEL, MEDIUM)
     shutil.copytree(folder, candidates.workspace.root / "before")
     yield request.param(folder)
@@ -124,10 +155,10 @@ def server_case(server: str, workspace: Workspace, monkeypatch: pytest.MonkeyPat
     return found
 
 
-@pytest.fixture(params=["sqlite", pytest.param("server", marks=pytest.mark.slow)])
+@pytest.fixture(params=["local_case", pytest.param("server_case", marks=pytest.mark.exhaustive)])
 def case(request: pytest.FixtureRequest, healthy_database: Path) -> DoctorCase:
     assert healthy_database.exists()  # made before the environment of this test, which MLflow writes to
-    found: DoctorCase = request.getfixturevalue({"sqlite": "local_case", "server": "server_case"}[request.param])
+    found: DoctorCase = request.getfixturevalue(request.param)
     return found
 
 

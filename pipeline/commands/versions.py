@@ -23,7 +23,7 @@ def run(project: Project) -> None:
         if not entries:
             print(f"{model} has no versions yet: `python -m pipeline run` trains and registers one")
             return
-        current = transitions.standing(client, model)
+        current = transitions.current_stages(client, model)
         stages = {str(entry.version): current.stage_of(str(entry.version)) for entry in entries}
         rows = [_row(client, entry, stages[str(entry.version)]) for entry in entries]
     print(model)

@@ -1,4 +1,4 @@
-"""A finding, and what is examined."""
+"""What doctor checks, and what it finds."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from pipeline.promotion.lock import Lock
 
 @dataclass(frozen=True)
 class Registry:
-    """What belongs to one data set in a tracking store."""
+    """The tracking store, as far as it is about one data set."""
 
     client: Any  # as `tracking.connect` gives it
     project: Project
@@ -23,22 +23,22 @@ class Registry:
 
 @dataclass(frozen=True)
 class Finding:
-    """One defect, as a person is told of it."""
+    """One problem, as doctor reports it."""
 
-    found: str  # what, with the version, run or file
-    means: str
-    fix: str  # what --fix does; where it does nothing, the way out
-    mend: Callable[[Lock], None] | None = field(default=None, compare=False)  # None: --fix does nothing
+    problem: str  # with the version, run or file
+    meaning: str
+    remedy: str  # what --fix does, or what to do by hand
+    fix: Callable[[Lock], None] | None = field(default=None, compare=False)  # None: no automatic fix
 
 
 @dataclass(frozen=True)
-class Examined:
-    """What was looked at, and what is wrong with it."""
+class Checked:
+    """What was checked, and the problems found."""
 
     what: str  # as in "3 versions"
     findings: Sequence[Finding] = ()
 
 
 def counted(number: int, noun: str) -> str:
-    """How many there are, as in "1 version" or "3 versions"."""
+    """Return number and noun, as in "1 version" or "3 versions"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,4 +1,4 @@
-"""history: every promotion, rollback, archive, refusal and force of this data set's model; and what was in production when."""
+"""history: list every promotion, rollback, archiving and refusal of this model; or show what was in production at a time."""
 
 import json
 import math
@@ -10,60 +10,60 @@ from typing import TYPE_CHECKING, Any
 from pipeline import tracking
 from pipeline.errors import RegistryError
 from pipeline.project import Project
-from pipeline.promotion import chain, ledger, wording
+from pipeline.promotion import ledger
 from pipeline.promotion.record import Entry, Record
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 _WIDE, _MIDDLE = 110, 76  # characters; below, the table leaves columns out
-_STATES = {"done": "", "intent": ", not finished", "undone": ", undone"}
-_TONES = {"refusal": "red", "force": "yellow"}
+_STATES = {"done": "", "intent": ", interrupted", "undone": ", reverted"}
+_STYLES = {"refusal": "red", "force": "yellow"}
 
 
 def run(at: str | None, as_json: bool, project: Project) -> None:
-    """Prints the records, or what was in production at the time `at`.
+    """Print the records, or what was in production at the time `at`.
 
     Raises:
-        RegistryError: `at` is no time or one to come; or, after all was printed, records are missing or altered.
+        RegistryError: `at` is not a time, or in the future; or, after all was printed, records are missing or altered.
         TrackingError: the registry cannot be used or does not answer, or the records' experiment was deleted.
     """
-    time = None if at is None else _time(at, datetime.now(UTC))
+    time = None if at is None else _parse(at, datetime.now(UTC))
     model = project.model
     client = tracking.connect(project.workspace)
     with tracking.store_guard(project.workspace):
-        entries, breaks = chain.examined(client, project.workspace, model)
+        entries, problems = ledger.check(client, project.workspace, model)
     if as_json:
-        content = [_as_json(entry) for entry in entries] if time is None else {"model": model, **_at(entries, time)}
+        content = [_as_json(entry) for entry in entries] if time is None else {"model": model, **_production(entries, time)}
         print(json.dumps(content, indent=2, ensure_ascii=False))
     elif time is None:
-        _show(model, entries)
+        _print(model, entries)
     else:
-        print(_said(model, entries, time))
-    if breaks:
-        raise RegistryError(f"the history of {model} is not as it was written: {'; '.join(breaks)}")
+        print(f"{model}: {_describe_production(entries, time)}")
+    if problems:
+        raise RegistryError(f"the history of {model} was changed: {'; '.join(problems)}")
 
 
-def _time(text: str, now: datetime) -> datetime:
-    """The time that `text` names; UTC where it names no zone."""
+def _parse(text: str, now: datetime) -> datetime:
+    """Return the time that `text` names; UTC where it names no offset."""
     try:
         time = datetime.fromisoformat(text.strip())
         time = (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):  # the year 1 in another zone
         examples = "2026-01-31 or 2026-01-31T18:30 (both UTC), 2026-01-31T18:30+01:00, 2026-01-31T18:30Z"
-        raise RegistryError(f"--at {text!r} is no time: write it as {examples}") from None
+        raise RegistryError(f"--at {text!r} is not a time: write it as {examples}") from None
     if time > now:
-        raise RegistryError(f"--at {text}: {_shown(time)} is yet to come, it is {_shown(now)}")
+        raise RegistryError(f"--at {text}: {_format(time)} is in the future, it is {_format(now)}")
     return time
 
 
-def _shown(time: datetime | str) -> str:
+def _format(time: datetime | str) -> str:
     time = datetime.fromisoformat(time) if isinstance(time, str) else time
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _at(entries: Sequence[Entry], time: datetime) -> dict[str, Any]:
-    """What was in production at `time`, and the record that brought it there, or took the last one out."""
+def _production(entries: Sequence[Entry], time: datetime) -> dict[str, Any]:
+    """Return what was in production at `time`, and the record that put it there, or took the last one out."""
     last = _last_change(entries, time)
     return {
         "at": time.isoformat(),
@@ -78,25 +78,21 @@ def _last_change(entries: Sequence[Entry], time: datetime) -> Record | None:
     return changes[-1] if changes else None
 
 
-def _said(model: str, entries: Sequence[Entry], time: datetime) -> str:
+def _describe_production(entries: Sequence[Entry], time: datetime) -> str:
     version, last = ledger.in_production(entries, time)[-1], _last_change(entries, time)
-    if last is None:
-        first = f"the first is of {_shown(entries[0].record.when)}" if entries else "there are none yet"
-        earlier = (
-            ""
-            if not entries or time < datetime.fromisoformat(entries[0].record.when)
-            else ", and none up to then put one there"
-        )
-        return f"{model}: no version was in production at {_shown(time)} by the records ({first}{earlier})"
-    reason = f": {last.reason}" if last.reason else ""
-    who = f"record {last.number}, {last.kind} by {last.who}{reason}"
-    if version is None:
-        return f"{model}: no version was in production at {_shown(time)}, since {_shown(last.when)} ({who})"
-    return f"{model}: version {version} was in production at {_shown(time)}, since {_shown(last.when)} ({who})"
+    found = f"{f'version {version}' if version else 'no version'} was in production at {_format(time)}"
+    if last:
+        reason = f": {last.reason}" if last.reason else ""
+        return f"{found}, since {_format(last.when)} (record {last.number}, {last.kind} by {last.who}{reason})"
+    if not entries:
+        return f"{found} (there are no records yet)"
+    first = entries[0].record.when
+    before = ", without a promotion to production until then" if time >= datetime.fromisoformat(first) else ""
+    return f"{found} (the first record is of {_format(first)}{before})"
 
 
 def _as_json(entry: Entry) -> dict[str, Any]:
-    """The record with all its rows; a value that is no number, which JSON does not know, is null."""
+    """Return the record with all its rows; NaN, which JSON does not know, is null."""
     content = asdict(entry.record)
     for row in content["rows"]:
         if row["value"] is not None and not math.isfinite(row["value"]):
@@ -104,7 +100,7 @@ def _as_json(entry: Entry) -> dict[str, Any]:
     return {**content, "state": entry.state, "run_id": entry.run_id, "digest": entry.record.digest}
 
 
-def _show(model: str, entries: Sequence[Entry]) -> None:
+def _print(model: str, entries: Sequence[Entry]) -> None:
     from rich.console import Console
 
     if not entries:
@@ -120,14 +116,14 @@ def _table(model: str, entries: Sequence[Entry], width: int) -> "Table":
     from rich.table import Table
 
     table = Table(title=f"{model}, oldest first", title_justify="left", box=None, header_style="bold", pad_edge=False)
-    columns = [_cells(entry) for entry in entries]
-    hidden = () if width >= _WIDE else ("from", "before") if width >= _MIDDLE else ("from", "before", "who", "reason")
-    names = [name for name in columns[0] if name not in hidden]
+    rows = [_cells(entry) for entry in entries]
+    hidden = () if width >= _WIDE else ("from", "replaced") if width >= _MIDDLE else ("from", "replaced", "who", "reason")
+    names = [name for name in rows[0] if name not in hidden]
     for name in names:
-        table.add_column(name, justify="right" if name in ("", "version", "before") else "left", no_wrap=name != "reason")
-    for entry, cells in zip(entries, columns, strict=True):
-        tone = "dim" if entry.state != "done" else _TONES.get(entry.record.kind, "")
-        table.add_row(*(cells[name] for name in names), style=tone)
+        table.add_column(name, justify="right" if name in ("", "version", "replaced") else "left", no_wrap=name != "reason")
+    for entry, cells in zip(entries, rows, strict=True):
+        style = "dim" if entry.state != "done" else _STYLES.get(entry.record.kind, "")
+        table.add_row(*(cells[name] for name in names), style=style)
     return table
 
 
@@ -135,12 +131,12 @@ def _cells(entry: Entry) -> dict[str, str]:
     record = entry.record
     return {
         "": str(record.number),
-        "when (UTC)": _shown(record.when)[:16],  # without seconds
+        "when (UTC)": _format(record.when)[:16],  # without seconds
         "who": record.who,
         "what": record.kind + _STATES[entry.state],
         "version": record.version,
         "from": record.source,
         "to": record.target,
-        "before": record.before or "–",
-        "reason": "; ".join([record.reason] * bool(record.reason) + wording.failed(record)),
+        "replaced": record.replaced or "–",
+        "reason": "; ".join(filter(None, [record.reason, *record.failures])),
     }

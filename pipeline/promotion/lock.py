@@ -1,204 +1,137 @@
-"""One writer at a time of a model's stages, on all machines: a registered model `<model>-lock`, whose creation is atomic.
+"""One writer at a time for the registry stages of a model, on all machines: a registered model `<model>-lock`.
 
-It is deleted on release. It is taken over when its holder is provably gone (a process of this machine that no longer runs) or
-its time is up. Whoever takes over renames it first, which only one can: the name it gets holds the token of the lock that was
-found, so a second taker fails on the name, and a lock that was made meanwhile is seen by its token and put back.
+Creating it is atomic, its tags name the owner, and releasing deletes it. A lock whose owner is dead, or whose time is up, is
+taken over: deleted and created again. Of several processes that do so at once, each may delete what another has just created;
+so each waits a moment, and owns the lock only if its own token is still there.
 """
 
+import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pipeline import provenance
-from pipeline.errors import LockedError, RegistryError
+from pipeline.errors import LockedError
 from pipeline.process import Process
 
-_LASTS = timedelta(minutes=15)  # longer than the checks of a promotion; each step of the move renews it
-_NOTE = "Held while a stage of {model} changes; deleted afterwards. The next promotion takes over one that was left."
+_LEASE = timedelta(minutes=15)  # longer than the checks of a promotion
+_SETTLE = 1.0  # seconds between taking a lock over and owning it; to delete one takes milliseconds
+_NOTE = "Held while a registry stage of {model} changes, then deleted. The next promotion takes over one that was left behind."
 
 
 @dataclass(frozen=True)
-class Holder:
-    """Who holds a lock; its fields are the tags of the lock."""
-
-    token: str  # of this holding, different for each
-    user: str
-    pid: str
-    started: str  # of the process: tells it from a later one with the same pid
-    host: str
-    processes: str  # which processes `pid` counts among: containers may share a host name
-    since: str  # ISO 8601, UTC
-
-    def __str__(self) -> str:
-        return f"{self.user} on {self.host} (process {self.pid}, since {self.since[:19]}Z)"
-
-    @property
-    def gone(self) -> bool:
-        """Whether the holder provably runs no more; False where this machine cannot know."""
-        return Process(self.pid, self.started, self.host, self.processes).is_gone
-
-
 class Lock:
-    """A lock that this process holds."""
+    """The lock of a model, as this process owns it."""
 
-    def __init__(self, client: Any, model: str, holder: Holder) -> None:
-        self._client, self._name, self._holder = client, lock_name(model), holder
+    client: Any
+    model: str
+    token: str
 
     def keep(self) -> None:
-        """Renews the time; call it before each write.
+        """Check that the lock is still owned, and extend it; call it before each write.
 
         Raises:
-            LockedError: the time was up, and another process took the lock.
+            LockedError: the time was up, and another process took the lock over.
         """
-        tags = _tags(self._client, self._name)
-        if tags.get("token") != self._holder.token:
-            who = f"{_holder(tags)} has it now" if tags else "it is gone"
-            raise LockedError(f"the lock {self._name} was lost ({who}): nothing more was written; run the command again")
-        self._client.set_registered_model_tag(self._name, "expires", _expiry())
-
-    def release(self) -> None:
-        """Deletes the lock if it is still ours, and what takers left."""
-        if _tags(self._client, self._name).get("token") != self._holder.token:
-            return
-        for entry in _set_aside(self._client, self._name):
-            _delete(self._client, entry.name)
-        _delete(self._client, self._name)
+        tags = read(self.client, self.model)
+        if tags.get("token") != self.token:
+            who = f"{describe(tags)} has it now" if tags else "it was deleted"
+            raise LockedError(f"the lock of {self.model} was lost ({who}): nothing more was written; run the command again")
+        if tags["expires"] < _after(_LEASE / 2):
+            self.client.set_registered_model_tag(lock_name(self.model), "expires", _after(_LEASE))
 
 
 @contextmanager
 def held(client: Any, model: str) -> Iterator[Lock]:
-    """Holds the lock of the registered model `model`.
+    """Hold the lock of the registered model `model`.
 
     Raises:
-        LockedError: another process holds it; the message names who.
+        LockedError: another process holds it; the message names the owner.
     """
-    lock = _take(client, model)
+    lock = _acquire(client, model)
     try:
         yield lock
     finally:
-        lock.release()
+        _delete(client, model, lock.token)
 
 
 def lock_name(model: str) -> str:
-    """The name of the registered model that is the lock of `model`."""
+    """Return the name of the registered model that is the lock of `model`."""
     return f"{model}-lock"
 
 
-def holder_of(client: Any, model: str) -> Holder | None:
-    """Who holds the lock of `model`; None where it is free."""
-    tags = _tags(client, lock_name(model))
-    return _holder(tags) if tags else None
+def read(client: Any, model: str) -> Mapping[str, str]:
+    """Return the tags of the lock of `model`; none where it is free."""
+    found = client.search_registered_models(f"name = '{lock_name(model)}'")
+    return found[0].tags if found else {}
 
 
-def leftovers(client: Any, model: str) -> Sequence[Holder]:
-    """Who left a lock of `model` behind; `held` and its end take them away.
+def describe(tags: Mapping[str, str]) -> str:
+    """Return who owns the lock with these tags."""
+    process = Process.parse(tags.get("process", ""))
+    where = f" on {process.host} (process {process.pid}, since {tags.get('since', '')[:19]}Z)" if process else ""
+    return f"{tags.get('user', 'another process')}{where}"
+
+
+def check_free(client: Any, model: str) -> Mapping[str, str]:
+    """Return the tags of the lock that a dead or silent owner left behind; none where there is no lock.
 
     Raises:
-        LockedError: another process holds it, or may.
+        LockedError: another process holds it.
     """
-    name = lock_name(model)
-    tags = _tags(client, name)
-    if tags and not _is_over(tags):
-        raise _taken(model, _holder(tags))
-    return [_holder(each) for each in (tags, *(entry.tags for entry in _set_aside(client, name))) if each]
+    tags = read(client, model)
+    process = Process.parse(tags.get("process", ""))
+    if tags and not (process and process.is_dead) and tags.get("expires", _after(_LEASE)) > _after(timedelta(0)):
+        raise _locked(model, tags)
+    return tags
 
 
-def _take(client: Any, model: str) -> Lock:
-    ourselves = _ourselves()
-    if not _create(client, model, ourselves):
-        tags = _tags(client, lock_name(model))
-        if tags and _is_over(tags):
-            _remove(client, lock_name(model), tags["token"])
-        if not _create(client, model, ourselves):
-            raise _taken(model, holder_of(client, model))
-    return Lock(client, model, ourselves)
+def _locked(model: str, tags: Mapping[str, str]) -> LockedError:
+    return LockedError(f"{model} is being changed by {describe(tags)}: try again when it is done")
 
 
-def _taken(model: str, holder: Holder | None) -> LockedError:
-    return LockedError(f"{model} is being changed by {holder or 'another process'}: try again when it is done")
+def _acquire(client: Any, model: str) -> Lock:
+    lock = Lock(client, model, uuid.uuid4().hex)
+    if _create(lock):
+        return lock
+    if left := check_free(client, model):
+        _delete(client, model, left["token"])
+        if _create(lock):
+            time.sleep(_SETTLE)
+            if read(client, model).get("token") == lock.token:
+                return lock
+    raise _locked(model, read(client, model))
 
 
-def _set_aside(client: Any, name: str) -> Sequence[Any]:
-    """Locks that `_remove` renamed."""
-    return [entry for entry in client.search_registered_models(f"name LIKE '{name}-%'") if "token" in entry.tags]
-
-
-def _is_over(tags: Mapping[str, str]) -> bool:
-    return _holder(tags).gone or tags.get("expires", "") < datetime.now(UTC).isoformat()
-
-
-def _remove(client: Any, name: str, token: str) -> None:
-    """Removes the lock with this token; does nothing where another process was quicker."""
+def _create(lock: Lock) -> bool:
     from mlflow.exceptions import MlflowException
 
-    aside = f"{name}-{token}"
+    owner = {"token": lock.token, "user": provenance.user(), "process": str(Process.current())}
+    tags = {**owner, "since": _after(timedelta(0)), "expires": _after(_LEASE)}
     try:
-        client.rename_registered_model(name, aside)
-    except MlflowException as error:  # two at once: the second finds no row, or the name taken
-        if error.error_code == "RESOURCE_ALREADY_EXISTS" or _tags(client, name).get("token") != token:
-            return
-        raise
-    if _tags(client, aside).get("token") != token:  # released and taken anew between look and grasp
-        client.rename_registered_model(aside, name)
-
-
-def _create(client: Any, model: str, holder: Holder) -> bool:
-    from mlflow.exceptions import MlflowException
-
-    tags = {**asdict(holder), "expires": _expiry()}
-    try:
-        client.create_registered_model(lock_name(model), tags=tags, description=_NOTE.format(model=model))
+        lock.client.create_registered_model(lock_name(lock.model), tags, _NOTE.format(model=lock.model))
     except MlflowException as error:
-        # MLflow looks up the one that is there before it says so, and may find it gone.
+        # MLflow looks up the existing one before it says so, and may find it gone.
         if error.error_code in ("RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST"):
             return False
         raise
     return True
 
 
-def _delete(client: Any, name: str) -> None:
+def _delete(client: Any, model: str, token: str) -> None:
+    """Delete the lock with this token; do nothing where another process was quicker."""
     from mlflow.exceptions import MlflowException
 
     try:
-        client.delete_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+        if read(client, model).get("token") == token:
+            client.delete_registered_model(lock_name(model))
+    except MlflowException:
+        if read(client, model).get("token") == token:
             raise
 
 
-def _tags(client: Any, name: str) -> Mapping[str, str]:
-    """The tags of the registered model; none where there is no such model."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        tags: Mapping[str, str] = client.get_registered_model(name).tags
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return {}
-    return tags
-
-
-def _holder(tags: Mapping[str, str]) -> Holder:
-    try:
-        return Holder(**{name: tags[name] for name in Holder.__dataclass_fields__})
-    except KeyError:
-        raise RegistryError(
-            f"a registered model stands where the lock belongs, and was not made by promote ({dict(tags)}): delete it in the UI"
-        ) from None
-
-
-def _expiry() -> str:
-    return (datetime.now(UTC) + _LASTS).isoformat()
-
-
-def _ourselves() -> Holder:
-    return Holder(
-        token=uuid.uuid4().hex,
-        user=provenance.user(),
-        since=datetime.now(UTC).isoformat(),
-        **asdict(Process.ours()),
-    )
+def _after(time: timedelta) -> str:
+    return (datetime.now(UTC) + time).isoformat()

@@ -1,4 +1,4 @@
-"""The record of a move between registry stages, or of a refusal: what it holds, and its digest."""
+"""The record of a promotion, rollback, archiving or refusal: its fields, its digest, and its text for people."""
 
 import hashlib
 import json
@@ -6,25 +6,46 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
+from pipeline.page import plain
+
 Kind = Literal["promote", "rollback", "archive", "refusal", "force"]
 State = Literal["intent", "done", "undone"]
+Verdict = Literal["passed", "failed", "no rule", "nothing to compare"]
+_SMALL = 0.0001  # a smaller p value is shown as "< 0.0001"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One rule of a gate, as it was judged."""
+    """One rule of a gate with its verdict."""
 
     rule: str
-    verdict: Literal["passed", "failed", "no rule", "nothing to compare"]
+    verdict: Verdict
     value: float | None = None
     comparison: Literal["≥", "≤", ""] = ""
     limit: float | None = None
     detail: str = ""
 
+    @property
+    def shown_value(self) -> str:
+        """The value in four digits; empty where there is none."""
+        if self.value is None:
+            return ""
+        return f"< {_SMALL:.4f}" if 0 < self.value < _SMALL else f"{self.value:.4g}"
+
+    @property
+    def shown_limit(self) -> str:
+        """The limit, as in "≥ 0.9"; empty where there is none."""
+        return "" if self.limit is None else f"{self.comparison} {self.limit:g}"
+
+    @property
+    def measured(self) -> str:
+        """Value and limit, as in "0.9312 (must be ≥ 0.9)"."""
+        return f"{self.shown_value or '–'} (must be {self.shown_limit})" if self.shown_limit else self.shown_value
+
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """What happened, once and for all."""
+    """What happened; never changed afterwards."""
 
     number: int = 0  # 1, 2, …
     previous: str = ""  # digest of the record before; empty for the first
@@ -34,15 +55,15 @@ class Record:
     model: str
     version: str
     source: str  # the stage it came from
-    target: str  # the stage it went to, or would have
-    before: str | None  # the version that was in `target`
+    target: str  # the stage it went to, or was refused
+    replaced: str | None  # the version that was in `target`
     reason: str
     rows: tuple[Row, ...]
     git_commit: str | None
-    evidence: str  # the page that shows how good it is: runs:/RUN/PATH, on the version's run
+    evidence: str  # the page with its scores: runs:/RUN/PATH, on the version's run
 
     def text(self) -> str:
-        """Canonical JSON: equal records are equal texts."""
+        """Return canonical JSON: equal records are equal texts."""
         return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
     @property
@@ -50,13 +71,37 @@ class Record:
         """SHA-256 of the canonical JSON."""
         return hashlib.sha256(self.text().encode()).hexdigest()
 
+    @property
+    def failures(self) -> list[str]:
+        """The rules that failed, each with value and limit."""
+        return [f"{row.rule} {row.measured}".strip() for row in self.rows if row.verdict == "failed"]
+
+    def markdown(self) -> str:
+        """Return the record as a note for the MLflow UI, the essential first: the UI folds it after some lines."""
+        where = f"{self.source} → {self.target}" + (f" (replaced version {self.replaced})" if self.replaced else "")
+        when = f"{self.when[:10]} {self.when[11:19]} UTC"
+        lines = [f"**{self.kind}**: version {self.version} of {self.model}, {where}, by {self.who}, {when}"]
+        if self.reason:
+            lines.append(f"Reason: {plain(' '.join(self.reason.split()))}")
+        run_id, _, path = self.evidence.removeprefix("runs:/").partition("/")
+        if path:
+            lines.append(f"See {path} among the artifacts of [the version's run](#/runs/{run_id}).")
+        if self.rows:
+            cells = [
+                (row.rule, row.shown_value, row.shown_limit.replace(" ", "\u00a0"), row.verdict, row.detail)
+                for row in self.rows
+            ]
+            table = [f"| {' | '.join(map(plain, each))} |" for each in [("rule", "value", "limit", "verdict", ""), *cells]]
+            lines.append("\n".join([table[0], "|---|---|---|---|---|", *table[1:]]))
+        return "\n\n".join(lines)
+
 
 @dataclass(frozen=True)
 class Entry:
-    """A record where it is kept."""
+    """A record as the tracking store holds it."""
 
     record: Record
-    state: State
+    state: State  # whether the move was made; not part of the record
     run_id: str
     status: str = field(default="", compare=False)  # of the run
     tags: Mapping[str, str] = field(default_factory=dict, compare=False)

@@ -1,8 +1,8 @@
-"""The gate of a promotion: each rule a row of the record. Pure; it reads no file and asks no server.
+"""The rules of a promotion, each a row of the record. Pure: no file is read, no server is asked.
 
-To staging a version must load and answer, and keep the limits of `register`. To production it must besides not be worse than
-what is there: a test on the pictures both answered says what is luck, and Holm's correction keeps one unlucky class of many
-from stopping a version. What is asked by no param, or cannot be compared, is a row too.
+To reach staging, a version must keep the limits of `register`. To reach production, it must also not be worse than the version
+there: McNemar's test on the images that both predicted tells a loss from chance, and Holm's correction keeps one unlucky class
+of many from stopping a version. A rule without a limit, or with nothing to compare with, is a row too.
 """
 
 import math
@@ -13,49 +13,44 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.compare.comparison import DataDrift
 from pipeline.params import PromoteParams, RegisterParams
 from pipeline.promotion.record import Row
 from pipeline.register.gate import judge
+from pipeline.register.smoke import Loaded
 from pipeline.scores import significance
 
-LOADS = "loads and answers"  # the one rule that --force does not overrule
-_OVERALL, _CLASSES = "as good as production", "each class as good"
-_CALIBRATION = "calibration error added"
+LOADS = "loads and predicts"  # the one rule that --force does not override
+_OVERALL, _CLASSES = "not worse than production", "no class worse than production"
+_CALIBRATION, _GAIN = "calibration error increase", "accuracy gain"
+_DRIFT = "training data drift from production"
 _MEGABYTE = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
-    """What a version showed on the test pictures."""
+class Performance:
+    """The performance of a version on the test images."""
 
-    name: str  # as people say it
+    name: str  # as in "version 3 (production)"
     labels: NDArray[np.int32]  # (n,)
-    right: NDArray[np.bool_]  # (n,), whether its most probable class is the true one
+    correct: NDArray[np.bool_]  # (n,), whether the most probable class is the label
     class_names: Sequence[str]
-    recalls: Mapping[str, float]  # class name → 0–1; NaN where no picture is of it
+    recalls: Mapping[str, float]  # class name → 0–1; NaN for a class without images
     calibration_error: float
-    slices: Mapping[str, float]  # part of the test split → accuracy; empty where they are of other data
+    slices: Mapping[str, float]  # slice of the test split → accuracy; empty where the slices are of other data
 
     @property
     def accuracy(self) -> float:
-        """Share of the pictures that are right."""
-        return float(self.right.mean())
+        """Share of the images that are predicted correctly."""
+        return float(self.correct.mean())
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What an answer costs, as the fresh process measured it."""
-
-    milliseconds: float  # per picture
-    bytes: int  # of all files
-
-
-def limits(params: RegisterParams, new: Shown) -> list[Row]:
-    """The limits a version must keep to be registered, asked again with those that hold now."""
+def limits(params: RegisterParams, new: Performance) -> list[Row]:
+    """Return the rules of `register`, judged again by the limits that hold now."""
     rows = [
         Row(
             rule=rule.name,
-            verdict="passed" if rule.passed else "failed",
+            verdict=_verdict(rule.passed),
             value=None if math.isnan(rule.value) else rule.value,
             comparison=rule.comparison,
             limit=rule.limit,
@@ -64,92 +59,87 @@ def limits(params: RegisterParams, new: Shown) -> list[Row]:
         for rule in judge(params, new.accuracy, new.recalls, new.calibration_error, new.slices)
     ]
     if not new.slices:
-        rows.append(Row(rule="lowest slice accuracy", verdict="nothing to compare", detail="it has no slices of this data"))
+        rows.append(_not_compared("lowest slice accuracy", "it has no slices of this data"))
     return rows
 
 
-def against(params: PromoteParams, new: Shown, old: Shown | None) -> list[Row]:
-    """`new` beside `old`, the version in production, row for row on the same pictures.
+def against(params: PromoteParams, new: Performance, old: Performance | None, drift: DataDrift | None) -> list[Row]:
+    """Return the comparison of `new` with `old`, the version in production, row for row on the same images.
 
     Args:
-        params: Significance and margins.
+        params: The significance level and the margins.
         new: The version that is to go to production.
-        old: None where nothing is in production; then every rule says that there is nothing to compare with.
+        old: None where nothing is in production; then there is nothing to compare with.
+        drift: How the training data of `new` differs from that of `old`; None where nothing is in production.
     """
-    if old is None:
-        rules = (_OVERALL, _CLASSES, _CALIBRATION)
-        nothing = [Row(rule=rule, verdict="nothing to compare", detail="nothing is in production") for rule in rules]
-        return [*nothing, _gain(params.min_gain, None)]
-    loss = new.calibration_error - old.calibration_error
+    if old is None or drift is None:
+        rules = (_OVERALL, _CLASSES, _CALIBRATION, _GAIN, _DRIFT)
+        return [_not_compared(rule, "nothing is in production") for rule in rules]
+    loss, gain = new.calibration_error - old.calibration_error, new.accuracy - old.accuracy
+    errors = f"{new.calibration_error:.4f} vs. {old.calibration_error:.4f}"
     return [
         _overall(params.significance, new, old),
         _classes(params.significance, new, old),
-        Row(
-            rule=_CALIBRATION,
-            verdict=_verdict(loss <= params.max_calibration_loss),
-            value=loss,
-            comparison="≤",
-            limit=params.max_calibration_loss,
-            detail=f"{new.calibration_error:.4f} against {old.calibration_error:.4f}",
-        ),
-        _gain(params.min_gain, new.accuracy - old.accuracy),
+        _at_most(_CALIBRATION, loss, params.max_calibration_loss, "max_calibration_loss", errors),
+        _no_rule(_GAIN, gain, "min_gain")
+        if params.min_gain is None
+        else Row(rule=_GAIN, verdict=_verdict(gain >= params.min_gain), value=gain, comparison="≥", limit=params.min_gain),
+        _data_drift(params.max_data_drift, drift),
     ]
 
 
-def costs(params: PromoteParams, cost: Cost) -> list[Row]:
-    """Time and size."""
+def costs(params: PromoteParams, cost: Loaded) -> list[Row]:
+    """Return the rules for prediction time and size."""
     return [
-        _at_most("milliseconds per picture", cost.milliseconds, params.max_milliseconds),
-        _at_most("megabytes", cost.bytes / _MEGABYTE, params.max_megabytes),
+        _at_most("milliseconds per image", cost.milliseconds, params.max_milliseconds, "max_milliseconds"),
+        _at_most("megabytes", cost.bytes / _MEGABYTE, params.max_megabytes, "max_megabytes"),
     ]
 
 
-def _overall(limit: float, new: Shown, old: Shown) -> Row:
-    lost, won = significance.lost_and_won(old.right, new.right)
-    p = significance.worse(lost, won)
-    accuracies = f"accuracy {new.accuracy:.4f} against {old.accuracy:.4f}"
-    return Row(
-        rule=_OVERALL,
-        verdict=_verdict(p >= limit),
-        value=p,
-        comparison="≥",
-        limit=limit,
-        detail=f"{accuracies} of {old.name}; {won} newly right, {lost} newly wrong; McNemar's p",
-    )
+def _overall(level: float, new: Performance, old: Performance) -> Row:
+    lost, won = significance.lost_and_won(old.correct, new.correct)
+    scores = f"accuracy {new.accuracy:.4f} vs. {old.accuracy:.4f} of {old.name}"
+    return _mcnemar(_OVERALL, significance.worse(lost, won), level, scores, lost, won, "McNemar's p")
 
 
-def _classes(limit: float, new: Shown, old: Shown) -> Row:
-    """The class with the smallest p, adjusted for all classes that have pictures."""
+def _classes(level: float, new: Performance, old: Performance) -> Row:
+    """Judge the class with the smallest p, adjusted for all classes that have images."""
     known = [label for label in range(len(new.class_names)) if np.any(new.labels == label)]
-    counts = [significance.lost_and_won(old.right[rows], new.right[rows]) for rows in (new.labels == label for label in known)]
+    counts = [
+        significance.lost_and_won(old.correct[rows], new.correct[rows]) for rows in (new.labels == each for each in known)
+    ]
     adjusted = significance.holm([significance.worse(*each) for each in counts])
     least = int(np.argmin(adjusted))
     name = new.class_names[known[least]]
-    lost, won = counts[least]
-    recalls = f"recall {new.recalls[name]:.4f} against {old.recalls[name]:.4f}"
-    return Row(
-        rule=_CLASSES,
-        verdict=_verdict(adjusted[least] >= limit),
-        value=adjusted[least],
-        comparison="≥",
-        limit=limit,
-        detail=f"{name}: {recalls}; {won} newly right, {lost} newly wrong; McNemar's p after Holm",
-    )
+    scores = f"{name}: recall {new.recalls[name]:.4f} vs. {old.recalls[name]:.4f}"
+    return _mcnemar(_CLASSES, adjusted[least], level, scores, *counts[least], "McNemar's p after Holm")
 
 
-def _gain(limit: float | None, gain: float | None) -> Row:
-    rule = "accuracy gained"
+def _mcnemar(rule: str, p: float, level: float, scores: str, lost: int, won: int, test: str) -> Row:
+    detail = f"{scores}; {won} newly correct, {lost} newly incorrect; {test}"
+    return Row(rule=rule, verdict=_verdict(p >= level), value=p, comparison="≥", limit=level, detail=detail)
+
+
+def _data_drift(limit: float | None, drift: DataDrift) -> Row:
+    if drift.unknown:
+        return _not_compared(_DRIFT, drift.unknown)
+    largest = float(np.max([0.0, *(each.beyond_chance for each in drift.drift)]))  # NaN where it is not known
+    return _at_most(_DRIFT, largest, limit, "max_data_drift", drift.summary or "no drift beyond chance")
+
+
+def _at_most(rule: str, value: float, limit: float | None, key: str, detail: str = "") -> Row:
     if limit is None:
-        return Row(rule=rule, verdict="no rule", value=gain, detail="promote.min_gain is null")
-    if gain is None:
-        return Row(rule=rule, verdict="nothing to compare", comparison="≥", limit=limit, detail="nothing is in production")
-    return Row(rule=rule, verdict=_verdict(gain >= limit), value=gain, comparison="≥", limit=limit)
+        return _no_rule(rule, value, key, detail)
+    return Row(rule=rule, verdict=_verdict(value <= limit), value=value, comparison="≤", limit=limit, detail=detail)
 
 
-def _at_most(rule: str, value: float, limit: float | None) -> Row:
-    if limit is None:
-        return Row(rule=rule, verdict="no rule", value=value, detail=f"promote.max_{rule.split()[0]} is null")
-    return Row(rule=rule, verdict=_verdict(value <= limit), value=value, comparison="≤", limit=limit)
+def _no_rule(rule: str, value: float, key: str, detail: str = "") -> Row:
+    reason = f"promote.{key} is null"
+    return Row(rule=rule, verdict="no rule", value=value, detail=f"{detail}; {reason}" if detail else reason)
+
+
+def _not_compared(rule: str, reason: str) -> Row:
+    return Row(rule=rule, verdict="nothing to compare", detail=reason)
 
 
 def _verdict(kept: bool) -> Literal["passed", "failed"]:

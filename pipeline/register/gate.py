@@ -1,4 +1,4 @@
-"""The gate: each threshold a rule with value, limit and verdict. Pure; it reads no file and asks no server."""
+"""The gate: each limit a rule with its value and verdict. Pure: no file is read, no server is asked."""
 
 import math
 from collections.abc import Mapping
@@ -32,20 +32,21 @@ def judge(
     calibration_error: float,
     slices: Mapping[str, float],
 ) -> tuple[Rule, ...]:
-    """Every rule with its verdict.
+    """Return every rule with its verdict.
 
     Args:
         params: The limits.
-        accuracy: Share of test pictures that are right, 0–1.
-        recalls: Class name → recall, 0–1; NaN for a class without test pictures, which fails its rule.
+        accuracy: Share of test images predicted correctly, 0–1.
+        recalls: Class name → recall, 0–1; NaN for a class without test images, which fails its rule.
         calibration_error: Expected calibration error, 0–1.
-        slices: Part of the test split → accuracy in it, 0–1; where there is none, there is no rule for it.
+        slices: Slice of the test split → accuracy, 0–1; without slices there is no rule for them.
     """
     weakest, recall = min(recalls.items(), key=lambda item: -1.0 if math.isnan(item[1]) else item[1])
+    error, limit = calibration_error, params.max_calibration_error
     rules = (
         _at_least("accuracy", accuracy, params.min_accuracy),
         _at_least("lowest class recall", recall, params.min_class_recall, weakest),
-        _at_most("calibration error", calibration_error, params.max_calibration_error),
+        Rule("calibration error", error, "≤", limit, error <= limit),
     )
     if not slices:
         return rules
@@ -55,7 +56,3 @@ def judge(
 
 def _at_least(name: str, value: float, limit: float, detail: str = "") -> Rule:
     return Rule(name, value, "≥", limit, value >= limit, detail)  # NaN compares false, so it fails
-
-
-def _at_most(name: str, value: float, limit: float) -> Rule:
-    return Rule(name, value, "≤", limit, value <= limit)

@@ -1,53 +1,60 @@
-"""Versions in the MLflow model registry: found by what they are, made once."""
+"""Versions in the MLflow model registry: found by their content, created once, with tags to filter by."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Candidate:
-    """What identifies a version: the same model on the same data is the same version."""
-
-    model_name: str
-    weights_digest: str
-    dataset_digest: str
+from pipeline.provenance import TrainingRecord
 
 
-def find_version(client: Any, candidate: Candidate) -> str | None:
-    """The number of the version that `candidate` already has, if any."""
-    wanted = f"name = '{candidate.model_name}' and tags.weights_digest = '{candidate.weights_digest}'"
+def find_version(client: Any, training: TrainingRecord) -> str | None:
+    """Return the version with the weights and the data of `training`: the same model on the same data is the same version."""
+    wanted = f"name = '{training.model_name}' and tags.weights_digest = '{training.weights_digest}'"
     same_weights = client.search_model_versions(wanted)
-    numbers = [int(v.version) for v in same_weights if v.tags.get("dataset_digest") == candidate.dataset_digest]
+    numbers = [int(each.version) for each in same_weights if each.tags.get("dataset_digest") == training.dataset_digest]
     return str(min(numbers)) if numbers else None
 
 
-def create_version(
-    client: Any, candidate: Candidate, model_id: str, run_id: str, tags: Mapping[str, str], description: str
-) -> str:
-    """Makes a version from the logged model `model_id`, and the registered model if it is the first.
+def tags(training: TrainingRecord, accuracy: float) -> dict[str, str]:
+    """Return the tags of a version that people filter by, as in `tags.architecture = 'default'`."""
+    return {
+        "dataset": training.dataset_name,
+        "dataset_digest": training.dataset_digest,
+        "weights_digest": training.weights_digest,
+        "architecture": training.architecture,
+        "test_accuracy": f"{accuracy:.4f}",
+        "training_id": training.training_id,
+        "git_commit": training.git.commit or "unknown",
+    }
 
-    Returns:
-        The version's number.
-    """
-    _ensure_registered_model(client, candidate.model_name)
-    identity = {"weights_digest": candidate.weights_digest, "dataset_digest": candidate.dataset_digest}
-    made = client.create_model_version(
-        candidate.model_name,
+
+def create_version(
+    client: Any, training: TrainingRecord, model_id: str, run_id: str, tags: Mapping[str, str], description: str
+) -> str:
+    """Create a version of the logged model `model_id`, and the registered model with the first; return its number."""
+    _ensure_registered_model(client, training)
+    created = client.create_model_version(
+        training.model_name,
         source=f"models:/{model_id}",
         run_id=run_id,
-        tags={**identity, **tags},
+        tags=dict(tags),
         description=description,
         model_id=model_id,
     )
-    return str(made.version)
+    return str(created.version)
 
 
-def _ensure_registered_model(client: Any, name: str) -> None:
+def _ensure_registered_model(client: Any, training: TrainingRecord) -> None:
     from mlflow.exceptions import MlflowException
 
+    size = "×".join(map(str, training.image_shape[:2]))
+    description = (
+        f"Classifies {size} images of {training.dataset_name} into {len(training.class_names)} classes. "
+        "Every version passed the gate of `register`; the aliases `staging` and `production` name the versions in use."
+    )
     try:
-        client.create_registered_model(name, description="Made by the pipeline: every version passed the gate of `register`.")
+        client.create_registered_model(
+            training.model_name, {"dataset": training.dataset_name, "task": "image-classification"}, description
+        )
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise

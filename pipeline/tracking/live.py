@@ -57,7 +57,7 @@ class LiveRun:
         experiment = experiment_id(client, self._workspace, plan.dataset_name)
         interrupted = find_run(client, experiment, plan.training_id)
         if interrupted:
-            client.set_tag(interrupted, PROCESS, Process.ours().text())
+            client.set_tag(interrupted, PROCESS, str(Process.current()))
             client.update_run(interrupted, status="RUNNING")
         self._run_id = interrupted or create_run(client, experiment, plan, self._workspace)
         parent = project_run(client)

@@ -219,7 +219,7 @@ def update_project_run(client: Any, run_id: str) -> None:
 def _tags(plan: TrainingPlan) -> dict[str, str]:
     tags = {
         "training_id": plan.training_id,
-        PROCESS: Process.ours().text(),
+        PROCESS: str(Process.current()),
         "dataset": plan.dataset_name,
         "dataset_digest": plan.dataset_digest,
         "architecture": plan.architecture,

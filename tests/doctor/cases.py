@@ -28,7 +28,7 @@ class DoctorCase:
 
     @classmethod
     def of(cls, workspace: Workspace, name: str) -> "DoctorCase":
-        """In the store of `workspace`, whose params.yaml, if it has one, is made to speak of it."""
+        """In the store of `workspace`, whose params.yaml, if it has one, is made to name it."""
         if workspace.params.exists():
             text = workspace.params.read_text().replace("dataset: fashion-mnist", "dataset: folder")
             workspace.params.write_text(text.replace('  name: "" ', f"  name: {name} "))
@@ -66,26 +66,26 @@ class DoctorCase:
         return str(self.client.create_model_version(self.model, source, run_id, tags).version)
 
     def doctor(self, fix: bool = False) -> tuple[bool, list[str]]:
-        """What it returns, and what it says it found; call it with a wide terminal, `COLUMNS`."""
-        with redirect_stdout(io.StringIO()) as said:
-            is_well = command.run(fix, Project.load(self.registry.workspace))
-        return is_well, re.findall(r"^\d+ +found +(.*?) *$", said.getvalue(), re.MULTILINE)
+        """What it returns, and the problems it prints; call it with a wide terminal, `COLUMNS`."""
+        with redirect_stdout(io.StringIO()) as printed:
+            is_healthy = command.run(fix, Project.load(self.registry.workspace))
+        return is_healthy, re.findall(r"^\d+ +problem +(.*?) *$", printed.getvalue(), re.MULTILINE)
 
     def assert_fixes(self, *found: str) -> None:
-        """Fails unless the doctor finds what matches the patterns, and nothing else; mends it, and finds nothing any more."""
-        said = self._assert_finds(*found)
-        assert self.doctor(fix=True) == (True, said)
+        """Fails unless the doctor finds what matches the patterns, and nothing else; fixes it, and finds nothing any more."""
+        problems = self._assert_finds(*found)
+        assert self.doctor(fix=True) == (True, problems)
         assert self.doctor() == (True, [])
 
     def assert_cannot_fix(self, *found: str) -> None:
         """Fails unless the doctor finds what matches the patterns, and nothing else, and leaves it as it is."""
-        said = self._assert_finds(*found)
-        assert self.doctor(fix=True) == (False, said)
-        assert self.doctor() == (False, said)
+        problems = self._assert_finds(*found)
+        assert self.doctor(fix=True) == (False, problems)
+        assert self.doctor() == (False, problems)
 
     def _assert_finds(self, *found: str) -> list[str]:
-        is_well, said = self.doctor()
-        assert len(said) == len(found), said
-        assert all(re.search(pattern, each) for pattern, each in zip(found, said, strict=True)), said
-        assert not is_well
-        return said
+        is_healthy, problems = self.doctor()
+        assert len(problems) == len(found), problems
+        assert all(re.search(pattern, each) for pattern, each in zip(found, problems, strict=True)), problems
+        assert not is_healthy
+        return problems

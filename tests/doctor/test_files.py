@@ -1,4 +1,4 @@
-"""doctor, where files of versions are missing or altered, and where files are nobody's."""
+"""doctor, where files of versions are missing or altered."""
 
 import shutil
 
@@ -17,15 +17,15 @@ def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stage", "way_out"),
+    ("stage", "remedy"),
     [
-        ("production", "`python -m pipeline rollback` puts the version before it into production"),
+        ("production", "`python -m pipeline rollback` restores the previous production version"),
         ("staging", "`python -m pipeline archive 5` takes it out of staging"),
-        ("archived", "it is in no use, so leave it there"),
+        ("archived", "it is not in use, so it can stay as it is"),
     ],
 )
-def test_an_altered_file_is_named_and_the_way_out_told(
-    local_case: DoctorCase, stage: str, way_out: str, capsys: pytest.CaptureFixture[str]
+def test_an_altered_file_is_named_with_the_remedy(
+    local_case: DoctorCase, stage: str, remedy: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run_id = local_case.train()
     local_case.registry.move(local_case.register(run_id), stage)
@@ -33,7 +33,7 @@ def test_an_altered_file_is_named_and_the_way_out_told(
     name = "version 5" if stage == "archived" else rf"version 5 \({stage}\)"
     local_case.assert_cannot_fix(f"^{local_case.model} {name} is not what was registered: its file model.keras was altered;")
     command.run(False, Project.load(local_case.registry.workspace))
-    assert f"--fix  nothing: {way_out}" in capsys.readouterr().out
+    assert f"--fix    no automatic fix: {remedy}" in capsys.readouterr().out
 
 
 def test_a_version_whose_files_are_gone_and_one_without_manifest_are_named(case_with_files: DoctorCase) -> None:

@@ -1,4 +1,4 @@
-"""doctor, on a history that somebody harmed; it never pretends to mend one."""
+"""doctor, on a history that somebody changed; it never pretends to fix one."""
 
 import pytest
 
@@ -11,13 +11,13 @@ def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "1000")
 
 
-BROKEN = "^the history is not as it was written: "
+CHANGED = "^the history was changed: "
 
 
-def test_a_missing_record_is_named_and_what_brings_it_back(case: DoctorCase) -> None:
+def test_a_missing_record_is_named_and_how_to_restore_it(case: DoctorCase) -> None:
     lost = case.registry.entries()[0].run_id
     case.client.delete_run(lost)
-    case.assert_cannot_fix(f"{BROKEN}record 1 is missing; the MLflow UI can restore record 1")
+    case.assert_cannot_fix(f"{CHANGED}record 1 is missing; restore record 1 in the MLflow UI")
     case.client.restore_run(lost)
     assert case.doctor() == (True, [])
 
@@ -25,14 +25,14 @@ def test_a_missing_record_is_named_and_what_brings_it_back(case: DoctorCase) -> 
 def test_an_altered_record_is_named(local_case: DoctorCase) -> None:
     entry = local_case.registry.entries()[1]
     local_case.client.set_tag(entry.run_id, "record.1", entry.record.text().replace("somebody", "the boss"))
-    local_case.assert_cannot_fix(f"{BROKEN}record 2 was altered: record 3 holds another digest of it$")
+    local_case.assert_cannot_fix(f"{CHANGED}record 2 was altered: record 3 holds a different digest of it$")
 
 
-def test_a_production_whose_record_is_missing_gets_one_and_the_history_stays_broken(case: DoctorCase) -> None:
+def test_a_production_whose_record_is_missing_gets_one_and_the_history_stays_changed(case: DoctorCase) -> None:
     case.client.delete_run(case.registry.entries()[1].run_id)
-    moved = "production is version 1; by the history it is empty"
-    is_well, (first, second) = case.doctor()
-    assert not is_well
+    moved = "production is version 1; according to the history it is empty"
+    is_healthy, (first, second) = case.doctor()
+    assert not is_healthy
     assert first == moved
     assert "record 2 is missing" in second
     assert case.doctor(fix=True) == (False, [moved, second])
@@ -43,7 +43,7 @@ def test_a_production_whose_record_is_missing_gets_one_and_the_history_stays_bro
 def test_a_record_that_cannot_be_read_is_named_and_the_stages_are_looked_at_all_the_same(local_case: DoctorCase) -> None:
     entry = local_case.registry.entries()[1]
     local_case.client.set_tag(entry.run_id, "record.1", "{")
-    unreadable = f"^the history cannot be read: the run {entry.run_id} is not a record of a promotion"
+    unreadable = f"^the history cannot be read: run {entry.run_id} is not a valid promotion record"
     local_case.assert_cannot_fix(unreadable)
     local_case.client.set_model_version_tag(local_case.model, "2", "stage", "Prod")
     assert len(local_case.doctor(fix=True)[1]) == 2

@@ -1,4 +1,4 @@
-"""doctor, where trainings say RUNNING: killed, going on, and of machines that it cannot see."""
+"""doctor, where trainings are in state RUNNING: killed, alive, and on other machines."""
 
 import os
 import signal
@@ -62,14 +62,14 @@ def plan(case: DoctorCase) -> TrainingPlan:
 
 
 @pytest.mark.slow
-def test_a_killed_training_is_ended_when_it_was_last_heard_of_and_can_be_taken_up_again(
+def test_a_killed_training_is_ended_at_its_last_metric_and_can_be_resumed(
     case: DoctorCase, plan: TrainingPlan, tmp_path: Path
 ) -> None:
     provenance.write(tmp_path / "plan.json", plan)
     command = [sys.executable, "-c", _TRAINING, str(tmp_path / "plan.json")]
     killed = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(PROJECT)}, check=False)
     assert killed.returncode == -signal.SIGKILL
-    case.assert_fixes(r"^run [0-9a-f]{32} \(notebook-6f3c\) says RUNNING, and its process \d+ is gone$")
+    case.assert_fixes(r"^run [0-9a-f]{32} \(notebook-6f3c\) is in state RUNNING, and its process \d+ is dead$")
     experiment = tracking.experiment_id(case.client, case.registry.workspace, case.name)
     (run,) = case.client.search_runs([experiment], "tags.training_id = '6f3c'")
     assert (run.info.status, run.info.end_time) == ("KILLED", 1_700_000_000_000)
@@ -79,48 +79,50 @@ def test_a_killed_training_is_ended_when_it_was_last_heard_of_and_can_be_taken_u
         live._stop_monitor()
 
 
-ELSEWHERE = replace(Process.ours(), host="elsewhere")
+ELSEWHERE = replace(Process.current(), host="elsewhere")
 
 
-def running(case: DoctorCase, process: Process | None, heard: float) -> str:
-    """The run of a training that sent its last metric `heard` hours ago."""
+def running(case: DoctorCase, process: Process | None, last: float) -> str:
+    """The run of a training that sent its last metric `last` hours ago."""
     now = time.time()
-    run_id = case.train(now - 9 * 3600, {tracking.PROCESS: process.text()} if process else {})
-    case.client.log_metric(run_id, "system/cpu_utilization_percentage", 50.0, int((now - heard * 3600) * 1000))
+    run_id = case.train(now - 9 * 3600, {tracking.PROCESS: str(process)} if process else {})
+    case.client.log_metric(run_id, "system/cpu_utilization_percentage", 50.0, int((now - last * 3600) * 1000))
     return run_id
 
 
 @pytest.mark.parametrize(
     ("process", "why"),
-    [(ELSEWHERE, f"its process {os.getpid()} is on elsewhere"), (None, "it does not say")],
-    ids=["elsewhere", "unsaid"],  # two workers have two numbers, and would see two tests
+    [(ELSEWHERE, f"its process {os.getpid()} is on elsewhere"), (None, "it does not record its process")],
+    ids=["elsewhere", "unrecorded"],  # two workers have two numbers, and would see two tests
 )
-def test_of_another_machine_only_long_silence_is_told_and_nothing_is_ended(
+def test_of_another_machine_only_long_silence_is_reported_and_nothing_is_ended(
     local_case: DoctorCase, process: Process | None, why: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    running(local_case, process, heard=0.5)
+    running(local_case, process, last=0.5)
     assert local_case.doctor() == (True, [])
-    silent = running(local_case, process, heard=2)
-    local_case.assert_cannot_fix(rf"^run {silent} \(.*\) says RUNNING, and was last heard of at 2\d+-")
+    silent = running(local_case, process, last=2)
+    local_case.assert_cannot_fix(rf"^run {silent} \(.*\) is in state RUNNING, and its last metric is of 2\d+-")
     command.run(False, Project.load(local_case.registry.workspace))
-    assert f"that cannot be known here, because {why}" in capsys.readouterr().out
+    assert f"that cannot be checked here, because {why}" in capsys.readouterr().out
     assert local_case.client.get_run(silent).info.status == "RUNNING"
 
 
 def test_one_that_ends_just_now_is_left_as_it_ended(local_case: DoctorCase) -> None:
-    run_id = running(local_case, replace(Process.ours(), started="1"), heard=0)
+    run_id = running(local_case, replace(Process.current(), created=1.0), last=0)
     registry = Registry(local_case.client, Project.load(local_case.registry.workspace))
-    (finding,) = runs.examine(registry).findings
-    assert finding.mend
+    (finding,) = runs.check(registry).findings
+    assert finding.fix
     local_case.client.set_terminated(run_id, "FINISHED")
     with lock.held(local_case.client, local_case.model) as held:
-        finding.mend(held)
+        finding.fix(held)
     assert local_case.client.get_run(run_id).info.status == "FINISHED"
 
 
 def test_a_record_whose_run_was_not_ended_is_ended(case: DoctorCase) -> None:
     entry = case.registry.entries()[-1]
     case.client.update_run(entry.run_id, "RUNNING")
-    case.assert_fixes(rf"^run {entry.run_id} \(record 3 promote 2 → staging\) says RUNNING, and the move it records is over$")
+    case.assert_fixes(
+        rf"^run {entry.run_id} \(record 3 promote 2 → staging\) is in state RUNNING, and the move it records is over$"
+    )
     assert case.client.get_run(entry.run_id).info.status == "FINISHED"
-    assert case.registry.breaks() == []
+    assert case.registry.problems() == []

@@ -114,7 +114,7 @@ def test_a_limit_that_the_data_still_keeps_does_not_retrain(built_copy: Path, sh
 
 
 def test_registering_twice_makes_one_version(built_copy: Path, shell: Shell) -> None:
-    for said in ("version 1 registered", "version 1 is registered already"):
+    for said in ("registered digits-classifier version 1", "digits-classifier version 1 is already registered"):
         assert said in shell("dvc", "repro", "--force", "--single-item", "register", cwd=built_copy).stdout
     client, runs = client_and_runs(built_copy)
     assert len(client.search_model_versions("name = 'digits-classifier'")) == 1
@@ -126,7 +126,7 @@ def test_a_refused_model_is_a_result_with_its_reasons(built_copy: Path, shell: S
     edit(built_copy / "params.yaml", "max_calibration_error: 0.08", "max_calibration_error: 0.0")
     said = shell("dvc", "repro", cwd=built_copy).stdout
     assert ran(said) == ["register"]
-    assert "REFUSED: digits-classifier gets no new version" in said
+    assert "not registered: train a better model" in said
     registration = json.loads((built_copy / "reports/registration.json").read_text())
     assert registration["verdict"] == "rejected"
     assert [rule["name"] for rule in registration["rules"] if not rule["passed"]] == ["accuracy", "calibration error"]

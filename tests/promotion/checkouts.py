@@ -10,12 +10,12 @@ import pytest
 
 from pipeline import tracking
 from pipeline.project import Project
-from pipeline.promotion import ledger, lock, promote, transitions
+from pipeline.promotion import command, ledger, lock, transitions
 from pipeline.promotion.record import Record
 from pipeline.workspace import Workspace
 from tests.compare.trainings import MODEL, PLAIN, SWAPPED, Trainings, write_data
 
-LABELS = (0, 0, 0, 1, 1, 2, 2, 2) * 10  # of which `PLAIN` has 70 right, `HALF` 40, `SWAPPED` 20
+LABELS = (0, 0, 0, 1, 1, 2, 2, 2) * 10  # of which `PLAIN` predicts 70 correctly, `HALF` 40, `SWAPPED` 20
 HALF = (0, 1, 1)
 WEAK, MEDIUM, BETTER = "1", "2", "3"
 LIMITS = {
@@ -50,9 +50,9 @@ def register_three(trainings: Trainings) -> Trainings:
 
 
 def promote_to(
-    candidates: Trainings, version: str, target: promote.Target, reason: str = "", force: bool = False, dry: bool = False
+    candidates: Trainings, version: str, target: command.Target, reason: str = "", force: bool = False, dry: bool = False
 ) -> None:
-    promote.run(version, target, reason, force, dry, Project.load(candidates.workspace))
+    command.promote(version, target, reason, force, dry, Project.load(candidates.workspace))
 
 
 def move_without_gate(candidates: Trainings, version: str, *targets: str) -> None:
@@ -61,7 +61,7 @@ def move_without_gate(candidates: Trainings, version: str, *targets: str) -> Non
     experiment = tracking.experiment_id(client, candidates.workspace, ledger.experiment_name(MODEL), tracking.PROMOTIONS)
     for target in targets:
         with lock.held(client, MODEL) as held:
-            now = transitions.standing(client, MODEL)
+            now = transitions.current_stages(client, MODEL)
             record = Record(
                 kind="promote",
                 who="somebody",
@@ -70,7 +70,7 @@ def move_without_gate(candidates: Trainings, version: str, *targets: str) -> Non
                 version=version,
                 source=now.stage_of(version),
                 target=target,
-                before=now.aliases.get(target),
+                replaced=now.aliases.get(target),
                 reason="",
                 rows=(),
                 git_commit=None,
@@ -82,7 +82,7 @@ def move_without_gate(candidates: Trainings, version: str, *targets: str) -> Non
 def stage_of(candidates: Trainings, version: str) -> str:
     """The stage, where alias, tag and MLflow's field agree."""
     entry = candidates.client.get_model_version(MODEL, version)
-    stage = transitions.standing(candidates.client, MODEL).stage_of(version)
+    stage = transitions.current_stages(candidates.client, MODEL).stage_of(version)
     assert entry.current_stage.lower() == stage
     assert entry.tags.get("stage", "none") == stage
     return stage

@@ -30,7 +30,7 @@ def registry(empty_registry: Path, workspace: Workspace) -> Registry:
 
 
 @pytest.fixture
-def shared_registry(server: str, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Registry:
+def server_registry(server: str, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Registry:
     """On the server, with a model of its own for each test."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
     registry = Registry(workspace, tracking.connect(workspace), f"toys-{os.urandom(4).hex()}-classifier")
@@ -43,8 +43,8 @@ def client(registry: Registry) -> Any:
     return registry.client
 
 
-@pytest.fixture(params=["sqlite", pytest.param("server", marks=pytest.mark.slow)])
+@pytest.fixture(params=["registry", pytest.param("server_registry", marks=pytest.mark.slow)])
 def store(request: pytest.FixtureRequest) -> Registry:
     """A registry in SQLite, and one on an MLflow server over PostgreSQL."""
-    found: Registry = request.getfixturevalue({"sqlite": "registry", "server": "shared_registry"}[request.param])
+    found: Registry = request.getfixturevalue(request.param)
     return found

@@ -1,26 +1,45 @@
-"""Moves of versions without a gate, as the commands make them: in this process, in one that is killed, in rivals.
+"""Moves of versions without a gate, as the commands make them: in this process, in one that is killed, in several at once."""
 
-`python -m tests.promotion.registry MODEL VERSION` moves one version into production per line on stdin, and prints a line.
-"""
-
+import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline import environment, tracking
 from pipeline.errors import LockedError
-from pipeline.promotion import chain, ledger, lock, transitions
+from pipeline.promotion import ledger, lock, transitions
 from pipeline.promotion.record import Entry, Kind, Record, Row
 from pipeline.workspace import Workspace
 
 PROJECT = Path(__file__).parents[2]
 MODEL = "toys-classifier"
 VERSIONS = 8
+LOCKED = 3  # exit code of a process that did not get the lock
+KILLED = -signal.SIGKILL
+
+# Every write of a move from staging to production, where another version is replaced.
+WRITES = {
+    "lock": "create_registered_model",
+    "record": "create_run",
+    "head": "set_registered_model_tag",
+    "tag": "set_model_version_tag",
+    "alias": "set_registered_model_alias",
+    "old alias": "delete_registered_model_alias",
+    "stage field": "transition_model_version_stage",
+    "tag of the replaced": "set_model_version_tag",
+    "stage field of the replaced": "transition_model_version_stage",
+    "state": "set_tag",
+    "end of the record's run": "set_terminated",
+    "unlock": "delete_registered_model",
+}
+POINTS = tuple(WRITES)
+REVERTED = POINTS[1:4]  # an interrupted move is reverted if it was killed after one of these writes,
+COMPLETED = POINTS[4:9]  # and completed after one of these
 
 
 @dataclass(frozen=True)
@@ -42,13 +61,13 @@ class Registry:
         return list(ledger.read(self.client, self.model))
 
     def move(self, version: str, target: str, kind: Kind = "promote") -> Entry:
-        """Moves a version under the lock, after mending what was cut short."""
+        """Moves a version under the lock, after recovery."""
         experiment = tracking.experiment_id(
             self.client, self.workspace, ledger.experiment_name(self.model), tracking.PROMOTIONS
         )
         with lock.held(self.client, self.model) as held:
             transitions.recover(self.client, held, self.entries())
-            now = transitions.standing(self.client, self.model)
+            now = transitions.current_stages(self.client, self.model)
             record = Record(
                 kind=kind,
                 who="somebody",
@@ -57,7 +76,7 @@ class Registry:
                 version=version,
                 source=now.stage_of(version),
                 target=target,
-                before=now.aliases.get(target),
+                replaced=now.aliases.get(target),
                 reason="",
                 rows=(Row(rule="accuracy", verdict="passed", value=0.9, comparison="≥", limit=0.5),),
                 git_commit=None,
@@ -66,16 +85,16 @@ class Registry:
             return transitions.move(self.client, held, experiment, self.entries(), record)
 
     def recover(self) -> list[str]:
-        """Takes the lock, mends, and says how each move ended."""
+        """Takes the lock, recovers, and returns how each interrupted move ended."""
         with lock.held(self.client, self.model) as held:
             return [entry.state for entry in transitions.recover(self.client, held, self.entries())]
 
-    def breaks(self) -> list[str]:
-        return chain.examined(self.client, self.workspace, self.model)[1]
+    def problems(self) -> list[str]:
+        return ledger.check(self.client, self.workspace, self.model)[1]
 
     def shown(self) -> Mapping[str, tuple[str, str, str]]:
         """Version → stage by alias, tag, and MLflow's stage field, of those that have one."""
-        now = transitions.standing(self.client, self.model)
+        now = transitions.current_stages(self.client, self.model)
         found = {
             str(entry.version): (now.stage_of(str(entry.version)), entry.tags.get("stage", "none"), entry.current_stage.lower())
             for entry in self.client.search_model_versions(f"name = '{self.model}'")
@@ -83,37 +102,94 @@ class Registry:
         return {version: stage for version, stage in found.items() if stage != ("none", "none", "none")}
 
 
-def process(registry: Registry, version: str, **variables: str) -> "subprocess.Popen[str]":
-    """Another process that moves `version` into production for each line it is given."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.promotion.registry", registry.model, version],
-        cwd=registry.workspace.root,
-        env={**os.environ, "PYTHONPATH": str(PROJECT), **variables},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+def on_each_write(client: Any, call: Callable[[str], None]) -> None:
+    """Makes the client call `call` with the name of the method after each write to the registry."""
+
+    def wrapped(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        def write(*arguments: Any, **options: Any) -> Any:
+            result = method(*arguments, **options)
+            call(name)
+            return result
+
+        return write
+
+    for name in {*WRITES.values()}:
+        setattr(client, name, wrapped(name, getattr(client, name)))
 
 
-def killed_at(registry: Registry, version: str, point: str) -> None:
-    """Another process that is killed on its way, at `point`."""
-    with process(registry, version, PIPELINE_FAULT=point) as other:
-        other.communicate("go\n")
-    assert other.returncode == -signal.SIGKILL
+class Movers:
+    """A process that has loaded MLflow, and forks others, each of which moves a version to production."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.promotion.registry"],
+            cwd=PROJECT,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def move(self, registry: Registry, versions: Sequence[str], kill_after: str = "") -> list[int]:
+        """Moves each version in a process of its own, all at once, and returns their exit codes."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        root, uri = str(registry.workspace.root), os.environ.get("MLFLOW_TRACKING_URI", "")
+        task = {"root": root, "uri": uri, "model": registry.model, "versions": versions, "kill_after": kill_after}
+        print(json.dumps(task), file=self._process.stdin, flush=True)
+        codes: list[int] = json.loads(self._process.stdout.readline())
+        return codes
+
+    def kill(self, registry: Registry, version: str, point: str) -> None:
+        """Kills a process that moves `version` to production, after the write `point`."""
+        assert self.move(registry, [version], point) == [KILLED]
+
+    def stop(self) -> None:
+        self._process.communicate()
 
 
-def main(model: str, version: str) -> None:
+def main() -> None:
+    import mlflow.store.model_registry.sqlalchemy_store
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+
+    for line in sys.stdin:
+        task = json.loads(line)
+        children = [_fork(task, version) for version in task["versions"]]
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        print(json.dumps(codes), flush=True)
+
+
+def _fork(task: Mapping[str, str], version: str) -> int:
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        _move(task, version)
+        code = 0
+    except LockedError:
+        code = LOCKED
+    finally:
+        os._exit(code)
+
+
+def _move(task: Mapping[str, str], version: str) -> None:
+    os.chdir(task["root"])
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    os.environ.update({"MLFLOW_TRACKING_URI": task["uri"]} if task["uri"] else {})
     environment.prepare()
     workspace = Workspace.find()
-    registry = Registry(workspace, tracking.connect(workspace), model)
-    for _ in sys.stdin:
-        try:
-            registry.move(version, "production", "force")
-        except LockedError as error:
-            print(f"locked: {error}", flush=True)
-        else:
-            print("done", flush=True)
+    client = tracking.connect(workspace)
+    done: list[str] = []
+
+    def count(method: str) -> None:
+        done.append(method)
+        if task["kill_after"] and len(done) == POINTS.index(task["kill_after"]) + 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    on_each_write(client, count)
+    Registry(workspace, client, task["model"]).move(version, "production", "force")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

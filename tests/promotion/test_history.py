@@ -1,4 +1,4 @@
-"""`history` on a real store: the table, the answer for a time, JSON, and a chain that is broken."""
+"""`history` on a real store: the table, what was in production at a time, JSON, and a history that was changed."""
 
 import json
 import re
@@ -56,7 +56,7 @@ def _moves(registry: Registry) -> list[Callable[[], Any]]:
 def _refuse(registry: Registry) -> None:
     experiment = registry.client.get_experiment_by_name(ledger.experiment_name(MODEL)).experiment_id
     known = registry.entries()
-    fields: dict[str, Any] = {"who": "somebody", "model": MODEL, "before": "2", "git_commit": None, "evidence": ""}
+    fields: dict[str, Any] = {"who": "somebody", "model": MODEL, "replaced": "2", "git_commit": None, "evidence": ""}
     record = Record(
         kind="refusal",
         when=ledger.now(),
@@ -93,7 +93,7 @@ def lines(recorded: Registry, capsys: pytest.CaptureFixture[str], monkeypatch: p
 def test_a_row_for_each_record(lines: Callable[..., list[str]]) -> None:
     title, head, *rows = lines()
     assert title.strip() == f"{MODEL}, oldest first"
-    assert head.split() == ["when", "(UTC)", "who", "what", "version", "from", "to", "before", "reason"]
+    assert head.split() == ["when", "(UTC)", "who", "what", "version", "from", "to", "replaced", "reason"]
     assert [re.split(r"  +", row.strip())[:9] for row in rows[:3]] == [
         ["1", "2026-01-01 10:00", "somebody", "promote", "1", "none", "staging", "–"],
         ["2", "2026-01-01 11:00", "somebody", "promote", "1", "staging", "production", "–"],
@@ -106,7 +106,7 @@ def test_a_row_for_each_record(lines: Callable[..., list[str]]) -> None:
 
 
 @pytest.mark.parametrize("columns", [120, 100, 80, 60, 40])
-def test_it_fits_the_terminal_and_says_what_it_leaves_out(lines: Callable[..., list[str]], columns: int) -> None:
+def test_it_fits_the_terminal_and_tells_what_it_leaves_out(lines: Callable[..., list[str]], columns: int) -> None:
     printed = lines(columns=columns)
     assert max(map(len, printed)) <= columns
     assert any("a wider terminal shows more" in line for line in printed) == (columns < 110)
@@ -114,13 +114,13 @@ def test_it_fits_the_terminal_and_says_what_it_leaves_out(lines: Callable[..., l
 
 
 @pytest.mark.parametrize(
-    ("at", "said"),
+    ("at", "message"),
     [
         (
             "2025-12-31",
-            "no version was in production at 2025-12-31 00:00:00 UTC by the records (the first is of 2026-01-01 10:00:00 UTC)",
+            "no version was in production at 2025-12-31 00:00:00 UTC (the first record is of 2026-01-01 10:00:00 UTC)",
         ),
-        ("2026-01-01T10:30", "(the first is of 2026-01-01 10:00:00 UTC, and none up to then put one there)"),
+        ("2026-01-01T10:30", "(the first record is of 2026-01-01 10:00:00 UTC, without a promotion to production until then)"),
         (
             "2026-01-01T11:00",
             "version 1 was in production at 2026-01-01 11:00:00 UTC, since 2026-01-01 11:00:00 UTC (record 2, promote by",
@@ -141,25 +141,25 @@ def test_it_fits_the_terminal_and_says_what_it_leaves_out(lines: Callable[..., l
         ),
     ],
 )
-def test_what_was_in_production(lines: Callable[..., list[str]], at: str, said: str) -> None:
+def test_what_was_in_production(lines: Callable[..., list[str]], at: str, message: str) -> None:
     (line,) = lines(at)
     assert line.startswith(f"{MODEL}: ")
-    assert said in line
+    assert message in line
 
 
 @pytest.mark.parametrize(
     "at", ["yesterday", "", "2026-13-01", "01.02.2026", "2026-01-01T25:00", "0001-01-01T00:00+14:00", "1735689600"]
 )
-def test_what_is_no_time_is_one_line_with_examples(lines: Callable[..., list[str]], at: str) -> None:
+def test_what_is_not_a_time_is_one_line_with_examples(lines: Callable[..., list[str]], at: str) -> None:
     with pytest.raises(
-        RegistryError, match=rf"^--at '{re.escape(at)}' is no time: write it as 2026-01-31 or .+\+01:00"
+        RegistryError, match=rf"^--at '{re.escape(at)}' is not a time: write it as 2026-01-31 or .+\+01:00"
     ) as error:
         lines(at)
     assert "\n" not in str(error.value)
 
 
-def test_a_time_to_come_is_said_so(lines: Callable[..., list[str]]) -> None:
-    with pytest.raises(RegistryError, match=r"--at 9000-01-01: 9000-01-01 00:00:00 UTC is yet to come, it is 2"):
+def test_a_time_in_the_future_is_refused(lines: Callable[..., list[str]]) -> None:
+    with pytest.raises(RegistryError, match=r"--at 9000-01-01: 9000-01-01 00:00:00 UTC is in the future, it is 2"):
         lines("9000-01-01")
 
 
@@ -185,16 +185,14 @@ def test_json_of_a_time(lines: Callable[..., list[str]]) -> None:
     assert (before["version"], before["since"], before["record"]) == (None, None, None)
 
 
-def test_a_broken_chain_is_said_after_the_rows(lines: Callable[..., list[str]], recorded: Registry, capsys: Any) -> None:
+def test_a_changed_history_is_reported_after_the_rows(lines: Callable[..., list[str]], recorded: Registry, capsys: Any) -> None:
     recorded.client.delete_run(recorded.entries()[1].run_id)
-    with pytest.raises(
-        RegistryError, match="is not as it was written: record 2 is missing; the MLflow UI can restore record 2"
-    ):
+    with pytest.raises(RegistryError, match="was changed: record 2 is missing; restore record 2 in the MLflow UI"):
         lines()
     assert sum("2026-01-01" in line for line in capsys.readouterr().out.splitlines()) == 5
 
 
-def test_a_deleted_experiment_is_said_with_the_command_that_brings_it_back(
+def test_a_deleted_experiment_is_reported_with_the_command_that_restores_it(
     lines: Callable[..., list[str]], recorded: Registry
 ) -> None:
     experiment = recorded.client.get_experiment_by_name(ledger.experiment_name(MODEL)).experiment_id
@@ -203,13 +201,13 @@ def test_a_deleted_experiment_is_said_with_the_command_that_brings_it_back(
         lines()
 
 
-def test_a_move_that_was_cut_short_is_marked(lines: Callable[..., list[str]], recorded: Registry) -> None:
+def test_a_move_that_seems_interrupted_is_marked(lines: Callable[..., list[str]], recorded: Registry) -> None:
     recorded.client.set_tag(recorded.move("4", "staging").run_id, "state", "intent")
-    with pytest.raises(RegistryError, match="record 7 has a label that was altered: its run's tag state"):
+    with pytest.raises(RegistryError, match="record 7 has an altered tag on its run: state"):
         lines()
 
 
-def test_where_nothing_was_promoted_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_promotions_it_is_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copy(PARAMS, tmp_path)
     workspace = Workspace(tmp_path, tmp_path)
     command.run(None, False, Project.load(workspace))
@@ -218,9 +216,7 @@ def test_where_nothing_was_promoted_it_says_so(tmp_path: Path, capsys: pytest.Ca
         == f"{MODEL} has no history yet: `python -m pipeline promote VERSION STAGE` writes the first record\n"
     )
     command.run("2026-01-01", False, Project.load(workspace))
-    assert (
-        "no version was in production at 2026-01-01 00:00:00 UTC by the records (there are none yet)" in capsys.readouterr().out
-    )
+    assert "no version was in production at 2026-01-01 00:00:00 UTC (there are no records yet)" in capsys.readouterr().out
     command.run(None, True, Project.load(workspace))
     assert json.loads(capsys.readouterr().out) == []
 
@@ -241,5 +237,5 @@ def test_the_command_line(shell: Callable[..., Any], recorded: Registry) -> None
     done = ask("--at", "2026-01-01T11:30")
     assert done.returncode == 1
     assert "version 1 was in production" in done.stdout
-    assert done.stderr.startswith(f"error: the history of {MODEL} is not as it was written: record 6 is missing")
+    assert done.stderr.startswith(f"error: the history of {MODEL} was changed: record 6 is missing")
     assert done.stderr.count("\n") == 1

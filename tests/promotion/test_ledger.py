@@ -11,7 +11,7 @@ import pytest
 
 from pipeline import tracking
 from pipeline.errors import RegistryError
-from pipeline.promotion import chain, ledger
+from pipeline.promotion import ledger
 from pipeline.promotion.ledger import HEAD
 from pipeline.promotion.record import Entry, Kind, Record, Row, State
 from pipeline.workspace import Workspace
@@ -30,7 +30,7 @@ def five_records(empty_registry: Path, tmp_path_factory: pytest.TempPathFactory)
         registry.move(version, target)
     registry.move("1", "production", "rollback")
     assert [entry.state for entry in registry.entries()] == ["done"] * 5
-    assert registry.breaks() == []
+    assert registry.problems() == []
     return workspace.database
 
 
@@ -70,24 +70,24 @@ def test_an_altered_field_is_found_wherever_it_is(written: Registry) -> None:
     for number in range(1, 5):
         kept = entry(written, number).record
         change(written, number, who="somebody else")
-        assert written.breaks() == [f"record {number} was altered: record {number + 1} holds another digest of it"]
+        assert written.problems() == [f"record {number} was altered: record {number + 1} holds a different digest of it"]
         change(written, number, who=kept.who)
     change(written, 5, reason="another")
-    doubt = f"or the tag {HEAD} of the registered model, which holds another digest of it"
-    assert f"record 5 was altered, {doubt}" in written.breaks()
+    doubt = f"or the tag {HEAD} of the registered model, which holds a different digest of it"
+    assert f"record 5 was altered, {doubt}" in written.problems()
 
 
 def test_an_altered_gate_row_is_found(written: Registry) -> None:
     row = json.loads(entry(written, 2).record.text())["rows"][0]
     change(written, 2, rows=[{**row, "value": 0.99}])
-    assert written.breaks() == ["record 2 was altered: record 3 holds another digest of it"]
+    assert written.problems() == ["record 2 was altered: record 3 holds a different digest of it"]
 
 
 def test_an_altered_link_accuses_its_own_record(written: Registry) -> None:
     change(written, 3, previous="0" * 64)
-    assert written.breaks() == [
-        "record 2 was altered, or record 3, which holds another digest of it",
-        "record 3 was altered: record 4 holds another digest of it",
+    assert written.problems() == [
+        "record 2 was altered, or record 3, which holds a different digest of it",
+        "record 3 was altered: record 4 holds a different digest of it",
     ]
 
 
@@ -96,13 +96,13 @@ def test_records_that_changed_places_are_found(written: Registry) -> None:
     for one, other in ((second, third), (third, second)):
         text = json.dumps({**json.loads(one.record.text()), "number": other.record.number})
         written.client.set_tag(one.run_id, "record.1", text)
-    found = " · ".join(written.breaks())
-    assert "record 3 was altered: record 4 holds another digest of it" in found
+    found = " · ".join(written.problems())
+    assert "record 3 was altered: record 4 holds a different digest of it" in found
     assert "record 2 was altered, or record 3" in found
 
 
 @pytest.mark.parametrize(
-    ("numbers", "said"),
+    ("numbers", "message"),
     [
         ([1], "record 1 is missing"),
         ([3], "record 3 is missing"),
@@ -113,101 +113,105 @@ def test_records_that_changed_places_are_found(written: Registry) -> None:
     ],
 )
 def test_a_deleted_record_is_named_and_a_restored_one_makes_the_chain_whole(
-    written: Registry, numbers: list[int], said: str
+    written: Registry, numbers: list[int], message: str
 ) -> None:
     runs = [entry(written, number).run_id for number in numbers]
     for run_id in runs:
         written.client.delete_run(run_id)
     listed = ", ".join(map(str, numbers))
-    way_out = f"the MLflow UI can restore record {listed} (experiment {MODEL}-promotions, State: Deleted)"
-    assert written.breaks() == [said, way_out]
+    way_out = f"restore record {listed} in the MLflow UI (experiment {MODEL}-promotions, State: Deleted)"
+    assert written.problems() == [message, way_out]
     for run_id in runs:
         written.client.restore_run(run_id)
-    assert written.breaks() == []
+    assert written.problems() == []
 
 
 def test_the_next_record_covers_up_no_deleted_or_altered_one(written: Registry) -> None:
     run_id = entry(written, 5).run_id
     written.client.delete_run(run_id)
     assert written.move("3", "staging").record.number == 6
-    assert written.breaks()[0] == "record 5 is missing"
+    assert written.problems()[0] == "record 5 is missing"
     written.client.restore_run(run_id)
-    assert written.breaks() == []
+    assert written.problems() == []
     change(written, 6, who="somebody else")
     written.move("3", "archived", "archive")
-    assert "record 6 was altered: record 7 holds another digest of it" in written.breaks()
+    assert "record 6 was altered: record 7 holds a different digest of it" in written.problems()
 
 
 @pytest.mark.parametrize(
-    ("tag", "said"),
+    ("tag", "message"),
     [
-        ("4 " + "0" * 64, "record 5 was added by hand, or the tag promotions of the registered model altered (it counts 4)"),
+        (
+            "4 " + "0" * 64,
+            "record 5 was added by hand, or the tag promotions of the registered model was altered (it counts 4)",
+        ),
         (
             "5 " + "0" * 64,
-            "record 5 was altered, or the tag promotions of the registered model, which holds another digest of it",
+            "record 5 was altered, or the tag promotions of the registered model, which holds a different digest of it",
         ),
         ("7 " + "0" * 64, "records 6 to 7 are missing"),
         ("999999999999 0", "records 6 to 999999999999 are missing"),
         ("nothing", "the registered model has lost its tag promotions, which holds number and digest of the last record"),
     ],
 )
-def test_an_edited_head_is_found(written: Registry, tag: str, said: str) -> None:
+def test_an_edited_head_is_found(written: Registry, tag: str, message: str) -> None:
     set_head(written, tag)
-    assert said in written.breaks()
+    assert message in written.problems()
 
 
 def test_a_head_that_was_deleted_is_found(written: Registry) -> None:
     written.client.delete_registered_model_tag(MODEL, HEAD)
-    assert written.breaks() == [
+    assert written.problems() == [
         "the registered model has lost its tag promotions, which holds number and digest of the last record"
     ]
     written.move("3", "staging")
-    assert written.breaks() == []
+    assert written.problems() == []
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
-        ({}, "record 6 was added by hand, or the tag promotions of the registered model altered (it counts 5)"),
+        ({}, "record 6 was added by hand, or the tag promotions of the registered model was altered (it counts 5)"),
         ({"state": "intent", "previous": "0" * 64}, "record 6 was added by hand, or the tag promotions"),
         ({"number": 8}, "record 8 was added by hand, or the tag promotions"),
         ({"number": 8}, "records 6 to 7 are missing"),
-        ({"number": 3}, "there are two records 3, the runs "),
-        ({"number": 3}, "record 3 was altered: record 4 holds another digest of it"),
+        ({"number": 3}, "two records have the number 3: the runs "),
+        ({"number": 3}, "record 3 was altered: record 4 holds a different digest of it"),
     ],
 )
-def test_a_forged_record_is_found(written: Registry, changes: dict[str, Any], said: str) -> None:
+def test_a_forged_record_is_found(written: Registry, changes: dict[str, Any], message: str) -> None:
     forge(written, **changes)
-    assert said in " · ".join(written.breaks())
+    assert message in " · ".join(written.problems())
 
 
 @pytest.mark.parametrize("changes", [{"state": "intent"}, {"kind": "refusal"}])
-def test_a_record_whose_writer_was_killed_before_it_set_the_head_is_no_break(
+def test_a_record_whose_writer_was_killed_before_it_set_the_head_is_no_problem(
     written: Registry, changes: dict[str, str]
 ) -> None:
     forge(written, **changes)
-    assert written.breaks() == []
+    assert written.problems() == []
     written.move("3", "staging")
-    assert written.breaks() == []
+    assert written.problems() == []
 
 
 @pytest.mark.parametrize(
     ("tag", "value"), [("version", "2"), ("kind", ""), ("to", "staging"), ("state", "undone"), ("reason", "none of mine")]
 )
-def test_a_label_that_says_otherwise_than_its_record_is_found(written: Registry, tag: str, value: str) -> None:
+def test_a_tag_that_differs_from_its_record_is_found(written: Registry, tag: str, value: str) -> None:
     written.client.set_tag(entry(written, 2).run_id, tag, value)
-    assert written.breaks() == [f"record 2 has a label that was altered: its run's tag {tag}"]
+    assert written.problems() == [f"record 2 has an altered tag on its run: {tag}"]
 
 
 @pytest.mark.parametrize(
     "fields",
     [{"number": "two"}, {"kind": "gift"}, {"when": "yesterday"}, {"when": "2026-11-24T10:00"}, {"rows": [{"rule": 1}]}],
 )
-def test_what_is_no_record_any_more_is_one_line(written: Registry, fields: dict[str, Any]) -> None:
+def test_a_record_that_is_damaged_is_one_line(written: Registry, fields: dict[str, Any]) -> None:
     run_id = entry(written, 2).run_id
     change(written, 2, **fields)
-    with pytest.raises(RegistryError, match=f"the run {run_id} is not a record of a promotion"):
+    with pytest.raises(RegistryError, match=f"run {run_id} is not a valid promotion record") as error:
         written.entries()
+    assert "\n" not in str(error.value)
 
 
 def test_recovery_of_an_older_record_leaves_the_head_where_it_is(written: Registry) -> None:
@@ -226,8 +230,8 @@ def test_a_reader_waits_for_a_writer_that_is_between_run_and_head(written: Regis
         return found
 
     monkeypatch.setattr(ledger, "read", while_another_writes)
-    entries, breaks = chain.examined(written.client, written.workspace, MODEL)
-    assert (len(entries), breaks) == (6, [])
+    entries, problems = ledger.check(written.client, written.workspace, MODEL)
+    assert (len(entries), problems) == (6, [])
 
 
 def test_a_long_record_comes_back_as_it_was_written(store: Registry) -> None:
@@ -237,11 +241,20 @@ def test_a_long_record_comes_back_as_it_was_written(store: Registry) -> None:
     refused = record("refusal", "2", "staging", "production", model=store.model, reason="ü" * 9000, rows=(row,) * 50)
     long = ledger.append(store.client, experiment, store.entries(), refused, "done")
     assert store.entries()[-1] == long
-    assert store.breaks() == []
+    assert store.problems() == []
 
 
 def record(kind: Kind, version: str, source: str, target: str, when: str = "", **fields: Any) -> Record:
-    rest = {"who": "me", "model": MODEL, "before": None, "reason": "", "rows": (), "git_commit": None, "evidence": "", **fields}
+    rest = {
+        "who": "me",
+        "model": MODEL,
+        "replaced": None,
+        "reason": "",
+        "rows": (),
+        "git_commit": None,
+        "evidence": "",
+        **fields,
+    }
     return Record(kind=kind, version=version, source=source, target=target, when=when or ledger.now(), **rest)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import EvaluationError, MissingInputError, PipelineError, RefusedError, RegistryError
 from pipeline.project import Project
-from pipeline.promotion import chain, ledger, lock, promote, rollback
+from pipeline.promotion import command, ledger, lock
 from pipeline.promotion.record import Record
 from tests.compare.trainings import MODEL, PLAIN, Trainings, write_data
 from tests.promotion.checkouts import (
@@ -26,16 +26,16 @@ from tests.promotion.checkouts import (
     stage_of,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("smoke_test_here")]
 
 
 def verdicts(record: Record) -> dict[str, str]:
     return {row.rule: row.verdict for row in record.rows}
 
 
-def test_three_trainings_go_their_ways(candidates_on_each_store: Trainings, capsys: pytest.CaptureFixture[str]) -> None:
-    candidates, times = candidates_on_each_store, []
-    with pytest.raises(RefusedError, match=r"version 1 may not go to staging: failed at accuracy; train a better one"):
+def test_three_versions_are_refused_promoted_and_rolled_back(candidates: Trainings, capsys: pytest.CaptureFixture[str]) -> None:
+    times = []
+    with pytest.raises(RefusedError, match=r"version 1 was refused for staging: failed accuracy; train a better model"):
         promote_to(candidates, WEAK, "staging")
     table = capsys.readouterr().out
     assert "FAILED" in table
@@ -47,32 +47,42 @@ def test_three_trainings_go_their_ways(candidates_on_each_store: Trainings, caps
     times.append(datetime.fromisoformat(ledger.now()))
     promote_to(candidates, BETTER, "staging")
     promote_to(candidates, BETTER, "production", "the better one")
-    assert "version 3 of fashion-mnist-classifier is in production now: version 2 was there and is archived" in printed(capsys)
+    assert "version 3 of fashion-mnist-classifier is in production; version 2 was archived (record 5)" in printed(capsys)
     assert [stage_of(candidates, version) for version in (WEAK, MEDIUM, BETTER)] == ["none", "archived", "production"]
     promote_to(candidates, MEDIUM, "staging")
-    with pytest.raises(RefusedError, match="failed at as good as production, each class as good, calibration"):
+    with pytest.raises(RefusedError, match="failed not worse than production, no class worse than production, calibration"):
         promote_to(candidates, MEDIUM, "production")
-    assert "0 newly right, 30 newly wrong" in printed(capsys)
+    assert "0 newly correct, 30 newly incorrect" in printed(capsys)
     promote_to(candidates, MEDIUM, "production", "we know", force=True)
     times.append(datetime.fromisoformat(ledger.now()))
-    rollback.run("that was wrong", Project.load(candidates.workspace))
-    assert "version 3 of fashion-mnist-classifier is in production again: version 2 is archived; record 9" in printed(capsys)
+    command.rollback("that was wrong", Project.load(candidates.workspace))
+    assert "version 3 of fashion-mnist-classifier is in production again; version 2 was archived (record 9)" in printed(capsys)
     assert [stage_of(candidates, version) for version in (WEAK, MEDIUM, BETTER)] == ["none", "archived", "production"]
 
     found = records(candidates)
     kinds = ["refusal", *["promote"] * 5, "refusal", "force", "rollback"]
     assert [record.kind for record in found] == kinds
-    assert (found[2].before, found[4].before, found[7].before, found[8].before) == (None, "2", "3", "2")
+    assert (found[2].replaced, found[4].replaced, found[7].replaced, found[8].replaced) == (None, "2", "3", "2")
     assert (found[7].reason, found[7].source, found[7].target) == ("we know", "staging", "production")
-    assert verdicts(found[6])["as good as production"] == "failed"
-    assert verdicts(found[4])["as good as production"] == "passed"
+    assert verdicts(found[6])["not worse than production"] == "failed"
+    assert verdicts(found[4])["not worse than production"] == "passed"
     page = f"runs:/{candidates.client.get_model_version(MODEL, BETTER).run_id}/promotion/compare-2-3.html"
     assert found[4].evidence == page
     assert "promotion/compare-2-3.html" in artifacts(candidates, BETTER)
     entries = ledger.read(candidates.client, MODEL)
-    assert chain.examined(candidates.client, candidates.workspace, MODEL)[1] == []
+    assert ledger.check(candidates.client, candidates.workspace, MODEL)[1] == []
     assert [ledger.in_production(entries, time)[-1] for time in times] == [None, "2", "2"]
     assert ledger.in_production(entries)[-1] == "3"
+
+
+def test_on_a_server_a_version_is_refused_or_promoted_to_production(candidates_on_server: Trainings) -> None:
+    with pytest.raises(RefusedError, match=r"version 1 was refused for staging: failed accuracy"):
+        promote_to(candidates_on_server, WEAK, "staging")
+    move_without_gate(candidates_on_server, MEDIUM, "staging", "production")
+    promote_to(candidates_on_server, BETTER, "production", "the better one", force=True)
+    assert [stage_of(candidates_on_server, version) for version in (WEAK, MEDIUM, BETTER)] == ["none", "archived", "production"]
+    assert [record.kind for record in records(candidates_on_server)] == ["refusal", "promote", "promote", "force"]
+    assert "promotion/compare-2-3.html" in artifacts(candidates_on_server, BETTER)
 
 
 def artifacts(candidates: Trainings, version: str) -> list[str]:
@@ -80,31 +90,32 @@ def artifacts(candidates: Trainings, version: str) -> list[str]:
     return [file.path for file in candidates.client.list_artifacts(run, "promotion")]
 
 
-def test_a_dry_run_says_what_the_gate_says_and_changes_nothing(
-    candidates: Trainings, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_dry_run_judges_and_changes_nothing(candidates: Trainings, capsys: pytest.CaptureFixture[str]) -> None:
     promote_to(candidates, MEDIUM, "staging", dry=True)
-    assert printed(capsys).endswith("dry run, nothing moved: version 2 would go from none to staging")
-    with pytest.raises(RefusedError, match=r"^dry run, nothing was recorded: version 1 may not go to staging: failed at "):
+    assert printed(capsys).endswith("dry run, nothing was changed: version 2 can be promoted to staging")
+    with pytest.raises(RefusedError, match=r"^dry run, nothing was recorded: version 1 was refused for staging: failed "):
         promote_to(candidates, WEAK, "staging", dry=True)
     assert records(candidates) == []
     assert stage_of(candidates, MEDIUM) == "none"
-    assert lock.holder_of(candidates.client, MODEL) is None
+    assert lock.read(candidates.client, MODEL) == {}
 
 
-def test_what_is_there_already_stays_and_says_so(candidates: Trainings, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_version_that_is_there_already_stays(candidates: Trainings, capsys: pytest.CaptureFixture[str]) -> None:
     move_without_gate(candidates, MEDIUM, "staging")
     promote_to(candidates, MEDIUM, "staging")
     promote_to(candidates, MEDIUM, "staging", dry=True)
     assert capsys.readouterr().out.splitlines() == [
-        "version 2 is in staging already: nothing to do",
-        "version 2 is in staging already: there would be nothing to do",
+        "version 2 is already in staging: nothing to do",
+        "version 2 is already in staging: nothing to do",
     ]
     assert len(records(candidates)) == 1
 
 
 def test_a_step_is_skipped_by_force_only(candidates: Trainings) -> None:
-    with pytest.raises(RefusedError, match=r"version 2 is in none: from there it can go to staging or archived; to skip a"):
+    with pytest.raises(
+        RefusedError,
+        match=r"version 2 has no stage yet; .* \(add --force --reason TEXT to skip a step\)",
+    ):
         promote_to(candidates, MEDIUM, "production")
     assert records(candidates) == []
     promote_to(candidates, MEDIUM, "production", "no time", force=True)
@@ -114,18 +125,18 @@ def test_a_step_is_skipped_by_force_only(candidates: Trainings) -> None:
 
 def test_from_production_there_is_no_way_to_staging(candidates: Trainings) -> None:
     move_without_gate(candidates, MEDIUM, "staging", "production")
-    with pytest.raises(RefusedError, match="version 2 is in production: from there it can go to archived, not to staging"):
+    with pytest.raises(RefusedError, match=r"version 2 is in production; it can be archived \(not promoted to staging\)"):
         promote_to(candidates, MEDIUM, "staging")
 
 
-def test_a_version_whose_files_changed_goes_nowhere_by_no_force(candidates: Trainings, damaged: str) -> None:
+def test_a_version_whose_files_changed_cannot_be_forced(candidates: Trainings, damaged: str) -> None:
     with pytest.raises(RefusedError, match=damaged):
         promote_to(candidates, MEDIUM, "staging", "I must", force=True)
     assert [(record.kind, record.rows[0].verdict) for record in records(candidates)] == [("refusal", "failed")]
     move_without_gate(candidates, MEDIUM, "staging", "production")
     move_without_gate(candidates, BETTER, "staging", "production")
-    with pytest.raises(RefusedError, match=f"no rollback to version 2: .*{damaged}.*`promote` another version"):
-        rollback.run("", Project.load(candidates.workspace))
+    with pytest.raises(RefusedError, match=f"cannot roll back to version 2: .*{damaged}.*`promote` another version"):
+        command.rollback("", Project.load(candidates.workspace))
     assert stage_of(candidates, BETTER) == "production"
 
 
@@ -150,7 +161,7 @@ def no_evaluation(candidates: Trainings) -> str:
     ],
     ids=["unknown", "other-model", "no-evaluation", "no-data"],
 )
-def test_what_cannot_be_judged_is_one_line_and_no_record(
+def test_a_version_that_cannot_be_judged_is_one_line_and_no_record(
     candidates: Trainings, spoil: Callable[[Trainings], str], kind: type[PipelineError], message: str
 ) -> None:
     version = spoil(candidates)
@@ -158,33 +169,33 @@ def test_what_cannot_be_judged_is_one_line_and_no_record(
         promote_to(candidates, version, "staging")
     assert "\n" not in str(error.value)
     assert records(candidates) == []
-    assert lock.holder_of(candidates.client, MODEL) is None
+    assert lock.read(candidates.client, MODEL) == {}
 
 
 def test_without_a_model_there_is_nothing_to_promote_or_to_roll_back(tmp_path: Path) -> None:
     workspace = checkout(tmp_path)
     with pytest.raises(RegistryError, match=r"fashion-mnist-classifier has no version or alias '1' \(it has none yet\)"):
-        promote.run("1", "staging", "", False, False, Project.load(workspace))
+        command.promote("1", "staging", "", False, False, Project.load(workspace))
     with pytest.raises(RegistryError, match=r"has no versions yet: `python -m pipeline run` trains and registers one"):
-        rollback.run("", Project.load(workspace))
+        command.rollback("", Project.load(workspace))
 
 
-def test_production_of_other_data_answers_again_on_the_data_here(candidates: Trainings) -> None:
+def test_production_of_other_data_is_predicted_again_on_the_data_here(candidates: Trainings) -> None:
     move_without_gate(candidates, MEDIUM, "staging", "production")
     candidates.workspace.dataset.rename(candidates.workspace.dataset.with_name("before"))
-    write_data(candidates.workspace, (0, 0, 0, 1, 1, 1, 1, 1) * 10)  # of which `HALF` has 70 right
+    write_data(candidates.workspace, (0, 0, 0, 1, 1, 1, 1, 1) * 10)  # of which `HALF` predicts 70 correctly
     version = candidates.register(candidates.add(PLAIN, training_id="of other data"))
     move_without_gate(candidates, version, "staging")
-    with pytest.raises(RefusedError, match="as good as production, each class as good"):
+    with pytest.raises(RefusedError, match="not worse than production, no class worse than production"):
         promote_to(candidates, version, "production")
-    row = next(row for row in records(candidates)[-1].rows if row.rule == "as good as production")
-    assert "accuracy 0.5000 against 0.8750 of version 2 (production)" in row.detail
+    row = next(row for row in records(candidates)[-1].rows if row.rule == "not worse than production")
+    assert "accuracy 0.5000 vs. 0.8750 of version 2 (production)" in row.detail
 
 
 def test_on_the_command_line_a_refusal_is_a_table_and_one_line(candidates: Trainings) -> None:
     done = pipeline(candidates.workspace, "promote", WEAK, "staging", COLUMNS="80", NO_COLOR="1")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: version 1 may not go to staging: failed at accuracy; ")
+    assert done.stderr.startswith("error: version 1 was refused for staging: failed accuracy; ")
     assert done.stderr.count("\n") == 1
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert "\x1b" not in done.stdout

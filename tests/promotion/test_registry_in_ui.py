@@ -19,15 +19,15 @@ from tests.promotion.checkouts import BETTER, MEDIUM, WEAK, checkout, move_witho
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 PATIENCE = 30_000  # milliseconds, on a machine that does other things
 WINDOW: Any = {"width": 1800, "height": 1100}
 REASON = "coats | and *bags* <b>"
-CARD = "87.50 % accuracy on 80 test pictures.\n\n### The gate it passed\n\n- accuracy 0.8750 ≥ 0.45"
+CARD = "87.50 % accuracy on 80 test images.\n\n### The gate it passed\n\n- accuracy 0.8750 ≥ 0.45"
 
 
 @dataclass(frozen=True)
-class Shown:
+class Served:
     candidates: Trainings
     address: str  # of the server
     runs: str  # of the records' table, as `ui` links to a table
@@ -35,8 +35,8 @@ class Shown:
 
 
 @pytest.fixture(scope="module")
-def shown(candidates_database: Trainings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
-    """Version 2 was in production until 3 came; 1 was refused."""
+def served(candidates_database: Trainings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Version 2 was in production until 3 replaced it; 1 was refused."""
     workspace = checkout(tmp_path_factory.mktemp("shown"))
     shutil.copy(candidates_database.workspace.database, workspace.database)
     candidates = Trainings(workspace, stores.connect(workspace))
@@ -50,12 +50,12 @@ def shown(candidates_database: Trainings, tmp_path_factory: pytest.TempPathFacto
     table = ui.pages(candidates.client, Project.load(workspace))["promotions"]
     with servers.mlflow(f"sqlite:///{workspace.database}", workspace.root / "served") as address:
         record = f"{table.split('?')[0]}/{ledger.read(candidates.client, MODEL)[3].run_id}"
-        yield Shown(candidates, address, f"{address}{table}", f"{address}{record}")
+        yield Served(candidates, address, f"{address}{table}", f"{address}{record}")
 
 
 @pytest.fixture
-def page(shown: Shown, open_mlflow: Callable[[str], Any]) -> "Iterator[Page]":
-    with open_mlflow(shown.address) as opened:
+def page(served: Served, open_mlflow: Callable[[str], Any]) -> "Iterator[Page]":
+    with open_mlflow(served.address) as opened:
         opened.set_viewport_size(WINDOW)
         yield opened
 
@@ -67,8 +67,8 @@ def row(page: "Page", name: str) -> str:
     return " ".join(found.first.inner_text().split())
 
 
-def test_the_table_of_records_shows_who_what_and_why(shown: Shown, page: "Page", screenshots: Path) -> None:
-    page.goto(shown.runs)
+def test_the_table_of_records_shows_who_what_and_why(served: Served, page: "Page", screenshots: Path) -> None:
+    page.goto(served.runs)
     page.get_by_role("link", name="4 promote 3 → production").wait_for(timeout=PATIENCE)
     page.get_by_text(REASON).wait_for(timeout=PATIENCE)
     page.screenshot(path=screenshots / "mlflow-promotions.png")
@@ -80,18 +80,18 @@ def test_the_table_of_records_shows_who_what_and_why(shown: Shown, page: "Page",
     assert "accuracy" in text  # at which it failed
 
 
-def test_a_record_says_its_gate_and_links_to_the_versions_run(shown: Shown, page: "Page", screenshots: Path) -> None:
-    page.goto(shown.record)
-    page.get_by_text("staging → production (there was version 2)", exact=False).wait_for(timeout=PATIENCE)
+def test_a_record_says_its_gate_and_links_to_the_versions_run(served: Served, page: "Page", screenshots: Path) -> None:
+    page.goto(served.record)
+    page.get_by_text("staging → production (replaced version 2)", exact=False).wait_for(timeout=PATIENCE)
     page.get_by_text("Show more").first.click()
     page.screenshot(path=screenshots / "mlflow-record.png")
     assert page.locator("p").filter(has_text="Reason: ").inner_text() == f"Reason: {REASON}"
     rules = [line.inner_text().split("\t") for line in page.locator("table tr").all()]
     assert ["accuracy", "0.875", "≥\u00a00.45", "passed", ""] in rules
-    assert [rule[3] for rule in rules if rule[0] == "as good as production"] == ["passed"]
+    assert [rule[3] for rule in rules if rule[0] == "not worse than production"] == ["passed"]
     link = page.get_by_role("link", name="the version's run").get_attribute("href")
-    page.goto(f"{shown.address}/{link}")
-    run_id = shown.candidates.client.get_model_version(MODEL, BETTER).run_id
+    page.goto(f"{served.address}/{link}")
+    run_id = served.candidates.client.get_model_version(MODEL, BETTER).run_id
     page.wait_for_url(f"**/experiments/*/runs/{run_id}**", timeout=PATIENCE)
     page.goto(f"{page.url.split('?')[0]}/artifacts/promotion/compare-2-3.html")
     headline = page.frame_locator("iframe").locator("h1")
@@ -100,28 +100,28 @@ def test_a_record_says_its_gate_and_links_to_the_versions_run(shown: Shown, page
     assert headline.inner_text() == "B is better: 87.50 % instead of 50.00 % accuracy"
 
 
-def test_the_new_registry_pages_show_aliases_tags_and_description(shown: Shown, page: "Page", screenshots: Path) -> None:
-    page.goto(f"{shown.address}/#/models/{MODEL}")
+def test_the_new_registry_pages_show_aliases_tags_and_description(served: Served, page: "Page", screenshots: Path) -> None:
+    page.goto(f"{served.address}/#/models/{MODEL}")
     assert "@ production" in row(page, "Version 3")
     assert "@ staging" in row(page, "Version 2")
     assert "@" not in row(page, "Version 1")
     page.screenshot(path=screenshots / "mlflow-model-new.png")
-    page.goto(f"{shown.address}/#/models/{MODEL}/versions/{BETTER}")
+    page.goto(f"{served.address}/#/models/{MODEL}/versions/{BETTER}")
     page.get_by_text("The gate it passed").wait_for(timeout=PATIENCE)
     assert page.get_by_text("@ production").count() == 1
     assert "production" in row(page, "stage")
     page.screenshot(path=screenshots / "mlflow-version-new.png")
 
 
-def test_the_old_registry_pages_show_the_stage_field(shown: Shown, page: "Page", screenshots: Path) -> None:
-    page.goto(f"{shown.address}/#/models/{MODEL}")
+def test_the_old_registry_pages_show_the_stage_field(served: Served, page: "Page", screenshots: Path) -> None:
+    page.goto(f"{served.address}/#/models/{MODEL}")
     page.get_by_label("New model registry UI").click(timeout=PATIENCE)
     page.get_by_role("button", name="Disable").click()
     page.get_by_role("columnheader", name="Stage").wait_for(timeout=PATIENCE)
     page.screenshot(path=screenshots / "mlflow-model-old.png")
     for number, stage in {WEAK: "None", MEDIUM: "Staging", BETTER: "Production"}.items():
         assert f" {stage}" in row(page, f"Version {number}")
-    page.goto(f"{shown.address}/#/models/{MODEL}/versions/{BETTER}")
+    page.goto(f"{served.address}/#/models/{MODEL}/versions/{BETTER}")
     page.get_by_text("The gate it passed").wait_for(timeout=PATIENCE)
     assert page.get_by_text("Production", exact=True).first.is_visible()
     page.screenshot(path=screenshots / "mlflow-version-old.png")

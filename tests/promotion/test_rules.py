@@ -1,31 +1,40 @@
-"""The rows of the gate, by hand-made answers of two versions."""
+"""The rows of the gate, by hand-made predictions of two versions."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from pipeline.compare.comparison import DataDrift
 from pipeline.params import PromoteParams, RegisterParams
-from pipeline.promotion import rules, wording
+from pipeline.promotion import rules
 from pipeline.promotion.record import Row
-from pipeline.promotion.rules import Cost, Shown
+from pipeline.promotion.rules import Performance
+from pipeline.register.smoke import Loaded
+from pipeline.validate.drift import Drift
 
 LIMITS = RegisterParams(min_accuracy=0.5, min_class_recall=0.4, max_calibration_error=0.05, min_slice_accuracy=0.3)
 PARAMS = PromoteParams(
-    significance=0.05, max_calibration_loss=0.01, min_gain=None, max_milliseconds=None, max_megabytes=None, on_promotion=""
+    significance=0.05,
+    max_calibration_loss=0.01,
+    max_data_drift=None,
+    min_gain=None,
+    max_milliseconds=None,
+    max_megabytes=None,
+    on_promotion="",
 )
 
 
-def shown(right: dict[str, tuple[int, int]], **changes: object) -> Shown:
-    """A version that has of each class so many of so many pictures right: the first ones."""
-    labels = np.concatenate([np.full(of, label, np.int32) for label, (_, of) in enumerate(right.values())])
-    hits = np.concatenate([np.arange(of) < some for some, of in right.values()])
-    recalls = {name: some / of if of else float("nan") for name, (some, of) in right.items()}
-    made = Shown(
+def performance(correct: dict[str, tuple[int, int]], **changes: object) -> Performance:
+    """A version that predicts of each class so many of so many images correctly: the first ones."""
+    labels = np.concatenate([np.full(of, label, np.int32) for label, (_, of) in enumerate(correct.values())])
+    hits = np.concatenate([np.arange(of) < some for some, of in correct.values()])
+    recalls = {name: some / of if of else float("nan") for name, (some, of) in correct.items()}
+    made = Performance(
         name="version 1",
         labels=labels,
-        right=hits,
-        class_names=tuple(right),
+        correct=hits,
+        class_names=tuple(correct),
         recalls=recalls,
         calibration_error=0.02,
         slices={"dark": 0.6},
@@ -37,7 +46,9 @@ def verdicts(rows: list[Row]) -> dict[str, str]:
     return {row.rule: row.verdict for row in rows}
 
 
-OLD = shown({"bag": (80, 100), "shirt": (60, 100)})
+OLD = performance({"bag": (80, 100), "shirt": (60, 100)})
+
+SAME_DATA = DataDrift("")
 
 
 def test_the_limits_of_register_are_asked_again_and_name_what_failed() -> None:
@@ -45,73 +56,96 @@ def test_the_limits_of_register_are_asked_again_and_name_what_failed() -> None:
     assert verdicts(kept) == dict.fromkeys(
         ("accuracy", "lowest class recall", "calibration error", "lowest slice accuracy"), "passed"
     )
-    broken = rules.limits(LIMITS.model_copy(update={"min_class_recall": 0.61}), OLD)
-    assert [(row.rule, row.value, row.limit, row.detail) for row in broken if row.verdict == "failed"] == [
+    failed = rules.limits(LIMITS.model_copy(update={"min_class_recall": 0.61}), OLD)
+    assert [(row.rule, row.value, row.limit, row.detail) for row in failed if row.verdict == "failed"] == [
         ("lowest class recall", 0.6, 0.61, "shirt")
     ]
 
 
-def test_a_class_without_pictures_fails_and_its_recall_is_no_number() -> None:
-    row = rules.limits(LIMITS, shown({"bag": (8, 10), "shirt": (0, 0)}))[1]
+def test_a_class_without_images_fails_and_its_recall_is_undefined() -> None:
+    row = rules.limits(LIMITS, performance({"bag": (8, 10), "shirt": (0, 0)}))[1]
     assert (row.verdict, row.value, row.detail) == ("failed", None, "shirt")
 
 
-def test_slices_of_other_data_are_said_to_be_nothing_to_compare() -> None:
+def test_slices_of_other_data_are_nothing_to_compare() -> None:
     assert verdicts(rules.limits(LIMITS, replace(OLD, slices={})))["lowest slice accuracy"] == "nothing to compare"
 
 
-def test_equal_answers_are_as_good() -> None:
-    rows = rules.against(PARAMS, OLD, OLD)
-    assert [row.verdict for row in rows] == ["passed", "passed", "passed", "no rule"]
-    assert [row.value for row in rows] == [1.0, 1.0, 0.0, 0.0]
+def test_equal_predictions_pass() -> None:
+    rows = rules.against(PARAMS, OLD, OLD, SAME_DATA)
+    assert [row.verdict for row in rows] == ["passed", "passed", "passed", "no rule", "no rule"]
+    assert [row.value for row in rows] == [1.0, 1.0, 0.0, 0.0, 0.0]
 
 
-def test_a_few_more_wrong_are_luck_and_many_are_not() -> None:
+def test_a_few_more_mistakes_are_chance_and_many_are_not() -> None:
     """Of 4 pictures lost and none won p is 1/16, of 5 it is 1/32."""
-    luck, worse = (rules.against(PARAMS, shown({"bag": (80 - n, 100), "shirt": (60, 100)}), OLD)[0] for n in (4, 5))
-    assert (luck.verdict, worse.verdict) == ("passed", "failed")
-    assert [luck.value, worse.value] == pytest.approx([1 / 16, 1 / 32])
-    assert "accuracy 0.6750 against 0.7000 of version 1; 0 newly right, 5 newly wrong" in worse.detail
+    chance, worse = (
+        rules.against(PARAMS, performance({"bag": (80 - n, 100), "shirt": (60, 100)}), OLD, SAME_DATA)[0] for n in (4, 5)
+    )
+    assert (chance.verdict, worse.verdict) == ("passed", "failed")
+    assert [chance.value, worse.value] == pytest.approx([1 / 16, 1 / 32])
+    assert "accuracy 0.6750 vs. 0.7000 of version 1; 0 newly correct, 5 newly incorrect" in worse.detail
 
 
 def test_a_class_that_got_worse_stops_a_version_that_is_better_overall() -> None:
     """Six lost of two classes: p = 2/64 after Holm."""
-    rows = rules.against(PARAMS, shown({"bag": (74, 100), "shirt": (90, 100)}), OLD)
+    rows = rules.against(PARAMS, performance({"bag": (74, 100), "shirt": (90, 100)}), OLD, SAME_DATA)
     assert [row.verdict for row in rows[:2]] == ["passed", "failed"]
     assert rows[1].value == pytest.approx(2 / 64)
-    assert rows[1].detail.startswith("bag: recall 0.7400 against 0.8000; 0 newly right, 6 newly wrong")
+    assert rows[1].detail.startswith("bag: recall 0.7400 vs. 0.8000; 0 newly correct, 6 newly incorrect")
 
 
-def test_holm_makes_room_for_one_unlucky_class_of_many() -> None:
-    """Six lost would be p = 1/64 for one class alone; of ten classes it is luck."""
+def test_holm_allows_one_unlucky_class_of_many() -> None:
+    """Six lost would be p = 1/64 for one class alone; of ten classes it is chance."""
     many = {str(n): (50, 100) for n in range(10)}
-    rows = rules.against(PARAMS, shown({**many, "3": (44, 100), "4": (60, 100)}), shown(many))
+    rows = rules.against(PARAMS, performance({**many, "3": (44, 100), "4": (60, 100)}), performance(many), SAME_DATA)
     assert rows[1].verdict == "passed"
     assert rows[1].value == pytest.approx(10 / 64)
 
 
 @pytest.mark.parametrize(("error", "verdict"), [(0.0299, "passed"), (0.031, "failed"), (0.001, "passed")])
 def test_calibration_may_lose_its_margin(error: float, verdict: str) -> None:
-    row = rules.against(PARAMS, replace(OLD, calibration_error=error), OLD)[2]
+    row = rules.against(PARAMS, replace(OLD, calibration_error=error), OLD, SAME_DATA)[2]
     assert row.verdict == verdict
     assert row.value == pytest.approx(error - 0.02)
 
 
-@pytest.mark.parametrize(("right", "verdict"), [(61, "failed"), (62, "passed")])
-def test_a_minimum_gain_is_asked_where_one_is_set(right: int, verdict: str) -> None:
+@pytest.mark.parametrize(("correct", "verdict"), [(61, "failed"), (62, "passed")])
+def test_a_minimum_gain_is_required_where_one_is_set(correct: int, verdict: str) -> None:
     params = PARAMS.model_copy(update={"min_gain": 0.01})
-    row = rules.against(params, shown({"bag": (80, 100), "shirt": (right, 100)}), OLD)[3]
+    row = rules.against(params, performance({"bag": (80, 100), "shirt": (correct, 100)}), OLD, SAME_DATA)[3]
     assert (row.verdict, row.limit) == (verdict, 0.01)
 
 
+BRIGHTER = DataDrift("", (Drift("pixel_mean", 0.4, 0.1), Drift("contrast", 0.05, 0.1)))
+
+
+@pytest.mark.parametrize(
+    ("limit", "drift", "verdict", "value", "detail"),
+    [
+        (None, SAME_DATA, "no rule", 0.0, "no drift beyond chance; promote.max_data_drift is null"),
+        (None, BRIGHTER, "no rule", 0.3, "pixel mean PSI 0.30 beyond chance; promote.max_data_drift is null"),
+        (0.31, BRIGHTER, "passed", 0.3, "pixel mean PSI 0.30 beyond chance"),
+        (0.29, BRIGHTER, "failed", 0.3, "pixel mean PSI 0.30 beyond chance"),
+        (0.29, DataDrift("no profile on run 1a2b3c4d"), "nothing to compare", None, "no profile on run 1a2b3c4d"),
+    ],
+)
+def test_drift_of_the_training_data_is_shown_and_limited_where_a_limit_is_set(
+    limit: float | None, drift: DataDrift, verdict: str, value: float | None, detail: str
+) -> None:
+    row = rules.against(PARAMS.model_copy(update={"max_data_drift": limit}), OLD, OLD, drift)[4]
+    assert (row.verdict, row.detail) == (verdict, detail)
+    assert row.value == pytest.approx(value)
+
+
 def test_with_nothing_in_production_every_comparison_says_so() -> None:
-    rows = rules.against(PARAMS.model_copy(update={"min_gain": 0.01}), OLD, None)
+    rows = rules.against(PARAMS.model_copy(update={"min_gain": 0.01}), OLD, None, None)
     assert {(row.verdict, row.detail) for row in rows} == {("nothing to compare", "nothing is in production")}
-    assert len(rows) == 4
+    assert len(rows) == 5
 
 
 def test_time_and_size_have_limits_where_they_are_set() -> None:
-    cost = Cost(milliseconds=2.0, bytes=3_000_000)
+    cost = Loaded(milliseconds=2.0, bytes=3_000_000)
     free = rules.costs(PARAMS, cost)
     assert [(row.verdict, row.value, row.detail) for row in free] == [
         ("no rule", 2.0, "promote.max_milliseconds is null"),
@@ -121,6 +155,6 @@ def test_time_and_size_have_limits_where_they_are_set() -> None:
     assert [row.verdict for row in rules.costs(tight, cost)] == ["failed", "passed"]
 
 
-def test_a_tiny_p_is_said_to_be_tiny() -> None:
-    rows = rules.against(PARAMS, shown({"bag": (20, 100), "shirt": (60, 100)}), OLD)
-    assert wording.said(rows[0]) == "< 0.0001 (must be ≥ 0.05)"
+def test_a_tiny_p_is_shown_as_tiny() -> None:
+    rows = rules.against(PARAMS, performance({"bag": (20, 100), "shirt": (60, 100)}), OLD, SAME_DATA)
+    assert rows[0].measured == "< 0.0001 (must be ≥ 0.05)"

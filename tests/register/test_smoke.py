@@ -1,4 +1,4 @@
-"""A registered model loads and answers in a fresh process, or is refused there with the reason."""
+"""A registered model loads and predicts in a fresh process, or is refused there with the reason."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +25,7 @@ def trainings(workspace: Workspace) -> Trainings:
 
 
 def smoke(made: Trainings, sure: float = 0.9) -> Loaded:
-    """Loads version 1; `sure` is the probability it is said to have given."""
+    """Loads version 1; `sure` is the probability that evaluate is said to have stored."""
     images = np.asarray(dataset.read(made.workspace.dataset).test.images)
     expected = np.full((len(images), 3), (1 - sure) / 2, np.float32)
     expected[range(len(images)), SHOWN] = sure
@@ -35,7 +35,7 @@ def smoke(made: Trainings, sure: float = 0.9) -> Loaded:
         return test.check(f"models:/{MODEL}/1", tag, digest, images, expected)
 
 
-def test_a_model_that_answers_as_stored_says_what_it_costs_and_leaves_the_store_alone(trainings: Trainings) -> None:
+def test_a_model_that_predicts_as_stored_reports_its_cost_and_leaves_the_store_alone(trainings: Trainings) -> None:
     files = stored_files(trainings.client, MODEL, "1")
     before = {path: path.stat().st_mtime_ns for path in files.rglob("*")}
     loaded = smoke(trainings)
@@ -46,11 +46,13 @@ def test_a_model_that_answers_as_stored_says_what_it_costs_and_leaves_the_store_
 
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_files_that_are_not_those_registered_are_not_loaded(trainings: Trainings, damage: Callable[[Path], str]) -> None:
-    told = damage(stored_files(trainings.client, MODEL, "1"))
-    with pytest.raises(RegistryError, match=f"models:/{MODEL}/1 does not load and answer in a fresh process: .*{told}[^\n]*$"):
+    message = damage(stored_files(trainings.client, MODEL, "1"))
+    with pytest.raises(
+        RegistryError, match=f"models:/{MODEL}/1 does not load and predict in a fresh process: .*{message}[^\n]*$"
+    ):
         smoke(trainings)
 
 
-def test_answers_other_than_the_stored_ones_are_refused(trainings: Trainings) -> None:
-    with pytest.raises(RegistryError, match=r"answers otherwise in a fresh process: a probability differs by 0\.1000 from"):
+def test_predictions_other_than_the_stored_ones_are_refused(trainings: Trainings) -> None:
+    with pytest.raises(RegistryError, match=r"predicts differently in a fresh process: a probability differs by 0\.1000 from"):
         smoke(trainings, sure=0.8)

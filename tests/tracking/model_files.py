@@ -1,13 +1,13 @@
 """Versions as register creates them, and damage to their files in the store."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pipeline import tracking
 from pipeline.register import registry
-from pipeline.register.registry import Candidate
 from pipeline.tracking import Source, manifest
 from pipeline.tracking.manifest import MANIFEST
 
@@ -17,10 +17,11 @@ def register(client: Any, model: str, run_id: str) -> str:
     run = client.get_run(run_id)
     logged = tracking.logged_model(client, run.info.experiment_id, run_id)
     assert logged is not None
-    with tracking.model_folder(client, Source(f"run {run_id}", run_id, model)) as folder:
-        tags = {MANIFEST: manifest.of(folder)}
-    candidate = Candidate(model, run.data.tags["weights_digest"], run.data.tags["dataset_digest"])
-    return registry.create_version(client, candidate, logged.model_id, run_id, tags, "")
+    source = Source(f"run {run_id}", run_id, model)
+    training = replace(tracking.training_record(client, source), dataset_name=model.removesuffix("-classifier"))
+    with tracking.model_folder(client, source) as folder:
+        tags = {**registry.tags(training, 0.5), MANIFEST: manifest.of(folder)}
+    return registry.create_version(client, training, logged.model_id, run_id, tags, "")
 
 
 def stored_files(client: Any, model: str, version: str) -> Path:
