@@ -211,9 +211,10 @@ def update_project_run(client: Any, run_id: str) -> None:
     ]
     _send(client, project.info.run_id, metrics)
     link = f"Training: [{run.info.run_name}](#/experiments/{run.info.experiment_id}/runs/{run_id})"
-    gate = f"Gate: {run.data.tags['gate']}" if "gate" in run.data.tags else ""
     result = run.data.tags.get(_NOTE, "").partition("\n")[0]
-    client.set_tag(project.info.run_id, _NOTE, "\n\n".join(filter(None, (link, result, gate))))
+    tags = {name: run.data.tags[name] for name in ("weakest_class", "gate") if name in run.data.tags}
+    for name, text in {_NOTE: f"{link}\n\n{result}".rstrip(), **tags}.items():
+        client.set_tag(project.info.run_id, name, text)
 
 
 def _tags(plan: TrainingPlan) -> dict[str, str]:

@@ -121,7 +121,8 @@ def test_under_mlflow_run_a_training_is_a_child_and_its_result_is_copied_to_the_
     assert shown.metrics == {"train/loss": 0.5, "test/accuracy": 0.9}
     assert len(client.get_metric_history(project, "test/accuracy")) == 2
     link = f"[notebook-6f3c](#/experiments/{run.info.experiment_id}/runs/{run.info.run_id})"
-    assert shown.tags["mlflow.note.content"] == f"Training: {link}\n\n**90 %**\n\nGate: passed"
+    assert shown.tags["mlflow.note.content"] == f"Training: {link}\n\n**90 %**"
+    assert shown.tags["gate"] == "passed"
 
 
 @pytest.mark.parametrize("run_id", ["0" * 32, "nonsense"])
