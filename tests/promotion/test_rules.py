@@ -78,7 +78,7 @@ def test_equal_predictions_pass() -> None:
 
 
 def test_a_few_more_mistakes_are_chance_and_many_are_not() -> None:
-    """Of 4 pictures lost and none won p is 1/16, of 5 it is 1/32."""
+    """Of 4 images lost and none won p is 1/16, of 5 it is 1/32."""
     chance, worse = (
         rules.against(PARAMS, performance({"bag": (80 - n, 100), "shirt": (60, 100)}), OLD, SAME_DATA)[0] for n in (4, 5)
     )

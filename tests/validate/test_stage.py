@@ -38,7 +38,7 @@ def test_good_data_is_vouched_for_by_its_digest_alone(
 def test_digits_at_28_pixels_pass_the_shipped_limits(ingested: Ingested, splits: Splits, limits: ValidateParams) -> None:
     def enlarged(split: Split) -> Split:
         images = [Image.fromarray(image[..., 0]).resize((28, 28), Image.Resampling.BILINEAR) for image in split.images]
-        return Split(np.stack([np.asarray(picture) for picture in images])[..., None], split.labels, split.source_index)
+        return Split(np.stack([np.asarray(image) for image in images])[..., None], split.labels, split.source_index)
 
     workspace = ingested({name: enlarged(split) for name, split in splits.items()})
     stage.run(limits, workspace)
