@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import dataset, provenance
-from pipeline.dataset import SPLITS
+from pipeline.dataset import SPLITS, SplitName
 from pipeline.errors import UnreachableError
 from pipeline.process import Process
 from pipeline.provenance import TrainingPlan, TrainingRecord
@@ -23,7 +23,11 @@ from pipeline.workspace import Workspace
 PROCESS = "process"  # tag: the process that writes the run, so that a run whose process died can be recognised
 PARENT = "mlflow.parentRunId"  # tag: the run that contains this one
 _NOTE = "mlflow.note.content"  # tag: the run's description, Markdown
-_CONTEXTS = {"train": "training", "validation": "validation", "test": "testing"}  # of the splits as data set inputs
+_CONTEXTS: Mapping[SplitName, str] = {
+    "train": "training",
+    "validation": "validation",
+    "test": "testing",
+}  # of the splits as data set inputs
 _BATCH = 500  # metrics per request; MLflow takes 1,000 entities
 _MAX_PARAM = 6000  # characters; MLflow cuts longer ones in mid-word, with a warning
 
