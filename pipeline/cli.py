@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline import environment, parent
+from pipeline import environment, process
 from pipeline.errors import PipelineError
 from pipeline.project import Project
 from pipeline.workspace import Workspace
@@ -30,7 +30,7 @@ def main() -> None:
     """Run the command in `sys.argv`; an error that the user can fix ends it with one line and exit code 1."""
     environment.prepare()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, so that the MLflow run is ended
-    parent.watch()
+    process.end_with_dvc()
     try:
         app(prog_name="python -m pipeline")
     except PipelineError as error:

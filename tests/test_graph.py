@@ -24,7 +24,7 @@ LAYERS: Sequence[set[str]] = (
     {"ingest"},
     {"project"},
     {"provenance"},
-    {"params", "workspace", "dataset", "predictions", "environment", "process", "parent"},
+    {"params", "workspace", "dataset", "predictions", "environment", "process"},
     {"scores", "page", "errors"},
 )
 # The ground floor that cannot change what a stage writes into its outputs:

@@ -11,7 +11,7 @@ from pipeline import params, tracking
 from pipeline.commands.edit import set_dataset, set_training
 from pipeline.errors import DownloadError, ParamsError
 from pipeline.ingest.known import CATALOG, fetch
-from pipeline.register import evidence
+from pipeline.register.gate import read_evidence
 from pipeline.workspace import Workspace
 
 EMBEDDED = "digits"  # ships inside scikit-learn
@@ -76,7 +76,7 @@ def child_environment() -> Mapping[str, str]:
 
 
 def _summary(workspace: Workspace) -> None:
-    facts = evidence.read(workspace)
+    facts = read_evidence(workspace)
     weakest = min(facts.recalls, key=lambda name: facts.recalls[name])
     registration = json.loads(workspace.registration.read_text(encoding="utf-8"))
     failed = ", ".join(rule["text"] for rule in registration["rules"] if not rule["passed"])

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 from pipeline import tracking
-from pipeline.doctor import files, runs, stages
+from pipeline.doctor import runs, stages
 from pipeline.doctor.finding import Checked, Finding, Registry, counted
 from pipeline.project import Project
 from pipeline.promotion import lock
@@ -31,7 +31,7 @@ def run(fix: bool, project: Project) -> bool:
 
 
 def _check(registry: Registry, fix: bool) -> bool:
-    before = [runs.check_lock(registry), files.check(registry)]  # once: files have no fix, and the lock is taken below
+    before = [runs.check_lock(registry), runs.check_files(registry)]  # once: files have no fix, and the lock is taken below
     can_lock = all(finding.fix for finding in before[0].findings)
     with lock.held(registry.client, registry.model) if fix and can_lock else nullcontext() as held:
         checked = [*before, *(check(registry) for check in _FIXABLE)]

@@ -16,7 +16,7 @@ from pipeline.project import Project
 from pipeline.promotion import rules
 from pipeline.promotion.record import Row
 from pipeline.promotion.rules import LOADS, Performance
-from pipeline.register import evidence
+from pipeline.register.gate import read_slices
 from pipeline.register.smoke import IMAGES, Loaded, SmokeTest
 from pipeline.tracking import Source
 from pipeline.tracking.manifest import MANIFEST
@@ -113,7 +113,7 @@ def _performance(client: Any, of: Evaluated) -> Performance:
 def _slices(client: Any, of: Evaluated) -> dict[str, float]:
     with tracking.artifact(client, of.source, _SLICES) as path:
         try:
-            return evidence.read_slices(path) if path else {}
+            return read_slices(path) if path else {}
         except (ValueError, KeyError, TypeError) as error:
             raise RegistryError(
                 f"{_SLICES} of {of.source.name} is not what evaluate writes ({error!r}): `dvc repro -s -f evaluate` where it "

@@ -10,9 +10,8 @@ from typing import Any
 from pipeline import dataset, predictions, tracking
 from pipeline.errors import RegistryError
 from pipeline.params import RegisterParams
-from pipeline.register import evidence, registry
-from pipeline.register.evidence import Evidence
-from pipeline.register.gate import Rule, judge
+from pipeline.register import registry
+from pipeline.register.gate import Evidence, Rule, judge, read_evidence
 from pipeline.register.smoke import IMAGES, SmokeTest
 from pipeline.tracking import Published, Source, manifest
 from pipeline.tracking.manifest import MANIFEST
@@ -27,7 +26,7 @@ def run(params: RegisterParams, workspace: Workspace) -> None:
         RegistryError: the model does not load and predict as it was evaluated.
         TrackingError: the registry cannot be used or does not answer.
     """
-    facts = evidence.read(workspace)
+    facts = read_evidence(workspace)
     rules = judge(params, facts.metrics["accuracy"], facts.recalls, facts.metrics["calibration_error"], facts.slices)
     for rule in rules:
         print(f"  {'passed' if rule.passed else 'FAILED'}  {rule}")
