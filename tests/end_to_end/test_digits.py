@@ -56,14 +56,16 @@ def test_the_first_repro_registers_version_1(built: Path) -> None:
     assert f"{100 * metrics['accuracy']:.2f} % accuracy" in version.description
 
 
-def test_the_scores_are_also_on_the_logged_model_by_data_set(built: Path) -> None:
+def test_the_metrics_are_also_on_the_logged_model_by_split(built: Path) -> None:
     client, (run,) = client_and_runs(built)
     (model,) = client.search_logged_models([run.info.experiment_id])
     record = provenance.read_training(built / "models/training.json")
     linked = {metric.key: metric for metric in model.metrics}
     assert linked["test/accuracy"].value == run.data.metrics["test/accuracy"]
-    assert set(linked) == {name for name in run.data.metrics if name.startswith("test/")}
-    assert {(each.dataset_name, each.dataset_digest) for each in linked.values()} == {("digits", record.dataset_digest[:36])}
+    assert set(linked) == {name for name in run.data.metrics if "/" in name}
+    for name, metric in linked.items():
+        split = name.partition("/")[0]
+        assert (metric.dataset_name, metric.dataset_digest) == (f"digits-{split}", record.dataset_digest[:36])
 
 
 def test_the_registered_model_answers_as_any_mlflow_user_asks_it(built: Path, shell: Shell) -> None:
