@@ -28,7 +28,15 @@ PARAMS = Path(__file__).parent / "params.yaml"  # tests must pass whatever the u
 Shell = Callable[..., subprocess.CompletedProcess[str]]
 OpenPage = Callable[..., AbstractContextManager["Page"]]
 # Variables of the user's shell that would change what a test sees.
-_FOREIGN = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "DATASET_MIRROR", "DVC_ROOT", "DVC_STAGE")
+_FOREIGN = (
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_REGISTRY_URI",
+    "MLFLOW_RUN_ID",
+    "MLFLOW_EXPERIMENT_ID",
+    "DATASET_MIRROR",
+    "DVC_ROOT",
+    "DVC_STAGE",
+)
 _QUIET_BROWSER = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",

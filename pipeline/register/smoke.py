@@ -135,6 +135,7 @@ def main() -> None:
 
     task = json.loads(sys.stdin.read())
     mlflow.set_tracking_uri(task["store"])
+    mlflow.set_registry_uri(task["store"])  # MLFLOW_REGISTRY_URI may name another
     try:
         predict(task)
     except RegistryError as error:

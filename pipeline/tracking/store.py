@@ -81,11 +81,11 @@ def _set_globally(uri: str) -> None:
     """Set MLflow's global URIs, which its downloads of artifacts use; keep the environment, which it would set too."""
     import mlflow
 
-    given = os.environ.get("MLFLOW_TRACKING_URI")
+    given = {name for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI") if name in os.environ}
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
-    if given is None:
-        os.environ.pop("MLFLOW_TRACKING_URI", None)
+    for name in {"MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"} - given:
+        os.environ.pop(name, None)
 
 
 @contextmanager

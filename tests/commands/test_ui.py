@@ -100,7 +100,7 @@ def test_a_browser_shows_runs_data_sets_report_and_version(
         page.goto(f"{opened}/artifacts/evaluation/report.html")
         headline = page.frame_locator("iframe").locator("h1")
         headline.wait_for(timeout=PATIENCE)
-        assert f"{100 * scores['accuracy']:.2f} %" in headline.inner_text()
+        assert f"{100 * scores['accuracy']:.2f}\u00a0%" in headline.inner_text()
         page.screenshot(path=screenshots / "mlflow-report.png")
 
         page.goto(f"{host}/#/models/digits-classifier/versions/1")
