@@ -1,11 +1,12 @@
 """Files around the pipeline: DVC's configuration, the Makefile, the workflows, the links between documents."""
 
+import ast
 import json
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,21 @@ def test_links_lead_to_files(document: Path) -> None:
 def test_the_readme_links_every_page_of_the_documentation() -> None:
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
     assert [page.name for page in (PROJECT / "docs").glob("*.md") if f"(docs/{page.name})" not in readme] == []
+
+
+def texts_of_the_code() -> Iterator[str]:
+    """Yield every string literal of the pipeline, with … for the fields of f-strings."""
+    for file in (PROJECT / "pipeline").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                yield "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
+
+
+def test_troubleshooting_quotes_messages_that_the_pipeline_prints() -> None:
+    ours, _ = (PROJECT / "docs/troubleshooting.md").read_text(encoding="utf-8").split("## Messages of DVC")
+    quoted = [part.strip() for message in re.findall(r"^\| `(.+?)` \|", ours, re.MULTILINE) for part in message.split("…")]
+    texts = list(texts_of_the_code())
+    assert len(quoted) > 20
+    assert [part for part in quoted if not any(part.removeprefix("warning: ") in text for text in texts)] == []
