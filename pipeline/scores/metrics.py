@@ -6,6 +6,7 @@ never a made-up 0 or 1.
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,7 +123,7 @@ def image_scores(labels: NDArray[np.int32], probabilities: NDArray[np.float32]) 
     return np.stack([rank == 0, losses, squares, rank < 2], axis=1).astype(np.float64)
 
 
-def weighted(scores: Floats, support: Counts) -> float:
+def weighted(scores: Floats, support: NDArray[Any]) -> float:
     """Return the mean of `scores` over the classes, weighted by their images; undefined ones count as 0."""
     return float(np.nansum(scores * support) / support.sum())
 
