@@ -27,6 +27,9 @@ def load(path: Path, description: Description) -> Any:
     if not zipfile.is_zipfile(path):  # Keras would say that it does not exist
         raise EvaluationError(f"{path.name} is no Keras model, or was cut short: run `dvc repro -s -f train`")
     try:
+        with zipfile.ZipFile(path) as file:  # Keras reads the weights lazily, and misses a checksum that is wrong
+            if damaged := file.testzip():
+                raise zipfile.BadZipFile(f"{damaged} is damaged")
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())[:200]
