@@ -80,20 +80,6 @@ class Dataset:
         return {"train": self.train, "validation": self.validation, "test": self.test}
 
 
-def write(
-    folder: Path, name: str, class_names: tuple[str, ...], splits: Mapping[SplitName, Split], sources: tuple[SourceFile, ...]
-) -> Description:
-    """Write arrays and dataset.json into the empty `folder`; equal arguments give equal bytes.
-
-    Returns:
-        The content of dataset.json.
-    """
-    for split_name in SPLITS:
-        split = splits[split_name]
-        write_split(folder / split_name, [split.images], split.images.shape, split.labels, split.source_index)
-    return seal(folder, name, class_names, sources)
-
-
 def write_split(
     folder: Path,
     images: Iterable[NDArray[np.uint8]],
@@ -135,7 +121,7 @@ def content_digest(folder: Path) -> str:
     """Return the digest of the arrays in `folder`, computed from their bytes.
 
     Raises:
-        DatasetError: a file is missing, or is not what `write` makes.
+        DatasetError: a file is missing, or is not what ingest wrote.
     """
     description = read(folder).description
     return _content(folder, description.name, description.class_names)[0]
@@ -163,7 +149,7 @@ def describe(folder: Path) -> Description:
     """Return the content of dataset.json in `folder`.
 
     Raises:
-        DatasetError: the file is not what `write` makes.
+        DatasetError: the file is not what ingest wrote.
     """
     path = folder / "dataset.json"
     try:

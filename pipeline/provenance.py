@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from pipeline.errors import PipelineError
-from pipeline.workspace import replacing
+from pipeline.workspace import write_text
 
 Value = str | int | float | bool
 MAX_DIFF_BYTES = 1_000_000
@@ -77,32 +77,23 @@ class TrainingRecord(TrainingPlan):
 
 def write(path: Path, record: TrainingPlan) -> None:
     """Write a plan or a record as JSON."""
-    with replacing(path) as aside:
-        aside.write_text(json.dumps(asdict(record), indent=2) + "\n", encoding="utf-8")
-
-
-def read_training(path: Path) -> TrainingRecord:
-    """Return the record in `path`.
-
-    Raises:
-        PipelineError: the file is not what `write` makes of a record.
-    """
-    return _read(TrainingRecord, path)
-
-
-def read_plan(path: Path) -> TrainingPlan:
-    """Return the plan in `path`.
-
-    Raises:
-        PipelineError: the file is not what `write` makes of a plan.
-    """
-    return _read(TrainingPlan, path)
+    write_text(path, json.dumps(asdict(record), indent=2) + "\n")
 
 
 _Plan = TypeVar("_Plan", bound=TrainingPlan)
 
 
-def _read(kind: type[_Plan], path: Path) -> _Plan:
+def read_training(path: Path) -> TrainingRecord:
+    """Return the record in `path`; errors as of `read`."""
+    return read(TrainingRecord, path)
+
+
+def read(kind: type[_Plan], path: Path) -> _Plan:
+    """Return the plan or record in `path`.
+
+    Raises:
+        PipelineError: the file is not what `write` makes of one.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         git = content.pop("git")

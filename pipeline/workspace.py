@@ -131,6 +131,12 @@ def replacing(path: Path) -> Iterator[Path]:
         aside.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` as UTF-8, as `replacing` does."""
+    with replacing(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside `path` to fill; rename it to `path` on success, remove it on failure."""

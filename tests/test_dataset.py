@@ -7,6 +7,7 @@ import pytest
 from pipeline import dataset
 from pipeline.dataset import SourceFile, Split
 from pipeline.errors import DatasetError
+from tests import data_sets
 
 
 def splits(value: int = 7) -> dict[dataset.SplitName, Split]:
@@ -19,7 +20,7 @@ def splits(value: int = 7) -> dict[dataset.SplitName, Split]:
 
 def write(folder: Path, value: int = 7, names: tuple[str, ...] = ("a", "b")) -> dataset.Description:
     folder.mkdir()
-    return dataset.write(folder, "toys", names, splits(value), (SourceFile("toys.gz", 3, "00"),))
+    return data_sets.write(folder, "toys", names, splits(value), (SourceFile("toys.gz", 3, "00"),))
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:

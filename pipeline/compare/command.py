@@ -16,7 +16,7 @@ from pipeline.compare.models import Evaluated
 from pipeline.evaluate.plots import confusion
 from pipeline.project import Project
 from pipeline.scores.metrics import UNDEFINED, decimal, percent
-from pipeline.workspace import replacing
+from pipeline.workspace import write_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -52,8 +52,7 @@ def write(found: Comparison, project: Project) -> Path:
     """Write the page of `found` and return its path; it is kept as evidence for a promotion."""
     names = (each.source.version or each.source.run_id[:8] for each in (found.pair.a, found.pair.b))
     path = project.workspace.comparison(*names)
-    with replacing(path) as aside:
-        aside.write_text(html(found), encoding="utf-8")
+    write_text(path, html(found))
     return path
 
 

@@ -16,7 +16,7 @@ from pipeline.evaluate.plots import figures
 from pipeline.page import plain
 from pipeline.scores.intervals import wilson
 from pipeline.scores.metrics import METRICS, confused_pairs, decimal, normalized, percent
-from pipeline.workspace import Workspace, replacing
+from pipeline.workspace import Workspace, write_text
 
 _TEMPLATE = Path(__file__).parent / "report.html.j2"
 _CARD = Path(__file__).parent / "model_card.md.j2"
@@ -28,8 +28,7 @@ _CARD_CLASSES, _CARD_FAILURES = 20, 3
 
 def write(evaluation: Evaluation, grid_images: int, workspace: Workspace) -> None:
     """Write model_card.md, and report.html with the plots that are already drawn; its grids hold `grid_images` at most."""
-    with replacing(workspace.model_card) as aside:
-        aside.write_text(_card(evaluation), encoding="utf-8")
+    write_text(workspace.model_card, _card(evaluation))
     scores, names, found = evaluation.scores, evaluation.class_names, evaluation.predictions
     classes, values = list(_classes(evaluation)), scores.figures()
     html = page.render(
@@ -56,8 +55,7 @@ def write(evaluation: Evaluation, grid_images: int, workspace: Workspace) -> Non
         atlas=_atlas(evaluation),
         bins=len(scores.calibration.images),
     )
-    with replacing(workspace.report) as aside:
-        aside.write_text(html, encoding="utf-8")
+    write_text(workspace.report, html)
 
 
 def _plots(workspace: Workspace) -> Mapping[str, page.Plot]:

@@ -20,7 +20,7 @@ from pipeline.errors import EvaluationError
 from pipeline.evaluate.evaluation import Evaluation
 from pipeline.scores.intervals import wilson
 from pipeline.scores.metrics import METRICS, decimal, normalized, percent
-from pipeline.workspace import Workspace, replacing
+from pipeline.workspace import Workspace, replacing, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,8 +79,7 @@ def write(evaluation: Evaluation, workspace: Workspace) -> None:
     with replacing(workspace.predictions) as aside:
         predictions.write(evaluation.predictions, names, aside)
     content = figures | {"test_images": len(evaluation.predictions.labels)}
-    with replacing(workspace.metrics) as aside:
-        aside.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    write_text(workspace.metrics, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def _per_class(evaluation: Evaluation) -> dict[str, Sequence[str] | NDArray[Any]]:

@@ -15,7 +15,7 @@ from pipeline.register.gate import Evidence, Rule, judge, read_evidence
 from pipeline.register.smoke import IMAGES, SmokeTest
 from pipeline.tracking import Published, Source, manifest
 from pipeline.tracking.manifest import MANIFEST
-from pipeline.workspace import Workspace, replacing
+from pipeline.workspace import Workspace, write_text
 
 
 def run(params: RegisterParams, workspace: Workspace) -> None:
@@ -86,7 +86,6 @@ def _write(facts: Evidence, rules: Sequence[Rule], version: str | None, workspac
         "weights_digest": facts.training.weights_digest,
         "dataset_digest": facts.training.dataset_digest,
     }
-    with replacing(workspace.registration) as aside:
-        aside.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(workspace.registration, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     if version is None:
         print("not registered: train a better model, or change the limits under `register` in params.yaml")

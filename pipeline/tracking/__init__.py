@@ -19,30 +19,3 @@ from pipeline.tracking.registered import (
 from pipeline.tracking.runs import PROCESS, Published, logged_params, publish, publish_to, run_for, update_project_run, warn
 from pipeline.tracking.store import connect, experiment_id, has_store, store_guard, tracking_uri
 from pipeline.tracking.views import PROMOTIONS, TRAININGS
-
-__all__ = [
-    "PROCESS",
-    "PROMOTIONS",
-    "TRAININGS",
-    "LiveRun",
-    "Published",
-    "Source",
-    "artifact",
-    "connect",
-    "experiment_id",
-    "find",
-    "find_version",
-    "has_store",
-    "logged_model",
-    "logged_params",
-    "model_file",
-    "model_folder",
-    "publish",
-    "publish_to",
-    "run_for",
-    "store_guard",
-    "tracking_uri",
-    "training_record",
-    "update_project_run",
-    "warn",
-]

@@ -23,11 +23,7 @@ from pipeline.workspace import Workspace
 PROCESS = "process"  # tag: the process that writes the run, so that a run whose process died can be recognised
 PARENT = "mlflow.parentRunId"  # tag: the run that contains this one
 _NOTE = "mlflow.note.content"  # tag: the run's description, Markdown
-_CONTEXTS: Mapping[SplitName, str] = {
-    "train": "training",
-    "validation": "validation",
-    "test": "testing",
-}  # of the splits as data set inputs
+_CONTEXTS: Mapping[SplitName, str] = {"train": "training", "validation": "validation", "test": "testing"}  # MLflow's terms
 _BATCH = 500  # metrics per request; MLflow takes 1,000 entities
 _MAX_PARAM = 6000  # characters; MLflow cuts longer ones in mid-word, with a warning
 
@@ -68,7 +64,7 @@ def publish_to(client: Any, run_id: str, published: Published) -> None:
     new = {name: value for name, value in published.metrics.items() if run.data.metrics.get(name) != value}
     if new:
         model = logged_model(client, run.info.experiment_id, run_id)
-        _log_metrics(client, run, new, _now(), model_id=model.model_id if model else None)
+        _log_metrics(client, run, new, int(time.time() * 1000), model_id=model.model_id if model else None)
     for path in published.artifacts:
         client.log_artifact(run_id, str(path), published.folder)
     tags = dict(published.tags)
@@ -182,10 +178,6 @@ def _send(client: Any, run_id: str, metrics: Sequence[Any]) -> None:
         client.log_batch(run_id, metrics=metrics[start : start + _BATCH])
 
 
-def _now() -> int:
-    return int(time.time() * 1000)
-
-
 def project_run(client: Any) -> Any | None:
     """Return the run of the `mlflow run` that started this process (`$MLFLOW_RUN_ID`), if this store has it."""
     from mlflow.exceptions import MlflowException
@@ -205,7 +197,7 @@ def update_project_run(client: Any, run_id: str) -> None:
     project = project_run(client)
     if project is None:
         return
-    run, known, now = client.get_run(run_id), project.data, _now()
+    run, known, now = client.get_run(run_id), project.data, int(time.time() * 1000)
     params = [Param(key, value) for key, value in run.data.params.items() if key not in known.params]
     client.log_batch(project.info.run_id, params=params)
     metrics = [

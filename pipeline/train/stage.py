@@ -74,7 +74,7 @@ def _print_start(plan: TrainingPlan, train: TrainParams, images: int) -> None:
 def _stored(path: Path, plan: TrainingPlan) -> TrainingPlan:
     """Return the plan that an interrupted training left at `path`, so that it stays one run; else write `plan` there."""
     try:
-        return provenance.read_plan(path)
+        return provenance.read(TrainingPlan, path)
     except PipelineError:  # none yet, or damaged: then it is a new training with the old one's checkpoints
         provenance.write(path, plan)
         return plan

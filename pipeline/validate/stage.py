@@ -4,7 +4,6 @@ import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +15,7 @@ from pipeline.errors import ValidationFailedError
 from pipeline.params import ValidateParams
 from pipeline.validate import drift, features, near_duplicates, report, suite, tables
 from pipeline.validate.check import build_data_docs, check, load
-from pipeline.workspace import Workspace, replacing, replacing_folder
+from pipeline.workspace import Workspace, replacing, replacing_folder, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,9 +42,9 @@ def run(params: ValidateParams, workspace: Workspace, data_docs: bool = False) -
 
     with replacing(workspace.features) as path:
         frame.to_parquet(path, index=False)
-    _write(workspace.profile, drift.as_json(drift.profile(frame[frame["split"] == "train"], data.description)))
-    _write(workspace.validation_json, report.as_json(outcomes, data))
-    _write(workspace.validation_html, report.as_html(outcomes, data))
+    write_text(workspace.profile, drift.as_json(drift.profile(frame[frame["split"] == "train"], data.description)))
+    write_text(workspace.validation_json, report.as_json(outcomes, data))
+    write_text(workspace.validation_html, report.as_html(outcomes, data))
     if data_docs:
         with replacing_folder(workspace.data_docs) as folder:
             build_data_docs(frames, rules, folder)
@@ -53,7 +52,7 @@ def run(params: ValidateParams, workspace: Workspace, data_docs: bool = False) -
     shown = workspace.shown(workspace.validation_html)
     if any(outcome.verdict == "failed" for outcome in outcomes):
         raise ValidationFailedError(report.error_line(outcomes, shown))
-    _write(workspace.validated, json.dumps({"dataset_digest": data.description.digest}) + "\n")
+    write_text(workspace.validated, json.dumps({"dataset_digest": data.description.digest}) + "\n")
     print(f"{report.summary(outcomes, len(frame))}\nreport: {shown}")
 
 
@@ -85,8 +84,3 @@ def _describe(data: Dataset, small: NDArray[np.uint8]) -> "pd.DataFrame":
     frame = features.table(data, small)
     load()  # for `check`, while near-duplicates are still being searched
     return frame
-
-
-def _write(path: Path, content: str) -> None:
-    with replacing(path) as aside:
-        aside.write_text(content, encoding="utf-8")

@@ -24,7 +24,7 @@ from pipeline.dataset import Dataset, Description
 from pipeline.errors import DatasetError, ParamsError, RegistryError
 from pipeline.provenance import GitState, TrainingRecord
 from pipeline.verify.recorded import Entry
-from pipeline.workspace import Workspace, replacing
+from pipeline.workspace import Workspace, replacing, write_text
 
 _PARENT = "parent"  # alias of the version that the training started from, in the worktree's own store
 _BLOCK = 4096  # rows compared at once, to bound memory
@@ -98,9 +98,9 @@ def write_params(entry: Entry, there: Workspace, here: Workspace) -> None:
     """
     from ruamel.yaml import YAML
 
-    _write(there.params, entry.params)
+    write_text(there.params, entry.params)
     if entry.dvc_lock:
-        _write(there.root / "dvc.lock", entry.dvc_lock)
+        write_text(there.root / "dvc.lock", entry.dvc_lock)
     content = params.read_yaml(there.params)
     ingest, train = (content.get(name) if isinstance(content, dict) else None for name in ("ingest", "train"))
     if not isinstance(ingest, dict) or not isinstance(train, dict):
@@ -113,11 +113,6 @@ def write_params(entry: Entry, there: Workspace, here: Workspace) -> None:
         train["warm_start"] = _PARENT
     with replacing(there.params) as aside, aside.open("w", encoding="utf-8") as file:
         YAML().dump(content, file)
-
-
-def _write(path: Path, text: str) -> None:
-    with replacing(path) as aside:
-        aside.write_text(text, encoding="utf-8")
 
 
 def bring_data(wanted: Description, there: Workspace, here: Workspace) -> tuple[str, str]:

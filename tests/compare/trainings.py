@@ -12,6 +12,7 @@ from pipeline.dataset import Split
 from pipeline.provenance import GitState, TrainingRecord
 from pipeline.tracking import Published
 from pipeline.workspace import Workspace
+from tests import data_sets
 from tests.tracking import model_files
 
 NAMES = ("shirt", "<coat> & 'co'", "bag")
@@ -29,7 +30,7 @@ def write_data(workspace: Workspace, labels: Sequence[int] = LABELS, names: tupl
         images.reshape(-1, side, side, 1), np.array(labels, np.int32), np.arange(100, 100 + len(labels), dtype=np.int32)
     )
     workspace.dataset.mkdir(parents=True)
-    dataset.write(workspace.dataset, "fashion-mnist", names, dict.fromkeys(dataset.SPLITS, part), ())
+    data_sets.write(workspace.dataset, "fashion-mnist", names, dict.fromkeys(dataset.SPLITS, part), ())
 
 
 def build(reads: Sequence[int], classes: int = 3, side: int = 2) -> Any:

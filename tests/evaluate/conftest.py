@@ -16,6 +16,7 @@ from pipeline.dataset import Split
 from pipeline.params import EvaluateParams
 from pipeline.provenance import GitState, TrainingRecord
 from pipeline.workspace import Workspace
+from tests import data_sets
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight, or 8", "<nine> & 'more'")
 BuildModel = Callable[..., Any]
@@ -43,7 +44,7 @@ class Trained:
         shutil.rmtree(self.workspace.dataset)  # its arrays stay readable while they are mapped
         self.workspace.dataset.mkdir()
         splits = {"train": test, "validation": old.validation, "test": test}
-        description = dataset.write(self.workspace.dataset, "digits", class_names, splits, ())  # type: ignore[arg-type]
+        description = data_sets.write(self.workspace.dataset, "digits", class_names, splits, ())  # type: ignore[arg-type]
         _write_features(self.workspace, test)
         self.record(dataset_digest=description.digest, class_names=class_names)
 
@@ -86,7 +87,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory, build_model: BuildModel) -
     parts = {"train": slice(0, 1200), "validation": slice(1200, 1400), "test": slice(1400, None)}
     splits = {name: Split(images[part], labels[part], index[part]) for name, part in parts.items()}
     workspace.dataset.mkdir(parents=True)
-    description = dataset.write(workspace.dataset, "digits", NAMES, splits, ())  # type: ignore[arg-type]
+    description = data_sets.write(workspace.dataset, "digits", NAMES, splits, ())  # type: ignore[arg-type]
     workspace.model.parent.mkdir()
     model = build_model()
     model.compile(keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy")

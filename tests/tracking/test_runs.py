@@ -17,6 +17,7 @@ from pipeline.provenance import GitState, TrainingPlan
 from pipeline.tracking import Published
 from pipeline.tracking.runs import create_run
 from pipeline.workspace import Workspace
+from tests import data_sets
 from tests.compare.trainings import Trainings
 
 NAMES = tuple(f"{number:04} {'猫' * 195}" for number in range(1000))  # as many and as long as params.yaml allows
@@ -61,7 +62,7 @@ def test_each_split_is_an_input_with_its_context_and_a_schema_that_mlflow_reads(
 ) -> None:
     part = Split(np.zeros((4, 28, 28, 1), np.uint8), np.arange(4, dtype=np.int32), np.arange(4, dtype=np.int32))
     workspace.dataset.mkdir(parents=True)
-    dataset.write(workspace.dataset, "animals", NAMES, dict.fromkeys(dataset.SPLITS, part), ())
+    data_sets.write(workspace.dataset, "animals", NAMES, dict.fromkeys(dataset.SPLITS, part), ())
     run = client.get_run(create_run(client, tracking.experiment_id(client, workspace, "animals"), plan, workspace))
     inputs = {each.dataset.name: each for each in run.inputs.dataset_inputs}
     contexts = {name: [(tag.key, tag.value) for tag in each.tags] for name, each in inputs.items()}

@@ -17,6 +17,7 @@ from pipeline.dataset import SplitName
 from pipeline.params import TrainParams
 from pipeline.train import stage
 from pipeline.workspace import Workspace
+from tests import data_sets
 from tests.conftest import PARAMS, PROJECT
 from tests.train.recipes import SHORT, whole
 
@@ -54,7 +55,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cuts: dict[SplitName, slice] = {"train": slice(300), "validation": slice(300, 360), "test": slice(360, 420)}
         splits = {name: dataset.Split(images[cut], labels[cut], rows[cut]) for name, cut in cuts.items()}
         workspace.dataset.mkdir(parents=True)
-        description = dataset.write(workspace.dataset, "digits", tuple("0123456789"), splits, ())
+        description = data_sets.write(workspace.dataset, "digits", tuple("0123456789"), splits, ())
         workspace.validated.write_text(json.dumps({"dataset_digest": description.digest}))
         tracking.connect(workspace)
 

@@ -193,4 +193,4 @@ def test_a_stage_ends_when_its_dvc_is_killed(built_copy: Path, shell: Callable[.
 def test_a_record_and_a_plan_read_back(trained: Workspace) -> None:
     (plan,) = trained.checkpoints.glob("*/plan.json")
     record = provenance.read_training(trained.training)
-    assert provenance.read_plan(plan).training_id == record.training_id
+    assert provenance.read(provenance.TrainingPlan, plan).training_id == record.training_id

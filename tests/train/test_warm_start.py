@@ -15,6 +15,7 @@ from pipeline.tracking import manifest
 from pipeline.tracking.manifest import MANIFEST
 from pipeline.train import stage
 from pipeline.workspace import Workspace
+from tests import data_sets
 from tests.tracking import model_files
 from tests.train.recipes import SHORT, changed, whole
 
@@ -116,7 +117,7 @@ def rewrite(workspace: Workspace, size: int = 16, classes: tuple[str, ...] = tup
     splits = {name: _cut(getattr(data, name), size) for name in names}
     shutil.rmtree(workspace.dataset)
     workspace.dataset.mkdir()
-    description = dataset.write(workspace.dataset, "digits", classes, splits, ())
+    description = data_sets.write(workspace.dataset, "digits", classes, splits, ())
     workspace.validated.write_text(json.dumps({"dataset_digest": description.digest}))
 
 

@@ -8,10 +8,11 @@ import scipy.linalg  # noqa: F401  # has a BLAS of its own beside NumPy's; only 
 from sklearn.datasets import load_digits
 from threadpoolctl import threadpool_limits
 
-from pipeline import dataset, params
+from pipeline import params
 from pipeline.dataset import SPLITS, Split, SplitName
 from pipeline.params import ValidateParams
 from pipeline.workspace import Workspace
+from tests import data_sets
 
 Splits = dict[SplitName, Split]
 ODD = (5, 1553)  # a 5 like a 9, and an 8 like a 1: no-label-issues correctly flags both
@@ -60,7 +61,7 @@ def ingested(workspace: Workspace) -> Callable[[Mapping[SplitName, Split]], Work
 
     def put(splits: Mapping[SplitName, Split]) -> Workspace:
         workspace.dataset.mkdir(parents=True)
-        dataset.write(workspace.dataset, "digits", CLASSES, splits, ())
+        data_sets.write(workspace.dataset, "digits", CLASSES, splits, ())
         return workspace
 
     return put

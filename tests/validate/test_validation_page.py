@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pipeline import dataset
 from pipeline.dataset import Split, SplitName
 from pipeline.errors import ValidationFailedError
 from pipeline.params import ValidateParams
 from pipeline.validate import stage
 from pipeline.workspace import Workspace
+from tests import data_sets
 from tests.validate import defects
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def report(good_splits: Mapping[SplitName, Split], limits: ValidateParams, tmp_p
         inject(splits)
     workspace = Workspace(root, root)
     workspace.dataset.mkdir(parents=True)
-    dataset.write(workspace.dataset, "digits", (*"012345678", LONG), splits, ())
+    data_sets.write(workspace.dataset, "digits", (*"012345678", LONG), splits, ())
     with pytest.raises(ValidationFailedError):
         stage.run(limits, workspace)
     return workspace.validation_html.as_uri()

@@ -17,6 +17,7 @@ from pipeline.errors import RegistryError
 from pipeline.ingest import stage
 from pipeline.verify import rebuild
 from pipeline.workspace import Workspace
+from tests import data_sets
 from tests.verify.entries import entry
 
 Shell = Callable[..., subprocess.CompletedProcess[str]]
@@ -174,7 +175,7 @@ def test_an_altered_pixel_is_named_if_the_recorded_data_can_be_reproduced(own: P
 def toys(folder: Path, **test: Any) -> dataset.Dataset:
     part = Split(np.zeros((5000, 2, 2, 1), np.uint8), np.zeros(5000, np.int32), np.arange(5000, dtype=np.int32) + 7)
     folder.mkdir()
-    dataset.write(folder, "toys", ("a", "b"), {**dict.fromkeys(SPLITS, part), "test": replace(part, **test)}, ())
+    data_sets.write(folder, "toys", ("a", "b"), {**dict.fromkeys(SPLITS, part), "test": replace(part, **test)}, ())
     return dataset.read(folder)
 
 
