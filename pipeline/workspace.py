@@ -5,6 +5,7 @@ one experiment (the tracking database, downloads): the same folder, except that 
 run in a temporary copy while `DVC_ROOT` points at the project they were started from.
 """
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -113,6 +114,12 @@ class Workspace:
                 f"{self.shown(path)} does not exist yet: the {stage} stage makes it; `dvc repro {stage}` runs it"
             )
         return path
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

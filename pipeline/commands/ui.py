@@ -37,10 +37,10 @@ def run(port: int, open_browser: bool, project: Project) -> None:
     path = project.workspace.caches / "mlflow-server.log"
     path.parent.mkdir(parents=True, exist_ok=True)
     print("starting the MLflow server …", flush=True)
-    with (
-        path.open("wb") as log,
-        subprocess.Popen(_command(uri, port, project), env=_lean_environment(), stdout=log, stderr=log) as server,
-    ):
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--workers", "1", "--host", _HOST]
+    command += ["--port", str(port), "--default-artifact-root", project.workspace.artifacts.as_uri()]
+    lean = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # 2 processes and 0.5 GB, not 15 and 2.7 GB
+    with path.open("wb") as log, subprocess.Popen(command, env=lean, stdout=log, stderr=log) as server:
         try:
             _wait(server, f"http://{_HOST}:{port}/health", project.workspace.shown(path))
             _show(f"http://{_HOST}:{port}", shown, open_browser)
@@ -60,16 +60,6 @@ def pages(client: Any, project: Project) -> dict[str, str]:
     if records:
         found["promotions"] = _VIEW.format(experiment=records.experiment_id, view=tracking.PROMOTIONS.key)
     return found
-
-
-def _command(uri: str, port: int, project: Project) -> list[str]:
-    mlflow = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--workers", "1"]
-    return [*mlflow, "--default-artifact-root", project.workspace.artifacts.as_uri(), "--host", _HOST, "--port", str(port)]
-
-
-def _lean_environment() -> dict[str, str]:
-    """Return the environment without the job runner: 2 processes and 0.5 GB instead of 15 and 2.7 GB."""
-    return {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
 def _check_free(port: int) -> None:

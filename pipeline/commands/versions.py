@@ -27,7 +27,9 @@ def run(project: Project) -> None:
         stages = {str(entry.version): current.stage_of(str(entry.version)) for entry in entries}
         rows = [_row(client, entry, stages[str(entry.version)]) for entry in entries]
     print(model)
-    _print([_COLUMNS, *rows])
+    widths = [max(map(len, column)) for column in zip(_COLUMNS, *rows, strict=True)]
+    for row in (_COLUMNS, *rows):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     for entry in entries:
         stage, tag = stages[str(entry.version)], entry.tags.get("stage", "none")
         if stage != tag:
@@ -60,9 +62,3 @@ def _accuracy(client: Any, run_id: str) -> float | None:
             raise
         return None
     return accuracy
-
-
-def _print(rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -23,7 +23,11 @@ def check(registry: Registry) -> Checked:
     try:
         entries, problems = ledger.check(registry.client, registry.project.workspace, registry.model)
     except (RegistryError, TrackingError) as error:
-        return Checked(what, [_unreadable(error), *_disagreements(registry, now, ())])
+        meaning = (
+            "the version in production is known, but not since when and why; no registry stage can change until this is fixed"
+        )
+        unreadable = Finding(f"the history cannot be read: {error}", meaning, "no automatic fix: do what the problem says")
+        return Checked(what, [unreadable, *_disagreements(registry, now, ())])
     interrupted = [entry for entry in entries if entry.state == "intent"]
     explained = {version for entry in interrupted for version in (entry.record.version, entry.record.replaced)}
     findings = [_interrupted(registry, entry, now) for entry in interrupted]
@@ -31,24 +35,11 @@ def check(registry: Registry) -> Checked:
         explained |= {move.version, move.replaced}
         findings.append(_moved_outside(registry, move, now))
     findings += _disagreements(registry, now, explained)
-    findings += [_changed(problems)] if problems else []
+    if problems:
+        meaning = "somebody deleted or altered records: `history` and `rollback`, which rely on them, may be wrong"
+        remedy = "no automatic fix: the missing records cannot be reconstructed; restore deleted ones in the MLflow UI"
+        findings.append(Finding(f"the history was changed: {'; '.join(problems)}", meaning, remedy))
     return Checked(f"{what}, {counted(len(entries), 'record')} of the history", findings)
-
-
-def _unreadable(error: RegistryError | TrackingError) -> Finding:
-    return Finding(
-        f"the history cannot be read: {error}",
-        "the version in production is known, but not since when and why; no registry stage can change until this is fixed",
-        "no automatic fix: do what the problem says",
-    )
-
-
-def _changed(problems: Sequence[str]) -> Finding:
-    return Finding(
-        f"the history was changed: {'; '.join(problems)}",
-        "somebody deleted or altered records: `history` and `rollback`, which rely on them, may be wrong",
-        "no automatic fix: the missing records cannot be reconstructed; restore deleted ones in the MLflow UI",
-    )
 
 
 def _interrupted(registry: Registry, entry: Entry, now: CurrentStages) -> Finding:

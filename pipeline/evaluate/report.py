@@ -20,6 +20,7 @@ from pipeline.workspace import Workspace, write_text
 
 _TEMPLATE = Path(__file__).parent / "report.html.j2"
 _CARD = Path(__file__).parent / "model_card.md.j2"
+_PLOTS = ("calibration", "confidence", "precision_recall", "confused_pairs", "network", "curves", "confusion")
 _PAIRS, _SLICES = 10, 10
 _CLASSES = 100  # rows of the table of classes; beyond, the weakest
 _CELLS_UP_TO = 30  # classes; beyond, the matrix is an image
@@ -49,18 +50,13 @@ def write(evaluation: Evaluation, grid_images: int, workspace: Workspace) -> Non
         pairs=list(_pairs(evaluation)),
         slices=list(_slices(evaluation)),
         meanings={each.feature.replace("_", " "): MEANING[each.feature] for each in evaluation.slices[:_SLICES]},
-        plots=_plots(workspace),
+        plots={name: page.plot(getattr(workspace, f"{name}_png").read_bytes()) for name in _PLOTS},
         mistakes_png=_grid(evaluation, np.flatnonzero(~found.correct), -found.confidence, grid_images),
         hits_png=_grid(evaluation, np.flatnonzero(found.correct), found.confidence, grid_images),
         atlas=_atlas(evaluation),
         bins=len(scores.calibration.images),
     )
     write_text(workspace.report, html)
-
-
-def _plots(workspace: Workspace) -> Mapping[str, page.Plot]:
-    names = ("calibration", "confidence", "precision_recall", "confused_pairs", "network", "curves", "confusion")
-    return {name: page.plot(getattr(workspace, f"{name}_png").read_bytes()) for name in names}
 
 
 def _grid(evaluation: Evaluation, rows: NDArray[np.int64], order: NDArray[np.float32], most: int) -> page.Plot | None:

@@ -18,6 +18,7 @@ from pipeline.errors import SourceError
 from pipeline.ingest.images import SUFFIXES, Files, on_all_cores
 from pipeline.ingest.source import CLASSES_FILE, Source, check_class_names, given_class_names
 from pipeline.params import IngestParams
+from pipeline.workspace import sha256
 
 _IGNORED = frozenset({"Thumbs.db", "desktop.ini"})  # besides all whose names begin with a dot
 
@@ -30,7 +31,11 @@ def read(source: Path, params: IngestParams, _scratch: Path) -> Source:
         OSError: something cannot be read.
     """
     training, test = _find_parts(source)
-    classes = {part: _find_classes(part, source) for part in (training, test) if part is not None}
+    classes = {
+        part: {path.name: _find_images(path, source) for path in _list(part, source) if path.is_dir()}
+        for part in (training, test)
+        if part is not None
+    }
     found, given = sorted(classes[training]), given_class_names(params, source)
     if not found:
         raise SourceError(f"{source} has no class folders: put the images of each class into a folder of its own")
@@ -61,11 +66,6 @@ def _find_parts(source: Path) -> tuple[Path, Path | None]:
     return folders["train"], folders.get("test")
 
 
-def _find_classes(part: Path, source: Path) -> Mapping[str, Sequence[Path]]:
-    """Return class name → its images, ordered by name."""
-    return {path.name: _find_images(path, source) for path in _list(part, source) if path.is_dir()}
-
-
 def _find_images(folder: Path, source: Path) -> Sequence[Path]:
     entries = _list(folder, source)
     for path in entries:
@@ -92,12 +92,7 @@ def _list(folder: Path, source: Path) -> list[Path]:
 def _digest_files(images: Mapping[str, Sequence[Path]], names: tuple[str, ...]) -> Files:
     paths = [path for name in names for path in images.get(name, ())]
     labels = np.repeat(np.arange(len(names), dtype=np.int32), [len(images.get(name, ())) for name in names])
-    return Files(paths, labels, on_all_cores(_sha256, paths))
-
-
-def _sha256(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+    return Files(paths, labels, on_all_cores(lambda path: bytes.fromhex(sha256(path)), paths))
 
 
 def _summarise(part: Path, source: Path, files: Files) -> SourceFile:

@@ -27,7 +27,7 @@ from pipeline.errors import DownloadError, SourceError
 from pipeline.ingest import idx
 from pipeline.ingest.images import Arrays
 from pipeline.ingest.source import Source
-from pipeline.workspace import Workspace
+from pipeline.workspace import Workspace, sha256
 
 MIRROR = "DATASET_MIRROR"
 _TIMEOUT = (10, 30)  # seconds to connect, and between two bytes: a long download is fine, a silent one is not
@@ -144,8 +144,7 @@ def _problem(path: Path, file: SourceFile) -> str | None:
         size = path.stat().st_size
         if size != file.bytes:
             return f"holds {size:,} bytes instead of {file.bytes:,}"
-        with path.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        digest = sha256(path)
     except OSError as error:
         return f"cannot be read ({error.strerror})"
     return None if digest == file.sha256 else f"has SHA-256 {digest} instead of {file.sha256}"

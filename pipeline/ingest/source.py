@@ -1,6 +1,5 @@
 """What every reader returns, and what readers share: class names, labels, and unpacking to disk."""
 
-import hashlib
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from pipeline.dataset import TAKEN_NAMES, SourceFile, SplitName
 from pipeline.errors import SourceError
 from pipeline.ingest.images import Images
 from pipeline.params import IngestParams
+from pipeline.workspace import sha256
 
 CLASSES_FILE = "classes.txt"
 _MAX_LABEL = 1000  # a larger number is no label
@@ -61,8 +61,7 @@ class Numbering:
 
 def describe_file(path: Path) -> SourceFile:
     """Return name, size and digest of the file at `path`."""
-    with path.open("rb") as file:
-        return SourceFile(path.name, path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+    return SourceFile(path.name, path.stat().st_size, sha256(path))
 
 
 def number_classes(numbers: NDArray[Any], names: tuple[str, ...], where: str) -> Numbering:

@@ -4,12 +4,12 @@ Everything here that loads a version's files checks them against it first, and l
 manifest are never opened, only compared with the files found.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.errors import RegistryError
+from pipeline.workspace import sha256
 
 MANIFEST = "version_manifest"  # sorted among the other tags in the UI, the long text comes near the end
 _MAX = 5000  # characters of a version's tag before MLflow 2; a version has 9 files: 900 characters
@@ -65,13 +65,8 @@ def _difference(registered: dict[str, str], found: dict[str, str]) -> str:
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    return {path.relative_to(folder).as_posix(): _sha256(path) for path in _files(folder)}
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in _files(folder)}
 
 
 def _files(folder: Path) -> Iterator[Path]:
     return (path for path in folder.rglob("*") if path.is_file() and path != folder / _WRITTEN_BY_MLFLOW)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

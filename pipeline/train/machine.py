@@ -16,18 +16,15 @@ def prepare(params: TrainParams) -> int:
     import keras
     import tensorflow as tf
 
-    threads = params.threads or _cores()
+    # The cores that this process may use: a container can allow fewer than the machine has.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = params.threads or cores
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     if not tf.config.list_physical_devices("GPU"):  # costs nothing measurable on a CPU; some GPU kernels lack it
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(params.seed)
     return threads
-
-
-def _cores() -> int:
-    """Return the cores this process may use; a container can allow fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def strategy() -> Any:
