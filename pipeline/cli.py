@@ -112,7 +112,7 @@ def register() -> None:
 @app.command(rich_help_panel=COMMANDS)
 def run(
     dataset: Annotated[str | None, typer.Option(help="Write this into params.yaml as ingest.dataset first.")] = None,
-    name: Annotated[str | None, typer.Option(help="With --dataset folder, idx or npz: what your data is called.")] = None,
+    name: Annotated[str | None, typer.Option(help="With --dataset folder, csv, idx or npz: what your data is called.")] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Write a training setting (architecture, epochs …) into params.yaml."),

@@ -3,6 +3,7 @@
     data/dataset/{train,validation,test}/images.npy         uint8 (n, height, width, channels), 0-255
                                          labels.npy         int32 (n,), 0 … classes - 1
                                          source_index.npy   int32 (n,), row in the source
+                                         files.txt          n lines, the file of each row; only for data that came as files
     data/dataset/dataset.json                               a Description; equal inputs give equal bytes
 
 Arrays are memory-mapped, so a data set larger than memory costs page cache, not memory.
@@ -10,7 +11,7 @@ Arrays are memory-mapped, so a data set larger than memory costs page cache, not
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -22,6 +23,7 @@ from pipeline.errors import DatasetError
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
+FILES = "files.txt"
 _DTYPES = {"images": np.uint8, "labels": np.int32, "source_index": np.int32}
 PREDICTION_COLUMNS = ("source_index", "label", "predicted")  # of predictions.parquet, plus one per class
 CONFUSION_COLUMN = "true"  # of confusion_matrix.csv, plus one per class
@@ -86,6 +88,7 @@ def write_split(
     shape: tuple[int, ...],
     labels: NDArray[np.integer[Any]],
     source_index: NDArray[np.int32],
+    files: Sequence[str] | None = None,
 ) -> None:
     """Write the arrays of one split.
 
@@ -97,6 +100,7 @@ def write_split(
         shape: Shape of all parts together, `(n, height, width, channels)`.
         labels: Any integers `(n,)`, written as int32.
         source_index: `(n,)`.
+        files: The name of each row's file, without line breaks.
     """
     folder.mkdir(parents=True)
     with (folder / "images.npy").open("wb") as file:
@@ -105,6 +109,15 @@ def write_split(
             file.write(np.ascontiguousarray(part, dtype=np.uint8).data)
     for part_name, array in {"labels": labels, "source_index": source_index}.items():
         np.save(folder / f"{part_name}.npy", np.ascontiguousarray(array, dtype=_DTYPES[part_name]), allow_pickle=False)
+    if files is not None:
+        (folder / FILES).write_bytes("".join(f"{name}\n" for name in files).encode())
+
+
+def file_names(folder: Path) -> Mapping[SplitName, tuple[str, ...]] | None:
+    """Return the name of each row's file in the source, per split; None for data that did not come as image files."""
+    if not (folder / SPLITS[0] / FILES).is_file():
+        return None
+    return {name: tuple((folder / name / FILES).read_text(encoding="utf-8").split("\n")[:-1]) for name in SPLITS}
 
 
 def seal(folder: Path, name: str, class_names: tuple[str, ...], sources: tuple[SourceFile, ...]) -> Description:

@@ -6,6 +6,7 @@ file is checked whichever stage runs, so that a slip in `register` is found befo
 
 import difflib
 import shlex
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_type_hints
@@ -67,13 +68,14 @@ ClassName = Annotated[str, Field(min_length=1, max_length=200)]
 class IngestParams(Section):
     """The data, its size, and its splits."""
 
-    dataset: Literal["fashion-mnist", "digits", "idx", "npz", "folder"]
+    dataset: Literal["fashion-mnist", "digits", "folder", "csv", "idx", "npz"]
     source: Annotated[str, Field(min_length=1)]
     name: Annotated[str, Field(pattern="^([a-z0-9][a-z0-9-]{0,62})?$")]
     class_names: Annotated[tuple[ClassName, ...], Field(strict=False)]  # YAML knows lists, not tuples
     channels: Literal[1, 3]
     image_size: Annotated[int, Field(ge=8, le=512)]
     resize: Literal["stretch", "pad", "crop"]
+    on_damaged: Literal["stop", "skip"]
     validation_fraction: Fraction
     test_fraction: Fraction
     seed: Seed
@@ -101,7 +103,7 @@ class IngestParams(Section):
         for name in self.class_names:
             if self.class_names.count(name) > 1:
                 raise ValueError(f"class_names holds {name!r} twice")
-            if not name.isprintable() or name != name.strip():
+            if any(unicodedata.category(sign) in ("Cc", "Cs", "Zl", "Zp") for sign in name) or name != name.strip():
                 raise ValueError(f"class_names holds {name!r}: remove control characters and surrounding spaces")
         return self
 

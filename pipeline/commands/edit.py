@@ -34,7 +34,7 @@ def set_dataset(path: Path, dataset: str, name: str | None = None) -> None:
     if current.dataset != dataset:
         values = {"ingest.dataset": dataset, "train.horizontal_flip": known is not None and known.horizontal_flip}
         if known:
-            values |= {"ingest.name": "", "ingest.class_names": [], "ingest.channels": 1}
+            values |= {"ingest.name": "", "ingest.class_names": [], "ingest.channels": 1, "ingest.image_size": 28}
     if name is not None:
         values["ingest.name"] = name
     set_values(path, values)

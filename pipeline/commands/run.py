@@ -4,12 +4,15 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline import params, tracking
-from pipeline.commands.edit import set_dataset, set_training
-from pipeline.errors import DownloadError, ParamsError
+from pipeline.commands.edit import set_dataset, set_training, set_values
+from pipeline.errors import DownloadError, ParamsError, PipelineError
+from pipeline.ingest import images, readers
+from pipeline.ingest.folder import check_names
 from pipeline.ingest.known import CATALOG, fetch
 from pipeline.register.gate import read_evidence
 from pipeline.workspace import Workspace
@@ -31,9 +34,9 @@ def run(dataset: str | None, name: str | None, settings: Sequence[str], workspac
         SystemExit: a stage failed; its own `error:` line says why.
     """
     if dataset is not None:
-        set_dataset(workspace.params, dataset, name)
+        _choose(workspace, dataset, name)
     elif name is not None:
-        raise ParamsError("--name is for your own data: use it with --dataset folder, idx or npz")
+        raise ParamsError("--name is for your own data: use it with --dataset folder, csv, idx or npz")
     for key, value in set_training(workspace.params, settings).items():
         print(f"params.yaml: {key} = {value}", flush=True)
     missing = _get_data(workspace)
@@ -49,14 +52,50 @@ def run(dataset: str | None, name: str | None, settings: Sequence[str], workspac
         )
 
 
+def _choose(workspace: Workspace, dataset: str, name: str | None) -> None:
+    """Write the data set into params.yaml; the user's own images, when they are first named, choose channels and size.
+
+    Raises:
+        PipelineError: it cannot be used; params.yaml is left as it was.
+    """
+    content, before = workspace.params.read_bytes(), params.load(workspace.params).ingest
+    set_dataset(workspace.params, dataset, name)
+    after = params.load(workspace.params).ingest
+    if dataset not in CATALOG and (before.dataset, before.name) != (after.dataset, after.name):
+        try:
+            _fit(workspace, after)
+        except PipelineError:
+            workspace.params.write_bytes(content)  # so that the next try looks at the images too
+            raise
+
+
+def _fit(workspace: Workspace, settings: params.IngestParams) -> None:
+    """Look at a sample of the user's images, and write the channels and the size that fit them into params.yaml."""
+    workspace.caches.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(dir=workspace.caches) as scratch,
+        readers.opened(settings, workspace, Path(scratch)) as source,
+    ):
+        found = images.look(source.training)
+    if found:
+        set_values(workspace.params, {"ingest.channels": found.channels, "ingest.image_size": found.size})
+        print(
+            f"the images are {found.height}×{found.width} pixels (median), {100 * found.coloured:.0f} % in colour: params.yaml "
+            f"now has ingest.channels: {found.channels} and ingest.image_size: {found.size}\n",
+            flush=True,
+        )
+
+
 def _get_data(workspace: Workspace) -> str | None:
     """Download the data set, or switch params.yaml to the embedded one where that fails.
 
     Returns:
         The name of the data set that could not be downloaded.
     """
-    wanted = params.load(workspace.params).ingest.dataset
+    settings = params.load(workspace.params).ingest
+    wanted = settings.dataset
     if wanted not in CATALOG:
+        check_names(workspace.root / settings.source)  # DVC would fail over them without saying which it is
         return None
     try:
         fetch(CATALOG[wanted], workspace)

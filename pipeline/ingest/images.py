@@ -1,14 +1,9 @@
-"""Images of any source as uint8 arrays of one size and channel count, read a batch at a time, and a grid to look at them.
-
-Resizing is bilinear over every pixel that a smaller one covers, as Pillow does it: no aliasing when a photo shrinks.
-"""
+"""Labelled images of any source: read a batch at a time as uint8 arrays of one shape, looked at, and drawn as a grid."""
 
 import hashlib
 import os
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,59 +13,29 @@ from numpy.typing import NDArray
 
 from pipeline.dataset import Split
 from pipeline.errors import SourceError
+from pipeline.ingest.preprocessing import Preprocessing, decode, opened, strict_decoding
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
 BATCH_BYTES = 4 * 1024 * 1024  # of images in memory at once
 GRID_COLUMNS = 12  # images per class
-_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF")  # not all of Pillow's: some start other programs
-_EIGHT_BIT_MODES = frozenset({"1", "L", "P", "RGB", "RGBA", "LA", "PA", "CMYK", "YCbCr", "LAB", "HSV"})
-_BACKGROUND = (255, 255, 255, 255)  # behind transparent parts: drawings on nothing are mostly dark
+SIZES = (28, 32, 48, 64)  # what the recipes are made for
+_SAMPLE = 300  # images that are looked at
+_SIDE = 32  # pixels, at which colour is looked for
+_COLOURED = 4.0  # grey levels between the channels, on average: above it an image is not grey
+_COLOUR_SHARE = 0.05  # of coloured images: above it the data set is not grey
 _CELL, _GAP, _MARGIN, _FONT = 84, 8, 40, 30  # of the grid, in pixels: twice what they take on a high-density screen
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
-@dataclass(frozen=True)
-class Preprocessing:
-    """The size and channels that every image of a data set is brought to."""
+class DamagedError(SourceError):
+    """Files that cannot be read as images; `problems` says why, by row."""
 
-    size: int  # pixels, height = width
-    channels: int  # 1 grey · 3 colour
-    resize: str  # of images that are not square: stretch · pad (black borders) · crop (the middle)
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Height, width and channels."""
-        return self.size, self.size, self.channels
-
-    def apply(self, image: "Image") -> NDArray[np.uint8]:
-        """Return a Pillow image as uint8 `(size, size, channels)`, 0-255."""
-        from PIL import Image
-
-        if image.has_transparency_data:
-            image = Image.alpha_composite(Image.new("RGBA", image.size, _BACKGROUND), image.convert("RGBA"))
-        image = image.convert("L" if self.channels == 1 else "RGB")
-        return np.asarray(self._square(image)).reshape(self.shape)
-
-    def _square(self, image: "Image") -> "Image":
-        from PIL import Image
-
-        size, bilinear = self.size, Image.Resampling.BILINEAR
-        width, height = image.size
-        if self.resize == "crop":
-            side = min(width, height)
-            left, top = (width - side) / 2, (height - side) / 2
-            return image.resize((size, size), bilinear, box=(left, top, left + side, top + side))
-        if self.resize == "pad" and width != height:
-            scale = size / max(width, height)
-            inner = image.resize((max(1, round(width * scale)), max(1, round(height * scale))), bilinear)
-            padded = Image.new(image.mode, (size, size))
-            padded.paste(inner, ((size - inner.width) // 2, (size - inner.height) // 2))
-            return padded
-        return image.resize((size, size), bilinear)
+    def __init__(self, problems: Mapping[int, str]) -> None:
+        self.problems = problems
+        super().__init__(next(iter(problems.values())))
 
 
 @dataclass(frozen=True)
@@ -97,20 +62,56 @@ class Files:
     """Labelled images of any size, in a file each."""
 
     paths: Sequence[Path]
+    names: Sequence[str]  # of the files as the user knows them: relative to the source, also where that is an archive
     labels: NDArray[np.integer[Any]]  # (n,), 0 … classes - 1
     digests: Sequence[bytes]  # SHA-256 of each file
+    groups: Sequence[str] | None = None  # rows of one group stay in one split
 
     def read(self, rows: NDArray[np.int32], preprocessing: Preprocessing) -> NDArray[np.uint8]:
         """Return the images of `rows`, uint8 `(rows, size, size, channels)`.
 
         Raises:
-            SourceError: a file is not an image; the first of several is named.
+            DamagedError: files cannot be read as images.
         """
-        return np.stack(on_all_cores(lambda row: decode(self.paths[row], preprocessing), rows))
+        decoded = on_all_cores(lambda row: self._decode(row, preprocessing), rows)
+        problems = {int(row): one for row, one in zip(rows, decoded, strict=True) if isinstance(one, str)}
+        if problems:
+            raise DamagedError(problems)
+        return np.stack([one for one in decoded if not isinstance(one, str)])
+
+    def _decode(self, row: int, preprocessing: Preprocessing) -> NDArray[np.uint8] | str:
+        """Return the image of `row`, or why it cannot be read."""
+        try:
+            return decode(self.paths[row], preprocessing)
+        except SourceError as error:
+            return str(error)
+
+    def damaged(self, preprocessing: Preprocessing) -> Mapping[int, str]:
+        """Return row → why it cannot be read, for every file that cannot."""
+        problems: dict[int, str] = {}
+        for part in np.array_split(np.arange(len(self.paths), dtype=np.int32), max(1, len(self.paths) // 1000)):
+            try:
+                self.read(part, preprocessing)
+            except DamagedError as error:
+                problems |= error.problems
+        return problems
+
+    def without(self, rows: Iterable[int]) -> "Files":
+        """Return all files but those of `rows`."""
+        left_out = {*rows}
+        kept = [row for row in range(len(self.paths)) if row not in left_out]
+        return Files(
+            [self.paths[row] for row in kept],
+            [self.names[row] for row in kept],
+            self.labels[kept],
+            [self.digests[row] for row in kept],
+            self.groups and [self.groups[row] for row in kept],
+        )
 
     def keys(self, rows: NDArray[np.int32], seed: int) -> NDArray[np.uint64]:
-        """Return a pseudo-random number per file, uint64 `(rows,)`, equal for equal files."""
-        return np.fromiter((_key(self.digests[row], seed) for row in rows), np.uint64, len(rows))
+        """Return a pseudo-random number per file, uint64 `(rows,)`, equal for equal files and within a group."""
+        content = self.digests if self.groups is None else [group.encode() for group in self.groups]
+        return np.fromiter((_key(content[row], seed) for row in rows), np.uint64, len(rows))
 
 
 Images = Arrays | Files
@@ -134,46 +135,54 @@ def on_all_cores(work: Callable[[_Item], _Result], items: Sequence[_Item] | NDAr
         return list(pool.map(work, items))
 
 
-@contextmanager
-def strict_decoding() -> Iterator[None]:
-    """Make an image of more than Pillow's 89 million pixels an error, not a warning.
+@dataclass(frozen=True)
+class Look:
+    """What a sample of the images looks like."""
 
-    Around all calls of `decode`, not inside it, because Python's warning filters belong to the process, not the thread.
-    """
-    from PIL import Image
+    height: int  # median, pixels
+    width: int
+    coloured: float  # share of the images
 
-    Image.init()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the others are about odd but readable files
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
+    @property
+    def channels(self) -> int:
+        """The channels that fit: 3 as soon as a twentieth of the images are in colour."""
+        return 3 if self.coloured > _COLOUR_SHARE else 1
+
+    @property
+    def size(self) -> int:
+        """The size that is nearest to the median side, as a ratio."""
+        side = (self.height + self.width) / 2
+        return min(SIZES, key=lambda size: abs(np.log(size / side)))
 
 
-def decode(path: Path, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-    """Return the image in `path`, oriented by its EXIF tag, uint8 `(size, size, channels)`; of an animation the first frame.
+def look(images: Images) -> Look | None:
+    """Return what a sample of `images` looks like; None if none of them can be read."""
+    rows = np.unique(np.linspace(0, len(images.labels) - 1, _SAMPLE).astype(np.int32))
+    with strict_decoding():
+        found = [one for one in on_all_cores(lambda row: _look_at(images, int(row)), rows) if one is not None]
+    if not found:
+        return None
+    height, width = np.median([one[:2] for one in found], axis=0).tolist()
+    return Look(round(height), round(width), float(np.mean([one[2] > _COLOURED for one in found])))
 
-    Raises:
-        SourceError: the file is not an image, is damaged, too large, or has more than 8 bits per channel.
-    """
-    from PIL import Image, ImageOps, UnidentifiedImageError
 
+def _look_at(images: Images, row: int) -> tuple[int, int, float] | None:
+    """Return height, width and the mean difference between the channels of one image, if it can be read."""
+    if isinstance(images, Arrays):
+        height, width = images.images.shape[1:3]
+        return height, width, _spread(images.images[row])
     try:
-        with Image.open(path, formats=_FORMATS) as image:
-            if image.mode not in _EIGHT_BIT_MODES:
-                raise SourceError(f"{path} has pixels of type {image.mode}: save it with 8 bits per channel")
-            side = 2 * preprocessing.size
-            image.draft(None, (side, side))  # decodes JPEG at 1/2, 1/4 or 1/8 where that is enough
-            return preprocessing.apply(ImageOps.exif_transpose(image))
+        with opened(images.paths[row]) as image:
+            width, height = image.size
+            if image.getexif().get(0x0112, 1) > 4:  # quarter turns
+                width, height = height, width
+        return height, width, _spread(decode(images.paths[row], Preprocessing(_SIDE, 3, "stretch")))
     except SourceError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise SourceError(f"{path} has more than {Image.MAX_IMAGE_PIXELS:,} pixels: make it smaller") from None
-    except UnidentifiedImageError:
-        problem = "is empty" if path.stat().st_size == 0 else "is not an image, despite its name"
-        raise SourceError(f"{path} {problem}: delete it, or save it again as PNG or JPEG") from None
-    except Exception as error:  # Pillow's decoders raise OSError, SyntaxError, ValueError, struct.error …
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-        raise SourceError(f"{path} cannot be read as an image ({reason}): save it again, or delete it") from error
+        return None  # ingest names it
+
+
+def _spread(image: NDArray[np.uint8]) -> float:
+    return float(np.ptp(image.astype(np.int16), axis=2).mean())
 
 
 def draw_grid(path: Path, split: Split, class_names: tuple[str, ...]) -> None:

@@ -9,7 +9,7 @@ NumPy promises never to change (https://numpy.org/neps/nep-0019-rng-policy.html)
 between splits.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,26 +17,32 @@ from numpy.typing import NDArray
 
 from pipeline.dataset import SPLITS, SplitName
 from pipeline.errors import SourceError
+from pipeline.ingest.images import Files
 from pipeline.ingest.source import Source
 
 Rows = Mapping[SplitName, NDArray[np.int32]]
 _CODE: Mapping[SplitName, int] = {"train": 0, "validation": 1, "test": 2}
 _BATCH = 2**16  # keys in memory at once
+_MIN_IMAGES = 50
 
 
 def cut(source: Source, validation_fraction: float, test_fraction: float, seed: int) -> Rows:
-    """Return the rows of each split in `source.images(split)`, ascending; an official test set stays whole.
+    """Return the rows of each split in `source.images(split)`, ascending; given validation and test sets stay whole.
 
     Raises:
-        SourceError: a class has too few images to be in every split.
+        SourceError: there are too few images in all, or too few of a class to be in every split.
     """
     labels, test_share = source.training.labels, 0.0 if source.test else test_fraction
+    validation_share = 0.0 if source.validation else validation_fraction
     if source.grows:
-        rows = dict(by_content(labels, lambda some: source.training.keys(some, seed), test_share, validation_fraction))
+        _refuse_too_few(source)
+        groups = source.training.groups if isinstance(source.training, Files) else None
+        rows = dict(by_content(labels, lambda some: source.training.keys(some, seed), test_share, validation_share, groups))
     else:
-        rows = dict(stratified(labels, test_share, validation_fraction, seed))
-    if source.test:
-        rows["test"] = np.arange(len(source.test.labels), dtype=np.int32)
+        rows = dict(stratified(labels, test_share, validation_share, seed))
+    for name, images in source.given().items():
+        if name != "train":
+            rows[name] = np.arange(len(images.labels), dtype=np.int32)
     _refuse_absent_classes(source, rows)
     return rows
 
@@ -68,6 +74,7 @@ def by_content(
     keys_of: Callable[[NDArray[np.int32]], NDArray[np.uint64]],
     test_fraction: float,
     validation_fraction: float,
+    groups: Sequence[str] | None = None,
 ) -> Rows:
     """Return the rows of each split, int32, ascending; each image's split depends on its content alone, not on the others.
 
@@ -80,7 +87,8 @@ def by_content(
         keys_of: rows → a random number per image, uint64; called for a batch at a time, since all keys would be the largest
             array in memory.
         test_fraction: share of each class that goes to the test split; 0 for none at all.
-        validation_fraction: share of the rest of each class that goes to the validation split.
+        validation_fraction: share of the rest of each class that goes to the validation split; 0 for none at all.
+        groups: of each row; its rows have equal keys, and stay together where an image is moved for a small class.
     """
     every = np.arange(len(labels), dtype=np.int32)
     codes = np.full(len(labels), _CODE["train"], np.uint8)
@@ -89,13 +97,18 @@ def by_content(
         test, validation = _halves(keys_of(every[start : start + _BATCH]))
         batch[validation < round(validation_fraction * 2**32)] = _CODE["validation"]
         batch[test < round(test_fraction * 2**32)] = _CODE["test"]
+    members = np.unique(np.array(groups), return_inverse=True)[1] if groups else every
+
+    def move(rows: NDArray[np.int32], split: SplitName) -> None:
+        codes[np.isin(members, members[rows]) if groups else rows] = _CODE[split]
+
     for label in range(int(labels.max()) + 1):
         rows = every[labels == label]
         if test_fraction and len(rows) and not np.any(codes[rows] == _CODE["test"]):
-            codes[rows[_lowest(_halves(keys_of(rows))[0])]] = _CODE["test"]
+            move(rows[_lowest(_halves(keys_of(rows))[0])], "test")
         rest = rows[codes[rows] != _CODE["test"]]
-        if len(rest) and not np.any(codes[rest] == _CODE["validation"]):
-            codes[rest[_lowest(_halves(keys_of(rest))[1])]] = _CODE["validation"]
+        if validation_fraction and len(rest) and not np.any(codes[rest] == _CODE["validation"]):
+            move(rest[_lowest(_halves(keys_of(rest))[1])], "validation")
     return {name: every[codes == code] for name, code in _CODE.items()}
 
 
@@ -110,13 +123,36 @@ def _lowest(numbers: NDArray[np.uint64]) -> NDArray[np.bool_]:
     return chosen
 
 
+def _refuse_too_few(source: Source) -> None:
+    """Raise SourceError where no classifier can be trained and judged, with what is there and what is needed."""
+    given = source.given()
+    needed = 4 - len(given)  # of a class in the training images: one for each split that is cut from them
+    counts = np.bincount(source.training.labels, minlength=len(source.class_names))
+    for label in np.flatnonzero((counts > 0) & (counts < needed)):
+        count = f"{counts[label]} image{'s' if counts[label] > 1 else ''}"
+        raise SourceError(
+            f"class {source.class_names[label]!r} has {count}, and needs {needed} at least, one for each split: add some, "
+            "or remove the class"
+        )
+    total = sum(len(images.labels) for images in given.values())
+    if total < _MIN_IMAGES:
+        raise SourceError(
+            f"{source.where or 'the source'} has {total} images in all, and {_MIN_IMAGES} are the least that can train and "
+            "judge a classifier: add images"
+        )
+
+
 def _refuse_absent_classes(source: Source, rows: Rows) -> None:
-    classes = len(source.class_names)
+    classes, given = len(source.class_names), source.given()
     counts = {name: np.bincount(source.images(name).labels[rows[name]], minlength=classes) for name in SPLITS}
     for name in SPLITS:
         for label in np.flatnonzero(counts[name] == 0):
             total = sum(int(count[label]) for count in counts.values())
+            way_out = "add images, or raise ingest.validation_fraction or ingest.test_fraction"
+            if name in given and name != "train":
+                way_out = f"add some to it, or remove the given {name} split, so that one is cut from the training images"
+            elif isinstance(source.training, Files) and source.training.groups is not None:
+                way_out = "add groups that have images of it, because a group is never in two splits"
             raise SourceError(
-                f"class {source.class_names[label]!r} has no image in the {name} split, {total} in all: "
-                "add images, or raise ingest.validation_fraction or ingest.test_fraction"
+                f"class {source.class_names[label]!r} has no image in the {name} split, {total} in all: {way_out}"
             )
