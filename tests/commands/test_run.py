@@ -3,11 +3,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from pipeline import params
 from pipeline.commands import edit, run
 from pipeline.commands.edit import set_dataset, set_training, set_values
-from pipeline.errors import ParamsError
+from pipeline.errors import ParamsError, SourceError
 from pipeline.workspace import Workspace
 
 PROJECT = Path(__file__).parents[2]
@@ -69,7 +70,7 @@ def test_a_choice_that_cannot_be_is_refused_and_leaves_params_as_they_were(
 
 
 def test_a_name_without_a_data_set_of_ones_own_is_refused(workspace: Workspace) -> None:
-    with pytest.raises(ParamsError, match="--name is for your own data: use it with --dataset folder, idx or npz"):
+    with pytest.raises(ParamsError, match="--name is for your own data: use it with --dataset folder, csv, idx or npz"):
         run.run(None, "pets", [], workspace)
 
 
@@ -214,3 +215,34 @@ def test_a_setting_that_cannot_be_is_refused_and_leaves_params_as_they_were(
     with pytest.raises(ParamsError, match=message):
         set_training(path, settings)
     assert path.read_bytes() == before
+
+
+def test_own_images_choose_channels_and_size_when_they_are_first_named(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(60):
+        path = workspace.root / "data/source" / ("ant", "bee")[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (60, 40), (200, number, 40)).save(path)
+    run._choose(workspace, "folder", "pets")
+    chosen = params.load(workspace.params).ingest
+    assert (chosen.dataset, chosen.name, chosen.channels, chosen.image_size) == ("folder", "pets", 3, 48)
+    assert "the images are 40×60 pixels (median), 100 % in colour: params.yaml now has" in capsys.readouterr().out
+    set_values(workspace.params, {"ingest.channels": 1})
+    run._choose(workspace, "folder", "pets")
+    assert params.load(workspace.params).ingest.channels == 1  # the user's choice stays
+
+
+def test_own_data_that_cannot_be_read_leaves_params_as_they_were(workspace: Workspace) -> None:
+    before = workspace.params.read_bytes()
+    with pytest.raises(SourceError, match="data/source does not exist"):
+        run._choose(workspace, "folder", "pets")
+    assert workspace.params.read_bytes() == before
+
+
+def test_a_name_that_dvc_would_fail_over_is_named_before(workspace: Workspace) -> None:
+    set_dataset(workspace.params, "folder", "pets")
+    (workspace.root / "data/source/ant").mkdir(parents=True)
+    (workspace.root / "data/source/ant/gone.png").symlink_to("nowhere.png")
+    with pytest.raises(SourceError, match=r"ant/gone.png is a link to nowhere.png, which does not exist"):
+        run.run(None, None, [], workspace)

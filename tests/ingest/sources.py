@@ -23,6 +23,7 @@ def idx_bytes(array: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], code: int 
 
 
 IMAGES = np.random.default_rng(0).integers(256, size=(40, 8, 8), dtype=np.uint8)
+PHOTOS = np.random.default_rng(1).integers(256, size=(60, 8, 8), dtype=np.uint8)  # for `folder`
 LABELS = np.tile(np.arange(2, dtype=np.uint8), 20)
 WHOLE = gzip.compress(idx_bytes(IMAGES), mtime=0)
 
@@ -41,7 +42,7 @@ def write_npz(source: Path, **changed: object) -> None:
 def write_folder(source: Path) -> None:
     for label, name in enumerate(("cat", "dog")):
         (source / name).mkdir(parents=True)
-        for number, image in enumerate(IMAGES[label::2]):
+        for number, image in enumerate(PHOTOS[label::2]):
             Image.fromarray(image).save(source / name / f"{number:02}.png")
 
 
@@ -72,14 +73,26 @@ def png_of_size(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk + (0).to_bytes(4, "big") + b"IDAT" + zlib.crc32(b"IDAT").to_bytes(4, "big")
 
 
+def png_16(pixels: np.ndarray[tuple[int, ...], np.dtype[np.uint16]]) -> bytes:
+    """Return a PNG of 16 bits per channel, `(height, width, 1 to 4 channels)`; Pillow can write only grey ones."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return len(content).to_bytes(4, "big") + kind + content + zlib.crc32(kind + content).to_bytes(4, "big")
+
+    height, width, channels = pixels.shape
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([16, (0, 4, 2, 6)[channels - 1], 0, 0, 0])
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
 def jpeg_bytes() -> bytes:
     stream = io.BytesIO()
     Image.fromarray(np.tile(IMAGES[0], (20, 20))).save(stream, "JPEG")
     return stream.getvalue()
 
 
-def write_16_bit_png(path: Path) -> None:
-    Image.fromarray(np.zeros((8, 8), np.uint16)).save(path)
+def write_12_bit_png(path: Path) -> None:
+    Image.fromarray(np.full((8, 8), 4095, np.uint16)).save(path)
 
 
 def npz_with(**changed: object) -> Damage:
@@ -105,6 +118,17 @@ def promise_more_in_npz(source: Path) -> None:
     with zipfile.ZipFile(source / "pets.npz", "w") as new:
         for name, member in kept.items():
             new.writestr(name, content.getvalue() if name == "x_train.npy" else member)
+
+
+def write_npz_header(source: Path, header: bytes) -> None:
+    """Write arrays of which x_train has another header."""
+    write_npz(source)
+    with zipfile.ZipFile(source / "pets.npz") as old:
+        kept = {name: old.read(name) for name in old.namelist()}
+    kept["x_train.npy"] = b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header
+    with zipfile.ZipFile(source / "pets.npz", "w") as new:
+        for name, member in kept.items():
+            new.writestr(name, member)
 
 
 def keep_only(name: str) -> Damage:
@@ -157,9 +181,12 @@ def add_test(*names: str) -> Damage:
     return add
 
 
-def add_folder_beside_train(source: Path) -> None:
-    move_into_train(source)
-    (source / "val").mkdir()
+def add_beside_train(name: str) -> Damage:
+    def add(source: Path) -> None:
+        move_into_train(source)
+        (source / name).mkdir()
+
+    return add
 
 
 HUGE = b"\0\0\x08\3" + np.array([2**32 - 1] * 3, ">u4").tobytes()

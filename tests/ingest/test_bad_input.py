@@ -27,7 +27,7 @@ from tests.ingest.sources import (
     WITH_NAN,
     WRITERS,
     Damage,
-    add_folder_beside_train,
+    add_beside_train,
     add_test,
     flip_bit,
     flip_bit_in_npz,
@@ -45,9 +45,10 @@ from tests.ingest.sources import (
     replace_by_file,
     set_up,
     truncate_npz,
-    write_16_bit_png,
+    write_12_bit_png,
     write_file,
     write_gzip,
+    write_npz_header,
 )
 
 # id: kind of the valid data, what damages it, the line after "error: "
@@ -176,18 +177,27 @@ CASES: Mapping[str, tuple[str, Damage, str]] = {
         npz_with(y_train=np.array([{}] * 40, object)),
         "pets.npz: y_train holds Python objects, which are never unpickled",
     ),
-    "npz: float images": ("npz", npz_with(x_train=FLOAT), "pets.npz: x_train holds float32: images must be uint8, 0-255"),
-    "npz: NaN": ("npz", npz_with(x_test=WITH_NAN), "pets.npz: x_test holds float32: images must be uint8, 0-255"),
-    "npz: float labels": ("npz", npz_with(y_train=LABELS * 1.0), "pets.npz: y_train holds float64: labels must be integers"),
-    "npz: one-hot labels": (
+    "npz: float images": (
         "npz",
-        npz_with(y_test=np.eye(2, dtype=int)[LABELS]),
-        "y_test has the shape (40, 2): labels must be (n,)",
+        npz_with(x_train=FLOAT * 9),
+        "pets.npz: x_train holds float32, with the other parts up to 255: all must be",
     ),
-    "npz: channels first": (
+    "npz: NaN": ("npz", npz_with(x_test=WITH_NAN), "pets.npz: x_test holds float32 with NaN or infinity: images must be"),
+    "npz: float labels": ("npz", npz_with(y_train=LABELS * 0.5), "pets.npz: y_train holds float64, 0.5 in row 1: labels must"),
+    "npz: labels of several classes at once": (
         "npz",
-        npz_with(x_train=np.zeros((40, 3, 8, 8), np.uint8)),
-        "x_train has the shape (40, 3, 8, 8): it must be",
+        npz_with(y_test=np.ones((40, 2), int)),
+        "y_test has the shape (40, 2), and row 0 is not one-hot: labels must be (n,)",
+    ),
+    "npz: four channels": (
+        "npz",
+        npz_with(x_train=np.zeros((40, 8, 8, 4), np.uint8)),
+        "x_train has the shape (40, 8, 8, 4): it must be",
+    ),
+    "npz: a header that is no Python": (
+        "npz",
+        lambda source: write_npz_header(source, b"{'descr': '|u1', 'fortran_order': {alse, 'shape': (40, 8, 8), }"),
+        "pets.npz: x_train is not a NumPy array (",
     ),
     "npz: no images": ("npz", npz_with(x_train=IMAGES[:0]), "pets.npz: x_train is empty: its shape is (0, 8, 8)"),
     "npz: counts differ": ("npz", npz_with(y_test=LABELS[1:]), "x_test holds 40 images, but y_test 39 labels"),
@@ -207,7 +217,7 @@ CASES: Mapping[str, tuple[str, Damage, str]] = {
     "folder: is a file": (
         "folder",
         replace_by_file,
-        "ingest.source: data/source is a file: folder needs the folder that holds it",
+        "ingest.source: data/source is a file: the data set kind `folder` needs a folder, or a .zip or .tar archive",
     ),
     "folder: no classes": ("folder", keep_only("nothing"), "data/source has no class folders"),
     "folder: one class": (
@@ -224,14 +234,22 @@ CASES: Mapping[str, tuple[str, Damage, str]] = {
         for name in sorted(dataset.TAKEN_NAMES)
     },
     "folder: an empty class": ("folder", keep_images(0), "data/source/dog holds no image: add some, or delete the folder"),
-    "folder: one image of a class": ("folder", keep_images(1), "class 'dog' has no image in the train split, 1 in all"),
+    "folder: one image of a class": (
+        "folder",
+        keep_images(1),
+        "class 'dog' has 1 image, and needs 3 at least, one for each split",
+    ),
     "folder: an image of no class": ("folder", write_file("x.png", b""), "data/source/x.png is in no class folder"),
     "folder: a folder in a class": (
         "folder",
         lambda source: (source / "cat/old").mkdir(),
         "data/source/cat/old is a folder inside",
     ),
-    "folder: a folder beside train": ("folder", add_folder_beside_train, "data/source/val is beside train/"),
+    "folder: a folder beside train": (
+        "folder",
+        add_beside_train("extra"),
+        "data/source/extra is beside train/ but is no split (train, validation, test): move it out of data/source",
+    ),
     "folder: a class missing from test": ("folder", add_test("cat"), "class 'dog' has no image in the test split"),
     "folder: a class only in test": (
         "folder",
@@ -265,17 +283,17 @@ CASES: Mapping[str, tuple[str, Damage, str]] = {
         write_file("cat/x.png", png_of_size(10_000, 10_000)),
         "cat/x.png has more than 89,478,485 pixels",
     ),
-    "folder: 16 bits": (
+    "folder: 12 bits in 16": (
         "folder",
-        lambda source: write_16_bit_png(source / "cat/x.png"),
-        "cat/x.png has pixels of type I;16: save it with 8 bits",
+        lambda source: write_12_bit_png(source / "cat/x.png"),
+        "cat/x.png has 16 bits per channel, but no value above 4,095: it looks like 12-bit data",
     ),
     "folder: a file linked to elsewhere": ("folder", link_outside("cat/x.png"), "data/source/cat/x.png is a link that leaves"),
     "folder: a class linked to elsewhere": ("folder", link_outside("emu"), "data/source/emu is a link that leaves"),
     "folder: a link to nothing": (
         "folder",
         lambda source: (source / "cat/x.png").symlink_to("gone.png"),
-        "data/source/cat/x.png cannot be read (No such file or directory)",
+        "data/source/cat/x.png is a link to gone.png, which does not exist: delete it, or put it there",
     ),
     "folder: newline in a name": (
         "folder",
@@ -290,7 +308,7 @@ CASES: Mapping[str, tuple[str, Damage, str]] = {
     "folder: a name not UTF-8": (
         "folder",
         lambda source: open(os.fsencode(source / "cat") + b"/\xff.png", "wb").close(),  # noqa: PTH123
-        r"data/source/cat holds '\udcff.png', a name that cannot be printed: rename it",
+        r"data/source/cat holds '\udcff.png', a name that is not UTF-8: rename it",
     ),
 }
 

@@ -30,7 +30,14 @@ def wanted(**changed: object) -> IngestParams:
         "class_names": [],
         "channels": 1,
     }
-    settings |= {"image_size": 28, "resize": "stretch", "validation_fraction": 0.1, "test_fraction": 0.2, "seed": 42}
+    settings |= {
+        "image_size": 28,
+        "resize": "stretch",
+        "on_damaged": "stop",
+        "validation_fraction": 0.1,
+        "test_fraction": 0.2,
+        "seed": 42,
+    }
     return IngestParams.model_validate({**settings, **changed})
 
 

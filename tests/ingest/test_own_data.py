@@ -3,6 +3,7 @@
 import gzip
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,10 +11,13 @@ from PIL import Image
 
 from pipeline import dataset
 from pipeline.dataset import SPLITS, Split, SplitName
+from pipeline.errors import SourceError
 from pipeline.ingest import folder, stage
-from pipeline.ingest.images import Files, Preprocessing, decode, strict_decoding
+from pipeline.ingest.images import Files
+from pipeline.ingest.preprocessing import Preprocessing, decode, strict_decoding
 from pipeline.params import IngestParams
 from pipeline.workspace import Workspace
+from tests.ingest.sources import png_16
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(256, size=(60, 8, 8), dtype=np.uint8)
@@ -28,7 +32,14 @@ def wanted(dataset: str, **changed: object) -> IngestParams:
         "class_names": [],
         "channels": 1,
     }
-    settings |= {"image_size": 8, "resize": "stretch", "validation_fraction": 0.1, "test_fraction": 0.2, "seed": 42}
+    settings |= {
+        "image_size": 8,
+        "resize": "stretch",
+        "on_damaged": "stop",
+        "validation_fraction": 0.1,
+        "test_fraction": 0.2,
+        "seed": 42,
+    }
     return IngestParams.model_validate({**settings, **changed})
 
 
@@ -151,10 +162,10 @@ def test_adding_images_moves_none_of_those_already_there(workspace: Workspace, s
 
 def test_other_files_are_skipped_and_reported(workspace: Workspace, source: Path, capsys: pytest.CaptureFixture[str]) -> None:
     put_folder(source)
-    for name in ("README.md", "ant/notes.txt", "ant/x.heic", "bee/y.HEIC", "bee/Thumbs.db", "bee/.hidden.png"):
+    for name in ("README.md", "ant/notes.txt", "ant/x.svg", "bee/y.SVG", "bee/Thumbs.db", "bee/.hidden.png"):
         (source / name).touch()
     stage.run(wanted("folder"), workspace)
-    assert capsys.readouterr().err.endswith("source: skipped files that are not images: 2 .heic, 1 .txt\n")
+    assert capsys.readouterr().err.endswith("source: skipped files that are not images: 2 .svg, 1 .txt\n")
     assert sum(dataset.describe(workspace.dataset).counts.values()) == 60
 
 
@@ -224,3 +235,115 @@ def test_a_link_within_the_folder_is_followed(source: Path) -> None:
     found = folder.read(source, wanted("folder"), source)
     assert isinstance(found.training, Files)
     assert len(found.training.paths) == 61
+
+
+Arrays = dict[str, np.ndarray[tuple[int, ...], np.dtype[Any]]]
+
+
+def with_parts(
+    images: np.ndarray[tuple[int, ...], np.dtype[Any]], labels: np.ndarray[tuple[int, ...], np.dtype[Any]]
+) -> Arrays:
+    return {"x_train": images[:48], "y_train": labels[:48], "x_test": images[48:], "y_test": labels[48:]}
+
+
+TEXTS = np.array(["ant", "bee", "Käse"])[LABELS]
+NPZ: Mapping[str, Arrays] = {
+    "floats 0-1": with_parts(IMAGES / 255.0, LABELS),
+    "half precision": with_parts((IMAGES // 255).astype(np.float16), LABELS),
+    "whole floats": with_parts(IMAGES.astype(np.float32), LABELS * 1.0),
+    "int64": with_parts(IMAGES.astype(np.int64), LABELS),
+    "16 bits": with_parts(IMAGES.astype(np.uint16) * 257, LABELS),
+    "bool": with_parts(IMAGES > 127, LABELS),
+    "flat": with_parts(IMAGES.reshape(60, 64), LABELS),
+    "channels first": with_parts(IMAGES[:, np.newaxis], LABELS),
+    "one-hot": with_parts(IMAGES, np.eye(3, dtype=np.float32)[LABELS]),
+    "bytes": with_parts(IMAGES, np.array([b"a", b"b", b"c"])[LABELS]),
+    "other names": {
+        "X-train": IMAGES[:48],
+        "Y-train": LABELS[:48],
+        "X-test": IMAGES[48:],
+        "Y-test": LABELS[48:],
+        "ids": LABELS,
+    },
+}
+
+
+@pytest.mark.parametrize("arrays", NPZ.values(), ids=NPZ)
+def test_npz_is_read_as_people_save_it(workspace: Workspace, source: Path, arrays: Arrays) -> None:
+    np.savez_compressed(source / "a.npz", **arrays)  # type: ignore[arg-type]
+    stage.run(wanted("npz"), workspace)
+    data = dataset.read(workspace.dataset)
+    images = next(iter(arrays.values()))
+    expected = IMAGES[48:]
+    if images.dtype == np.bool_:
+        expected = np.where(expected > 127, 255, 0).astype(np.uint8)
+    if images.dtype == np.float16:
+        expected = np.where(expected == 255, 255, 0).astype(np.uint8)
+    assert np.array_equal(data.test.images[..., 0], expected)
+    assert np.array_equal(data.test.labels, LABELS[48:])
+
+
+def test_npz_texts_become_class_names(workspace: Workspace, source: Path) -> None:
+    np.savez(source / "a.npz", **with_parts(IMAGES, TEXTS))  # type: ignore[arg-type]
+    stage.run(wanted("npz"), workspace)
+    data = dataset.read(workspace.dataset)
+    assert data.description.class_names == ("Käse", "ant", "bee")
+    assert np.array_equal(np.array(data.description.class_names)[data.test.labels], TEXTS[48:])
+
+
+def test_npz_as_medmnist_comes_keeps_its_validation_set(workspace: Workspace, source: Path) -> None:
+    parts = {"train": slice(0, 36), "val": slice(36, 48), "test": slice(48, 60)}
+    arrays = {f"{name}_images": IMAGES[part] for name, part in parts.items()}
+    arrays |= {f"{name}_labels": LABELS[part, np.newaxis] for name, part in parts.items()}
+    np.savez(source / "a.npz", **arrays)  # type: ignore[arg-type]
+    stage.run(wanted("npz"), workspace)
+    assert np.array_equal(splits(workspace)["validation"].images[..., 0], IMAGES[36:48])
+
+
+@pytest.mark.parametrize("names", [("x_train", "y_train"), ("images", "labels"), ("data", "target"), ("X", "y")])
+def test_npz_without_a_test_part_is_cut(
+    workspace: Workspace, source: Path, names: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.savez(source / "a.npz", **dict(zip(names, (IMAGES, LABELS), strict=True)))  # type: ignore[arg-type]
+    stage.run(wanted("npz"), workspace)
+    assert sum(len(split) for split in splits(workspace).values()) == 60
+    assert "the source has no test set: about 20 % of each class are held out as one" in capsys.readouterr().out
+
+
+GREY_16 = (RANDOM.integers(5000, 65536, size=(8, 8, 4))).astype(np.uint16)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_16_bits_per_channel_are_read_by_both_bytes(tmp_path: Path, channels: int) -> None:
+    pixels = GREY_16[..., :channels].copy()
+    if channels % 2 == 0:
+        pixels[..., -1] = 65535
+    (tmp_path / "x.png").write_bytes(png_16(pixels))
+    colours = pixels[..., : channels - 1 + channels % 2]
+    expected = np.rint(colours / 257).astype(np.uint8)
+    with strict_decoding():
+        found = decode(tmp_path / "x.png", Preprocessing(8, 1 if colours.shape[2] == 1 else 3, "stretch"))
+    assert np.array_equal(found, expected)
+
+
+def test_12_bits_in_16_are_refused_rather_than_read_as_black(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(png_16(GREY_16[..., :3] // 16))
+    with strict_decoding(), pytest.raises(SourceError, match=r"no value above 4,0\d\d: it looks like 12-bit data"):
+        decode(tmp_path / "x.png", Preprocessing(8, 3, "stretch"))
+
+
+def test_grey_with_alpha_is_laid_on_white(tmp_path: Path) -> None:
+    image = np.zeros((8, 8, 2), np.uint8)
+    image[:4, :, 1] = 255
+    Image.fromarray(image).save(tmp_path / "x.png")
+    assert decoded(tmp_path / "x.png") == [[0] * 8] * 4 + [[255] * 8] * 4
+
+
+def test_padding_has_the_colour_of_the_corners(tmp_path: Path) -> None:
+    image = np.full((4, 8, 3), (200, 180, 90), np.uint8)
+    image[0, 0] = 0  # one odd corner
+    image[1:3, 2:6] = 255
+    Image.fromarray(image).save(tmp_path / "x.png")
+    with strict_decoding():
+        padded = decode(tmp_path / "x.png", Preprocessing(8, 3, "pad"))
+    assert padded[:2].tolist() == padded[6:].tolist() == [[[200, 180, 90]] * 8] * 2

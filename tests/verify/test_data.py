@@ -91,7 +91,7 @@ def own_data(new_clone: Callable[[Path], Path], tmp_path_factory: pytest.TempPat
     folder = new_clone(tmp_path_factory.mktemp("own") / "project")
     generator = np.random.default_rng(0)
     for name in ("disc", "frame"):
-        for number in range(10):
+        for number in range(30):
             path = folder / "data/source" / name / f"{number}.png"
             path.parent.mkdir(exist_ok=True)
             Image.fromarray(generator.integers(0, 255, size=(28, 28), dtype=np.uint8)).save(path)
