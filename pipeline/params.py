@@ -18,7 +18,6 @@ from pipeline.errors import ParamsError
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
-GreyLevel = Annotated[float, Field(ge=0, le=255)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
@@ -32,19 +31,19 @@ EXPECTATIONS = (
     "image-type",
     "labels-in-range",
     "classes-all-present",
+    "enough-images",
     "enough-images-per-class",
     "classes-balanced",
     "no-blank-images",
     "darkest-pixel-in-range",
     "brightest-pixel-in-range",
     "pixel-range-used",
-    "pixel-mean-in-limits",
-    "pixel-spread-in-limits",
     "no-almost-blank-images",
     "no-inverted-images",
     "no-lost-regions",
     "images-unique",
     "no-image-in-two-splits",
+    "splits-agree-on-labels",
     "no-near-duplicates-across-splits",
     "no-near-duplicates-within-a-split",
     "duplicates-agree-on-class",
@@ -52,7 +51,7 @@ EXPECTATIONS = (
     "class-shares-do-not-drift",
     "no-label-issues",
 )
-"""What `validate.warn` can name, in the order of the suite (a test holds the two equal)."""
+"""What `validate.stop` can name, in the order of the suite (a test holds the two equal)."""
 
 
 class Section(BaseModel):
@@ -118,40 +117,30 @@ class IngestParams(Section):
 class ValidateParams(Section):
     """What the data must look like."""
 
+    min_images: Count
     min_images_per_class: Count
     max_class_imbalance: Annotated[float, Field(ge=1)]
-    min_contrast: GreyLevel
-    pixel_mean_min: GreyLevel
-    pixel_mean_max: GreyLevel
-    pixel_std_min: GreyLevel
-    pixel_std_max: GreyLevel
+    min_contrast: Share
+    min_pixel_range: Annotated[int, Field(ge=0, le=255)]
     max_feature_drift: Annotated[float, Field(ge=0)]
     max_class_drift: Annotated[float, Field(ge=0)]
     min_contrast_ratio: Share
     min_class_similarity: Annotated[float, Field(ge=-1, le=1)]
     max_blank_band_share: Share
     near_duplicate_difference: Annotated[float, Field(ge=0, le=0.01)]  # the search for candidates is tuned for these
-    warn: list[str]
+    max_flagged_share: Share
+    stop: list[str]
 
-    @field_validator("warn")
+    @field_validator("stop")
     @classmethod
-    def warnings_are_expectations(cls, warn: list[str]) -> list[str]:
-        """Refuse an unknown name: a typo would turn a warning into a failure."""
-        for name in warn:
+    def names_are_expectations(cls, stop: list[str]) -> list[str]:
+        """Refuse an unknown name: a typo would turn a failure into a warning."""
+        for name in stop:
             if name not in EXPECTATIONS:
                 near = difflib.get_close_matches(name, EXPECTATIONS, n=1)
                 meant = f"did you mean {near[0]}?" if near else f"known: {', '.join(EXPECTATIONS)}"
                 raise ValueError(f"{name!r} is not an expectation ({meant})")
-        return warn
-
-    @model_validator(mode="after")
-    def limits_are_in_order(self) -> Self:
-        """Refuse a lower limit above its upper one: no data could pass."""
-        for name in ("pixel_mean", "pixel_std"):
-            low, high = getattr(self, f"{name}_min"), getattr(self, f"{name}_max")
-            if low > high:
-                raise ValueError(f"{name}_min {low} is above {name}_max {high}")
-        return self
+        return stop
 
 
 class Recipe(Section):

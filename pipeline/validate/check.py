@@ -17,16 +17,18 @@ if TYPE_CHECKING:
 
 KEPT_ROWS = 24
 """How many flagged rows an outcome keeps; `flagged_count` counts all of them."""
-_ROWS: Mapping[TableName, str] = {"classes": "class counts", "drifts": "comparisons"}
+_ROWS: Mapping[TableName, str] = {"classes": "class counts", "totals": "classes", "drifts": "comparisons"}
 _VALUES = {
     "also_in": "also in",
     "suggested": "suggested:",
-    "images_if_any": "images",
+    "labelled": "labels:",
+    "relative_contrast": "contrast / range",
     "feature_drift": "PSI beyond chance",
     "class_drift": "PSI beyond chance",
     **dict.fromkeys(("across", "within", "conflict"), "difference"),
 }
 """What a column is called in front of its value, where its own name would not do."""
+_FLOOD = "validate.max_flagged_share"
 # With `unexpected_index_column_names` it looks up every flagged row by itself: 91 s in place of 8 s where all of 70,000 images
 # are bad. Without, rows come as labels of the frame's index.
 _FLAGGED_ROWS = {"result_format": "COMPLETE", "return_unexpected_index_query": False}
@@ -89,6 +91,9 @@ class Outcome:
     limit: str
     checked: str  # how many rows of what: "70,000 images"
     finding: str  # what failed: "3 of 70,000 images are blank"; empty where it passed
+    key: str  # of params.yaml, with the limit; empty where there is none
+    remedy: str  # the way out; empty where it passed
+    fits: bool  # False for an estimate that flags so much that it says nothing about these data
     flagged_count: int
     flagged: tuple[Flagged, ...]  # the first KEPT_ROWS
 
@@ -167,7 +172,13 @@ def _outcome(rule: Rule, params: ValidateParams, result: Any, frame: "pd.DataFra
         rows = rows.sort_values(rule.order, kind="stable")
     checked = f"{len(frame):,} {_ROWS.get(rule.table, rule.table)}"
     error = _error(result)
+    fits = not rule.estimate or len(rows) <= params.max_flagged_share * len(frame)
     finding = error or f"{len(rows):,} of {checked} {_verb(rule.problem, len(rows))}"
+    if rule.table == "data":
+        checked = f"{frame['images'].sum():,} images"
+        finding = f"the {checked} {rule.problem}"
+    if not fits:
+        finding = f"this check does not fit these data: it flags {len(rows):,} of {checked}"
     lowest, highest = _extremes(rule, frame)
     if lowest is not None:
         observed = number(lowest) if lowest == highest else f"{number(lowest)} – {number(highest)}"
@@ -177,7 +188,7 @@ def _outcome(rule: Rule, params: ValidateParams, result: Any, frame: "pd.DataFra
         observed = f"{len(rows):,} flagged" if len(rows) else "none flagged"
     return Outcome(
         id=rule.id,
-        severity=rule.severity(params),
+        severity=rule.severity(params) if fits else "warn",
         description=rule.description,
         passed=bool(result.success),
         observed=error or observed,
@@ -186,8 +197,11 @@ def _outcome(rule: Rule, params: ValidateParams, result: Any, frame: "pd.DataFra
         limit=rule.limit,
         checked=checked,
         finding="" if result.success else finding,
+        key=rule.key if fits else _FLOOD,
+        remedy="" if result.success else rule.remedy(params) if fits else f"ignore it, or raise {_FLOOD} to see what it flags",
+        fits=fits,
         flagged_count=len(rows),
-        flagged=tuple(_flagged(row, rule.column) for row in _records(rows[:KEPT_ROWS])),
+        flagged=tuple(_flagged(row, rule.column) for row in _records(rows[: KEPT_ROWS if fits else 0])),
     )
 
 

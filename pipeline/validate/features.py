@@ -32,12 +32,12 @@ COLUMNS = {
     "pixel_max": "int32",
     "pixel_mean": "float64",
     "contrast": "float64",  # standard deviation within the image
-    "foreground_fraction": "float64",  # share of pixels above FOREGROUND_LEVEL
+    "foreground_fraction": "float64",  # share of pixels unlike the corners, by more than FOREGROUND of the image's range
     "digest": "str",  # of the pixels
     "also_in": "str",  # other splits with an image of the same pixels; missing where there is none
-    # The next three are missing where the image is blank or its label is unknown.
+    # The next three are missing where the image is blank, its label is unknown, or its class varies more than USUAL allows.
     "contrast_ratio": "float64",  # contrast / the median of the class
-    "class_similarity": "float64",  # correlation with the mean image of the class; missing where the class has no COMMON_LOOK
+    "class_similarity": "float64",  # correlation with the mean image of the class
     "blank_band_share": "float64",  # longest run of rows or columns of one level / all, less the median of the class
     "label_probability": "float64",  # this and the next: see label_issues.columns
     "suggested": "str",
@@ -45,9 +45,10 @@ COLUMNS = {
 }
 """Column → pandas type of the features; `table` returns all but the last, which `mark` adds."""
 
-FOREGROUND_LEVEL = 25  # grey levels: a tenth of the range, above what resizing leaves around a stroke
-COMMON_LOOK = 0.5
-"""Similarity is only computed in classes whose median correlation with their mean image reaches this."""
+FOREGROUND = 0.1
+USUAL = {"contrast_ratio": (0.05, 0.25, 1), "class_similarity": (0.05, 0.2, 1), "blank_band_share": (0.95, 0, 0.25)}
+"""Feature → quantile and its range in a class that it can judge. Photos of clothes, dark and bright ones on any background,
+have no common look that an inverted one could be unlike."""
 _SIDE = 32  # pixels; larger images are averaged down before they are compared with each other
 _CHUNK = 2_048  # images
 _CHUNK_BYTES = 4 * 2**20
@@ -66,8 +67,11 @@ def table(data: Dataset, small: NDArray[np.uint8]) -> "pd.DataFrame":
     correlation = _class_similarity(small, frame["label"].clip(0, len(names) - 1).to_numpy(), len(names))
     similarity = pd.Series(correlation, dtype="float64").round(5).where(judged)  # float32 sums differ between machines
     frame["contrast_ratio"] = contrast / contrast.groupby(labels).transform("median")
-    frame["class_similarity"] = similarity.where(similarity.groupby(labels).transform("median") >= COMMON_LOOK)
+    frame["class_similarity"] = similarity
     frame["blank_band_share"] = (band - band.groupby(labels).transform("median")).round(5)
+    for column, (share, low, high) in USUAL.items():
+        quantile = frame[column].groupby(labels).transform("quantile", share, "higher" if share < 0.5 else "lower")
+        frame[column] = frame[column].where(quantile.between(low, high))
     frame = frame.assign(**label_issues.columns(shrink(small, label_issues.SIDE), frame["label"].where(judged), names))
     return frame.astype({column: kind for column, kind in COLUMNS.items() if column in frame})[[*COLUMNS][:-1]]
 
@@ -135,10 +139,18 @@ def _of_pixels(images: NDArray[np.uint8]) -> "dict[str, NDArray[np.generic] | li
         "pixel_max": rows.max(axis=1),
         "pixel_mean": total / pixels,
         "contrast": np.sqrt(variance),
-        "foreground_fraction": (rows > FOREGROUND_LEVEL).mean(axis=1),
+        "foreground_fraction": _foreground(images),
         "digest": [hashlib.blake2b(row.tobytes(), digest_size=_DIGEST_BYTES).hexdigest() for row in rows],
         "blank_band_share": np.maximum(_blank_rows(images), _blank_rows(images.swapaxes(1, 2))),
     }
+
+
+def _foreground(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the share of pixels that differ from the median colour of the corners, for uint8 `(n, h, w, c)`."""
+    background = np.median(images[:, [0, 0, -1, -1], [0, -1, 0, -1]], axis=1).astype(np.int16)[:, None, None]
+    least = FOREGROUND * np.ptp(images, axis=(1, 2, 3)).astype(np.float32)
+    share: NDArray[np.float64] = (np.abs(images - background).max(axis=3) > least[:, None, None]).mean(axis=(1, 2))
+    return share
 
 
 def _blank_rows(images: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -49,13 +49,13 @@ def error_line(outcomes: Sequence[Outcome], report: str) -> str:
     details = "; ".join(_detail(outcome) for outcome in failed[:3])
     more = f"; and {', '.join(outcome.id for outcome in failed[3:])}" if failed[3:] else ""
     return (
-        f"the data failed {len(failed)} of {len(outcomes)} expectations: {details}{more}; "
-        f"see {report}, then fix the data, or change the limits or `warn` under `validate` in params.yaml"
+        f"the data failed {len(failed)} of {len(outcomes)} expectations: {details}{more}; see {report}; to continue: "
+        f"{'; '.join(dict.fromkeys(outcome.remedy for outcome in failed[:3]))} (params.yaml)"
     )
 
 
 def summary(outcomes: Sequence[Outcome], images: int) -> str:
-    """Return what to print where nothing failed: that all passed, or a short line for each warning."""
+    """Return what to print where nothing failed: that all passed, or for each warning a short line and the way out."""
     warned = _of(outcomes, "warned")
     found = f"{len(outcomes) - len(warned)} passed, {len(warned)} warned" if warned else "all passed"
     return "\n".join([f"{len(outcomes)} expectations on {images:,} images: {found}", *map(_warning, warned)])
@@ -83,7 +83,7 @@ def _warning(outcome: Outcome) -> str:
         if len(line + more) > _COLUMNS:
             break
         line += more
-    return textwrap.shorten(line, _COLUMNS, placeholder=" …")
+    return f"{textwrap.shorten(line, _COLUMNS, placeholder=' …')}\n  {outcome.remedy}"
 
 
 def _entry(outcome: Outcome) -> dict[str, Any]:

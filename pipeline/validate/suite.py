@@ -12,8 +12,6 @@ from pipeline.dataset import Description
 from pipeline.params import ValidateParams
 from pipeline.validate.tables import TableName
 
-MIN_PIXEL_SPAN = 128  # grey levels, half of what 8 bits hold: images scaled to 0-1 or 0-16 stay far below
-
 
 @dataclass(frozen=True)
 class Rule:
@@ -28,9 +26,53 @@ class Rule:
     expectation: Any  # of Great Expectations
     order: str = ""  # the column that flagged rows are sorted by, lowest first; empty: they stay in the order of the table
 
+    @property
+    def key(self) -> str:
+        """The params key that holds the limit; empty where there is none to choose."""
+        return REMEDIES[self.id][0]
+
+    @property
+    def estimate(self) -> bool:
+        """Whether it compares images with what is usual: one that flags many does not fit the data."""
+        return self.id in ("no-almost-blank-images", "no-inverted-images", "no-lost-regions", "no-label-issues")
+
     def severity(self, params: ValidateParams) -> Literal["stop", "warn"]:
-        """Return whether a failure ends the pipeline. A label issue never does: it is an estimate."""
-        return "warn" if self.id in params.warn or self.id == "no-label-issues" else "stop"
+        """Return whether a failure ends the pipeline: those of shape and type, whose limit is not a choice, always do."""
+        return "stop" if self.id in params.stop or self.id in _SCHEMA else "warn"
+
+    def remedy(self, params: ValidateParams) -> str:
+        """Return the way out: what to do about the data, which key holds the limit, and how to continue regardless."""
+        key, advice = REMEDIES[self.id]
+        limit = f", or change {key}" if key else ""
+        return f"{advice}{limit}" + (f", or remove {self.id} from validate.stop" if self.id in params.stop else "")
+
+
+_SCHEMA = ("columns-present", "columns-typed", "image-height", "image-width", "image-channels", "image-type")
+_SCHEMA += ("darkest-pixel-in-range", "brightest-pixel-in-range")
+_LOOK, _SERIES = "look at these images", "remove the copies; put images of one series into one split"
+REMEDIES = {
+    **dict.fromkeys(_SCHEMA, ("", "run ingest again: dvc repro -s -f ingest")),
+    "labels-in-range": ("ingest.class_names", "correct the labels or name every class"),
+    "classes-all-present": ("ingest.validation_fraction", "add images of the class to that split or remove the class"),
+    "enough-images": ("validate.min_images", "add images"),
+    "enough-images-per-class": ("validate.min_images_per_class", "add images of these classes or remove them"),
+    "classes-balanced": ("validate.max_class_imbalance", "add images of these classes"),
+    "no-blank-images": ("validate.min_contrast", "remove these images"),
+    "pixel-range-used": ("validate.min_pixel_range", "scale the images to 0 – 255"),
+    "no-almost-blank-images": ("validate.min_contrast_ratio", _LOOK),
+    "no-inverted-images": ("validate.min_class_similarity", _LOOK),
+    "no-lost-regions": ("validate.max_blank_band_share", _LOOK),
+    "images-unique": ("", "remove the copies"),
+    "no-image-in-two-splits": ("", _SERIES),
+    "splits-agree-on-labels": ("", "keep each image under its correct label only"),
+    "no-near-duplicates-across-splits": ("validate.near_duplicate_difference", _SERIES),
+    "no-near-duplicates-within-a-split": ("validate.near_duplicate_difference", "remove the copies"),
+    "duplicates-agree-on-class": ("validate.near_duplicate_difference", "keep each image under its correct label only"),
+    "features-do-not-drift": ("validate.max_feature_drift", "see that both splits come from one source"),
+    "class-shares-do-not-drift": ("validate.max_class_drift", "give both splits the same mix of classes"),
+    "no-label-issues": ("", "look at these labels and correct the wrong ones"),
+}
+"""Id → the params key with its limit, and what to do about the data."""
 
 
 def rules(description: Description, params: ValidateParams) -> tuple[Rule, ...]:
@@ -64,29 +106,30 @@ def _schema(description: Description) -> tuple[Rule, ...]:
 
 
 def _classes(description: Description, params: ValidateParams) -> tuple[Rule, ...]:
-    classes, least, ratio = description.classes, params.min_images_per_class, params.max_class_imbalance
-    present, enough = "every class has an image in every split", "every class that is present has enough images, in every split"
-    balance = "largest class / smallest class, per split"
+    few = "are too few"
+    balance = "images of the largest class / of each other one, less what chance explains"
+    most = params.max_class_imbalance
     return (
-        _integer("labels-in-range", "label", "every label is one of the classes", "have an unknown label", 0, classes - 1),
-        _between("classes-all-present", "classes", "images", present, "are zero", 1),
-        _between("enough-images-per-class", "classes", "images_if_any", enough, "are too small", least),
-        _between("classes-balanced", "splits", "class_imbalance", balance, "are imbalanced", None, ratio),
+        _integer(
+            "labels-in-range", "label", "every label is one of the classes", "have an unknown label", 0, description.classes - 1
+        ),
+        _between("classes-all-present", "classes", "images", "every class has an image in every split", "are zero", 1),
+        _between("enough-images", "data", "images", "the data set has enough images", few, params.min_images),
+        _between(
+            "enough-images-per-class", "totals", "images", "every class has enough images", few, params.min_images_per_class
+        ),
+        _between("classes-balanced", "totals", "class_imbalance", balance, "are rare", None, most),
     )
 
 
 def _pixels(params: ValidateParams) -> tuple[Rule, ...]:
-    span = "brightest minus darkest pixel, per split: not scaled to 0 – 1"
-    mean, std = (params.pixel_mean_min, params.pixel_mean_max), (params.pixel_std_min, params.pixel_std_max)
-    contrast = "contrast (standard deviation of the pixels) of every image"
-    average, spread = "mean over all pixels, per split", "standard deviation over all pixels, per split"
+    span = "brightest less darkest pixel of all images: not scaled to 0 – 1"
+    contrast = "contrast (standard deviation of the pixels) of every image / range of all pixels"
     return (
-        _between("no-blank-images", "images", "contrast", contrast, "are blank", params.min_contrast),
+        _between("no-blank-images", "images", "relative_contrast", contrast, "are blank", params.min_contrast),
         _integer("darkest-pixel-in-range", "pixel_min", "the darkest pixel of every image", "are out of range", 0, 255),
         _integer("brightest-pixel-in-range", "pixel_max", "the brightest pixel of every image", "are out of range", 0, 255),
-        _between("pixel-range-used", "splits", "pixel_span", span, "have a narrow range", MIN_PIXEL_SPAN),
-        _between("pixel-mean-in-limits", "splits", "pixel_mean", average, "are out of limits", *mean),
-        _between("pixel-spread-in-limits", "splits", "pixel_std", spread, "are out of limits", *std),
+        _between("pixel-range-used", "data", "pixel_range", span, "have a narrow range", params.min_pixel_range),
     )
 
 
@@ -109,11 +152,12 @@ def _duplicates(params: ValidateParams) -> tuple[Rule, ...]:
     once, apart = "no image is twice in one split, pixel for pixel", "no image is in two splits, pixel for pixel"
     but = "but for a shift by one pixel, brightness, contrast or compression"
     within, across = f"no image is twice in one split, {but}", f"no image is in two splits, {but}"
-    agree = "duplicates have one label"
+    agree, labelled = "duplicates and near-duplicates have one label", "an image that is in two splits has one label"
     limit = f"difference > {params.near_duplicate_difference:g}"
     return (
         Rule("images-unique", "images", "digest", once, "are duplicates", "no duplicates", unique, "digest"),
         _none("no-image-in-two-splits", "images", "also_in", apart, "are in another split too", "no duplicates", "digest"),
+        _none("splits-agree-on-labels", "images", "labelled", labelled, "have two labels", "one label", "digest"),
         _none("no-near-duplicates-across-splits", "pairs", "across", across, "are across splits", limit, "difference"),
         _none("no-near-duplicates-within-a-split", "pairs", "within", within, "are within a split", limit, "difference"),
         _none("duplicates-agree-on-class", "pairs", "conflict", agree, "have different labels", "one label", "difference"),

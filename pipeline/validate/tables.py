@@ -1,4 +1,4 @@
-"""The tables that expectations look at: images, near-duplicate pairs, and summaries by column, class, split and drift."""
+"""The tables that expectations look at: images, near-duplicate pairs, and summaries by column, class, drift and in all."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
@@ -12,7 +12,8 @@ from pipeline.validate.features import COLUMNS
 if TYPE_CHECKING:
     import pandas as pd
 
-TableName = Literal["columns", "images", "classes", "splits", "pairs", "drifts"]
+TableName = Literal["columns", "images", "classes", "totals", "data", "pairs", "drifts"]
+_CHANCE = 3.0  # standard errors of the logarithm of a ratio of counts
 
 
 def build(features: "pd.DataFrame", pairs: "pd.DataFrame", description: Description) -> "Mapping[TableName, pd.DataFrame]":
@@ -20,19 +21,24 @@ def build(features: "pd.DataFrame", pairs: "pd.DataFrame", description: Descript
 
     Returns:
         columns  one row per declared column: column, type (missing where the column is), declared
-        images   `features` itself
-        classes  one row per split and class: split, class_name, images, images_if_any (missing where there are none)
-        splits   one row per split: split, images, class_imbalance, pixel_mean, pixel_std, pixel_span (grey levels)
+        images   `features` with relative_contrast (contrast / range of all pixels), labelled (see `_labelled`)
+        classes  one row per split and class: split, class_name, images
+        totals   one row per class with images: class_name, images, class_imbalance (beyond chance)
+        data     one row: column ("in all"), images, pixel_range (grey levels)
         pairs    `pairs` with the difference again in the one column that applies: across, within (splits), conflict (of labels)
         drifts   one row per comparison with train: column, psi, chance, and feature_drift or class_drift (PSI beyond chance)
     """
+    import pandas as pd
+
     complete = features.reindex(columns=list(COLUMNS))
+    pixel_range = float(complete["pixel_max"].max() - complete["pixel_min"].min())
     classes = _classes(complete, description.class_names)
     return {
         "columns": _columns(features),
-        "images": features,
+        "images": features.assign(relative_contrast=complete["contrast"] / max(1, pixel_range), labelled=_labelled(complete)),
         "classes": classes,
-        "splits": _splits(complete, classes),
+        "totals": _totals(classes),
+        "data": pd.DataFrame({"column": ["in all"], "images": [len(features)], "pixel_range": [pixel_range]}),
         "pairs": _pairs(pairs),
         "drifts": _drifts(complete, description),
     }
@@ -52,27 +58,35 @@ def _classes(features: "pd.DataFrame", class_names: tuple[str, ...]) -> "pd.Data
     rows = pd.MultiIndex.from_product([SPLITS, range(len(class_names))], names=["split", "label"])
     frame = features.value_counts(["split", "label"]).reindex(rows, fill_value=0).rename("images").reset_index()
     names = [class_names[label] for label in frame["label"]]
-    return frame.assign(class_name=names, images_if_any=frame["images"].where(frame["images"] > 0))
+    return frame.assign(class_name=names)
 
 
-def _splits(features: "pd.DataFrame", classes: "pd.DataFrame") -> "pd.DataFrame":
-    """Summarise each split; mean and spread are over all its pixels: its images have one size, so means and squares average."""
-    features = features.assign(square=features["contrast"] ** 2 + features["pixel_mean"] ** 2)
-    groups = features.groupby("split")
-    present = classes.groupby("split")["images_if_any"]
-    frame = groups.agg(images=("row", "size"), pixel_mean=("pixel_mean", "mean"), square=("square", "mean"))
-    frame["pixel_std"] = np.sqrt(frame["square"] - frame["pixel_mean"] ** 2)
-    frame["pixel_span"] = groups["pixel_max"].max() - groups["pixel_min"].min()
-    frame["class_imbalance"] = present.max() / present.min()
-    return frame.drop(columns="square").reindex(list(SPLITS)).rename_axis("split").reset_index()
+def _labelled(features: "pd.DataFrame") -> "pd.Series[str]":
+    """Return "0 in train, 3 in test" for images that two splits hold, pixel for pixel, under different labels."""
+    copies = features[features["digest"].duplicated(keep=False)]
+    copies = copies[copies.groupby("digest")["label"].transform("nunique") > 1]
+    copies = copies[copies.groupby("digest")["split"].transform("nunique") > 1]
+    names = copies["class_name"] + " in " + copies["split"]
+    return names.groupby(copies["digest"]).transform(", ".join).astype("str").reindex(features.index)
+
+
+def _totals(classes: "pd.DataFrame") -> "pd.DataFrame":
+    """Sum up each class; what chance explains of its imbalance is the error of a logarithm of counts, √(1/n + 1/m)."""
+    frame = classes.groupby("label")[["images"]].sum().assign(class_name=classes.groupby("label")["class_name"].first())
+    frame = frame[frame["images"] > 0].reset_index()
+    largest = frame["images"].max()
+    chance = np.exp(_CHANCE * np.sqrt(1 / largest + 1 / frame["images"]))
+    return frame.assign(class_imbalance=np.maximum(1, largest / frame["images"] / chance))
 
 
 def _pairs(pairs: "pd.DataFrame") -> "pd.DataFrame":
-    """Sort pairs into conflicts and others; exact duplicates of one class have expectations of their own."""
+    """Sort pairs into conflicts and others; exact duplicates of one class or across splits have expectations of their own."""
     difference, conflict = pairs["difference"], pairs["class_name"] != pairs["other_class_name"]
     near, across = ~conflict & ~pairs["exact"], pairs["split"] != pairs["other_split"]
     return pairs.assign(
-        across=difference.where(near & across), within=difference.where(near & ~across), conflict=difference.where(conflict)
+        across=difference.where(near & across),
+        within=difference.where(near & ~across),
+        conflict=difference.where(conflict & ~(pairs["exact"] & across)),
     )
 
 
