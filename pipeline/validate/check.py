@@ -22,7 +22,7 @@ _VALUES = {
     "also_in": "also in",
     "suggested": "suggested:",
     "labelled": "labels:",
-    "relative_contrast": "contrast / range",
+    "relative_contrast": "contrast",
     "feature_drift": "PSI beyond chance",
     "class_drift": "PSI beyond chance",
     **dict.fromkeys(("across", "within", "conflict"), "difference"),

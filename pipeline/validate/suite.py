@@ -47,8 +47,10 @@ class Rule:
         return f"{advice}{limit}" + (f", or remove {self.id} from validate.stop" if self.id in params.stop else "")
 
 
-_SCHEMA = ("columns-present", "columns-typed", "image-height", "image-width", "image-channels", "image-type")
-_SCHEMA += ("darkest-pixel-in-range", "brightest-pixel-in-range")
+_SCHEMA = (
+    *("columns-present", "columns-typed", "image-height", "image-width", "image-channels", "image-type"),
+    *("darkest-pixel-in-range", "brightest-pixel-in-range"),
+)
 _LOOK, _SERIES = "look at these images", "remove the copies; put images of one series into one split"
 REMEDIES = {
     **dict.fromkeys(_SCHEMA, ("", "run ingest again: dvc repro -s -f ingest")),
@@ -106,7 +108,7 @@ def _schema(description: Description) -> tuple[Rule, ...]:
 
 
 def _classes(description: Description, params: ValidateParams) -> tuple[Rule, ...]:
-    few = "are too few"
+    few = "have too few images"
     balance = "images of the largest class / of each other one, less what chance explains"
     most = params.max_class_imbalance
     return (
@@ -114,7 +116,7 @@ def _classes(description: Description, params: ValidateParams) -> tuple[Rule, ..
             "labels-in-range", "label", "every label is one of the classes", "have an unknown label", 0, description.classes - 1
         ),
         _between("classes-all-present", "classes", "images", "every class has an image in every split", "are zero", 1),
-        _between("enough-images", "data", "images", "the data set has enough images", few, params.min_images),
+        _between("enough-images", "data", "images", "the data set has enough images", "are too few", params.min_images),
         _between(
             "enough-images-per-class", "totals", "images", "every class has enough images", few, params.min_images_per_class
         ),

@@ -21,10 +21,11 @@ def build(features: "pd.DataFrame", pairs: "pd.DataFrame", description: Descript
 
     Returns:
         columns  one row per declared column: column, type (missing where the column is), declared
-        images   `features` with relative_contrast (contrast / range of all pixels), labelled (see `_labelled`)
+        images   `features` with relative_contrast (contrast / range of all pixels) and labelled (see `_labelled`), which
+                 takes the place of also_in
         classes  one row per split and class: split, class_name, images
         totals   one row per class with images: class_name, images, class_imbalance (beyond chance)
-        data     one row: column ("in all"), images, pixel_range (grey levels)
+        data     one row: column ("whole data set"), images, pixel_range (grey levels)
         pairs    `pairs` with the difference again in the one column that applies: across, within (splits), conflict (of labels)
         drifts   one row per comparison with train: column, psi, chance, and feature_drift or class_drift (PSI beyond chance)
     """
@@ -35,10 +36,10 @@ def build(features: "pd.DataFrame", pairs: "pd.DataFrame", description: Descript
     classes = _classes(complete, description.class_names)
     return {
         "columns": _columns(features),
-        "images": features.assign(relative_contrast=complete["contrast"] / max(1, pixel_range), labelled=_labelled(complete)),
+        "images": _images(features, complete, pixel_range),
         "classes": classes,
         "totals": _totals(classes),
-        "data": pd.DataFrame({"column": ["in all"], "images": [len(features)], "pixel_range": [pixel_range]}),
+        "data": pd.DataFrame({"column": ["whole data set"], "images": [len(features)], "pixel_range": [pixel_range]}),
         "pairs": _pairs(pairs),
         "drifts": _drifts(complete, description),
     }
@@ -61,13 +62,20 @@ def _classes(features: "pd.DataFrame", class_names: tuple[str, ...]) -> "pd.Data
     return frame.assign(class_name=names)
 
 
+def _images(features: "pd.DataFrame", complete: "pd.DataFrame", pixel_range: float) -> "pd.DataFrame":
+    labelled, relative_contrast = _labelled(complete), complete["contrast"] / max(1, pixel_range)
+    also_in = complete["also_in"].where(labelled.isna())
+    return features.assign(relative_contrast=relative_contrast, labelled=labelled, also_in=also_in)
+
+
 def _labelled(features: "pd.DataFrame") -> "pd.Series[str]":
-    """Return "0 in train, 3 in test" for images that two splits hold, pixel for pixel, under different labels."""
-    copies = features[features["digest"].duplicated(keep=False)]
+    """Return "0 in train, 3 in test" for images, not blank, that two splits hold, pixel for pixel, under different labels."""
+    copies = features[features["digest"].duplicated(keep=False) & (features["contrast"] > 0)]
     copies = copies[copies.groupby("digest")["label"].transform("nunique") > 1]
     copies = copies[copies.groupby("digest")["split"].transform("nunique") > 1]
     names = copies["class_name"] + " in " + copies["split"]
-    return names.groupby(copies["digest"]).transform(", ".join).astype("str").reindex(features.index)
+    joined = names.groupby(copies["digest"]).transform(lambda places: ", ".join(places.unique()))
+    return joined.astype("str").reindex(features.index)
 
 
 def _totals(classes: "pd.DataFrame") -> "pd.DataFrame":

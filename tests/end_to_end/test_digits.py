@@ -139,7 +139,7 @@ def test_a_refused_model_is_a_result_with_its_reasons(built_copy: Path, shell: S
 
 
 def test_bad_data_stops_the_pipeline_before_training(built_copy: Path, shell: Shell) -> None:
-    edit(built_copy / "params.yaml", "min_images_per_class: 10", "min_images_per_class: 100")
+    edit(built_copy / "params.yaml", "min_images_per_class: 5 ", "min_images_per_class: 500 ")
     done = shell("dvc", "repro", cwd=built_copy, check=False)
     assert done.returncode != 0
     assert ran(done.stdout) == ["validate"]

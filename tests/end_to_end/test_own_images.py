@@ -23,9 +23,6 @@ SHAPES = ("Ball & cube (red)", "disc", "frame")
 COMMITTER = ("-c", "user.name=somebody", "-c", "user.email=somebody@localhost")
 SHAPES_PARAMS: dict[str, object] = {
     "ingest.channels": 3,
-    "validate.max_class_imbalance": 4.0,
-    "validate.min_images_per_class": 4,
-    "validate.pixel_std_min": 10.0,
     "train.architecture": "sprint",
     "train.recipes.sprint.epochs": 8,
     "train.recipes.sprint.batch_size": 32,

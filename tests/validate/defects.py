@@ -30,9 +30,9 @@ def class_absent_from_validation(splits: Splits) -> None:
     splits["validation"] = keep(splits["validation"], splits["validation"].labels != 3)
 
 
-def one_image_per_class(splits: Splits) -> None:
+def forty_images(splits: Splits) -> None:
     for name, split in splits.items():
-        splits[name] = keep(split, first_of_class(split, 1))
+        splits[name] = keep(split, first_of_class(split, 2 if name == "train" else 1))
 
 
 def shrink_class(splits: Splits, label: int, train: int, others: int) -> None:
@@ -42,7 +42,7 @@ def shrink_class(splits: Splits, label: int, train: int, others: int) -> None:
 
 def three_images_in_a_class(splits: Splits) -> None:
     for name, split in splits.items():  # the others are few as well, so that the class is not rare
-        splits[name] = keep(split, first_of_class(split, 2))
+        splits[name] = keep(split, first_of_class(split, 4 if name == "train" else 1))
     shrink_class(splits, 3, 1, 1)
 
 
@@ -121,7 +121,7 @@ def incorrect_label(splits: Splits) -> None:
 IN_THE_DATA: Mapping[str, Callable[[Splits], None]] = {
     "labels-in-range": label_that_is_no_class,
     "classes-all-present": class_absent_from_validation,
-    "enough-images": one_image_per_class,
+    "enough-images": forty_images,
     "enough-images-per-class": three_images_in_a_class,
     "classes-balanced": most_of_a_class_missing,
     "no-blank-images": blank_image,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -15,6 +16,7 @@ from tests.validate.defects import (
     Splits,
     blank_image,
     copy_across_splits,
+    other_label_in_test,
     shifted_copy_across_splits,
 )
 
@@ -28,8 +30,8 @@ DESCRIPTION = Description("digits", (8, 8, 1), tuple("0123456789"), COUNTS, (), 
 @pytest.fixture(scope="module")
 def outcomes_of(limits: ValidateParams) -> OutcomesOf:
     # A class imbalance that its own limit allows is, in so few images, barely more than chance.
-    # One image per class and split is too few in all, but no class is smaller than the others.
-    strict = limits.model_copy(update={"max_class_drift": 0.01, "min_images_per_class": 3})
+    # Four images per class are too few in all; a class of three among larger ones is too small.
+    strict = limits.model_copy(update={"max_class_drift": 0.01, "min_images_per_class": 4})
 
     def outcomes(found: Tables) -> Mapping[str, Outcome]:
         frames = tables.build(*found, DESCRIPTION)
@@ -128,12 +130,52 @@ def test_a_near_duplicate_names_both_images(splits: Splits, tables_of: TablesOf,
     assert (row.brief, row.text) == ("test row 0 and train row 0", f"difference {row.value:.5g}")
 
 
+def test_an_image_with_two_labels_in_two_splits_names_both(
+    splits: Splits, tables_of: TablesOf, outcomes_of: OutcomesOf
+) -> None:
+    other_label_in_test(splits)
+    rows = outcomes_of(tables_of(splits))["splits-agree-on-labels"].flagged
+    train, test = splits["train"].labels[5], splits["test"].labels[5]
+    assert {(row.split, row.row, row.text) for row in rows} == {
+        (split, 5, f"labels: {train} in train, {test} in test") for split in ("train", "test")
+    }
+
+
+def test_a_check_that_flags_a_large_share_does_not_fit_the_data_and_lists_nothing(
+    good_tables: Tables, outcomes_of: OutcomesOf
+) -> None:
+    frame, pairs = good_tables
+    many = frame.assign(suggested=frame["suggested"].where(frame["row"] % 4 > 0, "7"))
+    outcome = outcomes_of((many, pairs))["no-label-issues"]
+    assert (outcome.fits, outcome.verdict, outcome.flagged) == (False, "warned", ())
+    assert outcome.finding == f"this check does not fit these data: it flags {outcome.flagged_count} of 1,795 images"
+    assert outcome.key == "validate.max_flagged_share"
+
+
+def test_a_balanced_data_set_passes_whatever_its_splits(good_tables: Tables, outcomes_of: OutcomesOf) -> None:
+    frame, pairs = good_tables
+    equal = frame.groupby("label").head(170)
+    for seed in range(5):
+        shares = np.random.default_rng(seed).choice(["train", "validation", "test"], len(equal), p=[0.72, 0.08, 0.2])
+        outcomes = outcomes_of((equal.assign(split=shares), pairs[:0]))
+        assert outcomes["classes-balanced"].observed == "1"
+        assert outcomes["class-shares-do-not-drift"].passed
+
+
+def test_every_failure_names_its_key_and_the_way_out(limits: ValidateParams) -> None:
+    for rule in suite.rules(DESCRIPTION, limits):
+        section, _, key = rule.key.partition(".")
+        assert not rule.key or hasattr(limits, key) or section == "ingest"
+        assert rule.remedy(limits)
+    assert {*suite.REMEDIES} == {*EXPECTATIONS}
+
+
 def test_a_missing_column_fails_what_needs_it_with_a_reason(good_tables: Tables, outcomes_of: OutcomesOf) -> None:
     frame, pairs = good_tables
-    outcomes = outcomes_of((frame.drop(columns="contrast"), pairs))
-    assert failed(outcomes) == ["columns-present", "no-blank-images"]
-    assert "contrast" in outcomes["no-blank-images"].observed
-    assert outcomes["columns-present"].flagged[0].column == "contrast"
+    outcomes = outcomes_of((frame.drop(columns="blank_band_share"), pairs))
+    assert failed(outcomes) == ["columns-present", "no-lost-regions"]
+    assert "blank_band_share" in outcomes["no-lost-regions"].observed
+    assert outcomes["columns-present"].flagged[0].column == "blank_band_share"
 
 
 def test_labels_on_disk_that_are_no_class_have_no_class_name(splits: Splits, tables_of: TablesOf) -> None:

@@ -32,12 +32,20 @@ def three_splits(images: np.ndarray) -> Dataset:
 
 
 def test_features_of_an_image_are_exact() -> None:
-    images = np.array([[[[0], [255]], [[100], [25]]]], np.uint8)  # mean 95, squares 65025 + 10000 + 625
+    images = np.array([[[[0], [255]], [[100], [25]]]], np.uint8)  # mean 95, squares 65025 + 10000 + 625; corners' median 62
     row = table(three_splits(images)).iloc[0]
     assert (row["split"], row["row"], row["source_index"], row["label"], row["class_name"]) == ("train", 0, 100, 0, "cat")
     assert (row["height"], row["width"], row["channels"], row["dtype"]) == (2, 2, 1, "uint8")
-    assert (row["pixel_min"], row["pixel_max"], row["pixel_mean"], row["foreground_fraction"]) == (0, 255, 95.0, 0.5)
+    assert (row["pixel_min"], row["pixel_max"], row["pixel_mean"], row["foreground_fraction"]) == (0, 255, 95.0, 1.0)
     assert row["contrast"] == pytest.approx(np.sqrt(75650 / 4 - 95**2), rel=1e-15)
+
+
+@pytest.mark.parametrize("ground", [0, 90, 255])
+def test_foreground_is_what_differs_from_the_corners_on_any_background(ground: int) -> None:
+    images = np.full((1, 5, 5, 3), ground, np.uint8)
+    images[0, 1:3, 1:4] = (ground, 128, 60)  # 6 of 25 pixels
+    images[0, 4, 2] = ground - 1 if ground else 1  # less than a tenth of the range
+    assert table(three_splits(images))["foreground_fraction"][0] == 6 / 25
 
 
 def test_an_image_of_one_level_has_no_contrast_at_all() -> None:
