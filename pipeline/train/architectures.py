@@ -1,5 +1,6 @@
 """The networks by name, in plain Keras. Each takes uint8 images and rescales them itself, so a saved model stands alone."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,7 @@ from pipeline.train.recipe import recipe_of
 
 Shape = tuple[int, int, int]
 WHITENING = "whitening"
-_PATCHED = 5000  # images: 845,000 patches at 28×28
+_PATCHES = 845_000  # those of 5,000 images at 28×28; far fewer do, but more cost little
 _FLOOR = 1e-3  # of the largest variance: weaker directions are noise and are not amplified
 
 
@@ -231,8 +232,10 @@ def whiten(model: Any, images: NDArray[np.uint8], seed: int) -> None:
         return
     layer = model.get_layer(WHITENING)
     size, filters = layer.kernel_size[0], layer.filters
-    rows = np.sort(np.random.default_rng(seed).permutation(len(images))[:_PATCHED])
-    kernel, bias = _whitening_filters(_patches(images[rows], size, layer.strides[0]), filters // 2)
+    stride = layer.strides[0]
+    each = math.prod((side - size) // stride + 1 for side in images.shape[1:3])
+    rows = np.sort(np.random.default_rng(seed).permutation(len(images))[: max(1, _PATCHES // each)])
+    kernel, bias = _whitening_filters(_patches(images[rows], size, stride), filters // 2)
     layer.set_weights([kernel.reshape(size, size, images.shape[3], filters), bias])
 
 

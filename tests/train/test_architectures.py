@@ -1,5 +1,7 @@
 """The networks: sizes, inputs and outputs, and the whitening layer."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -71,6 +73,16 @@ def test_whitened_features_are_uncorrelated_and_have_unit_variance(params: Train
     assert np.corrcoef(inside[:, :half], rowvar=False) == pytest.approx(np.eye(half), abs=0.06)
     assert inside[:, :half].std(axis=0) == pytest.approx(np.ones(half), abs=0.15)
     assert inside[:, half:] == pytest.approx(-inside[:, :half], abs=1e-4)
+
+
+def test_whitening_takes_no_more_memory_for_larger_images(params: TrainParams) -> None:
+    model = architectures.build(params.model_copy(update={"architecture": "sprint"}), (96, 96, 1), 4)
+    one = np.random.default_rng(0).integers(0, 256, (1, 96, 96, 1), np.uint8)
+    tracemalloc.start()
+    architectures.whiten(model, np.broadcast_to(one, (5_000, 96, 96, 1)), seed=1)  # 11 million patches, 2 GB
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 250e6
 
 
 def test_the_whitening_layer_is_not_trained(params: TrainParams) -> None:
