@@ -58,7 +58,7 @@ def parts(costs: Costs, workspace: Workspace, images: int | None) -> None:
     costs.of("tables", lambda: tables.write(whole, workspace))
     history = charts.read_history(workspace.history)
     costs.of("plots", lambda: plots.write(whole, model, history, chosen.grid_images, workspace))
-    costs.of("report", lambda: report.write(whole, chosen.grid_images, workspace))
+    costs.of("report", lambda: report.write(whole, workspace))
 
 
 if __name__ == "__main__":

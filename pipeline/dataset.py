@@ -25,9 +25,6 @@ SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 FILES = "files.txt"
 _DTYPES = {"images": np.uint8, "labels": np.int32, "source_index": np.int32}
-PREDICTION_COLUMNS = ("source_index", "label", "predicted")  # of predictions.parquet, plus one per class
-CONFUSION_COLUMN = "true"  # of confusion_matrix.csv, plus one per class
-TAKEN_NAMES = frozenset({*PREDICTION_COLUMNS, CONFUSION_COLUMN})  # reserved: no class can have such a name
 
 
 @dataclass(frozen=True)

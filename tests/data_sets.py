@@ -1,6 +1,6 @@
 """Data sets that tests write as ingest does."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pipeline import dataset
@@ -8,7 +8,12 @@ from pipeline.dataset import Description, SourceFile, Split, SplitName
 
 
 def write(
-    folder: Path, name: str, class_names: tuple[str, ...], splits: Mapping[SplitName, Split], sources: tuple[SourceFile, ...]
+    folder: Path,
+    name: str,
+    class_names: tuple[str, ...],
+    splits: Mapping[SplitName, Split],
+    sources: tuple[SourceFile, ...],
+    files: Mapping[SplitName, Sequence[str]] | None = None,
 ) -> Description:
     """Write arrays and dataset.json into the empty `folder`; equal arguments give equal bytes.
 
@@ -17,5 +22,7 @@ def write(
     """
     for split_name in dataset.SPLITS:
         split = splits[split_name]
-        dataset.write_split(folder / split_name, [split.images], split.images.shape, split.labels, split.source_index)
+        names = files[split_name] if files else None
+        arrays = split.images.shape, split.labels, split.source_index
+        dataset.write_split(folder / split_name, [split.images], *arrays, names)
     return dataset.seal(folder, name, class_names, sources)

@@ -180,10 +180,10 @@ def _grid(found: Comparison, correct: bool) -> list[Mapping[str, Any]]:
     return [
         {
             "png": page.embedded_pixels(images[row]),
-            "source": str(a.source_index[row]),
+            "source": found.pair.files[row] if found.pair.files else f"source {a.source_index[row]}",
             "true": a.class_names[a.labels[row]],
             "predicted": [
-                (name, each.class_names[each.predicted[row]], each.correct[row], percent(float(each.confidence[row]), 0))
+                (f" {name}", each.class_names[each.predicted[row]], each.correct[row], percent(float(each.confidence[row]), 0))
                 for name, each in (("A", a), ("B", b))
             ],
         }

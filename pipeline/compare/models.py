@@ -4,6 +4,7 @@ Stored predictions compare only where both are of the data in data/dataset. For 
 digest checked, and it predicts the test split of data/dataset again.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +48,7 @@ class Pair:
     a: Evaluated
     b: Evaluated
     images: NDArray[np.uint8] | None  # (n, height, width, channels), 0-255; None where data/dataset does not exist
+    files: Sequence[str] | None  # (n,), their names in the source; None where they are not known
     scored_again: str  # which of them, on what and why; "" where all predictions are the stored ones
 
     @property
@@ -78,7 +80,9 @@ def pair(client: Any, a: str, b: str, project: Project) -> Pair:
             f"{sources[0].name} and {sources[1].name} hold predictions for different images of the same data: "
             "`dvc repro -s -f evaluate` where they were trained stores them again"
         )
-    return Pair(both[0], both[1], data.test.images if data else None, _scored_again(both))
+    files = dataset.file_names(project.workspace.dataset) if data else None
+    images = data.test.images if data else None
+    return Pair(both[0], both[1], images, files["test"] if files else None, _scored_again(both))
 
 
 def of(client: Any, source: Source, project: Project) -> Evaluated:

@@ -15,9 +15,9 @@ function example([place, source, confidence]) {
   const column = place % examples.columns, row = Math.floor(place / examples.columns);
   tile.className = "tile";
   tile.role = "img";
-  tile.ariaLabel = `Image ${source} of the source`;
+  tile.ariaLabel = source;
   tile.style.backgroundPosition = `calc(var(--side) * ${-column}) calc(var(--side) * ${-row * examples.ratio})`;
-  caption.textContent = `${confidence} confidence\nsource ${source}`;
+  caption.textContent = `${confidence} confidence\n${source}`;
   figure.append(tile, caption);
   return figure;
 }

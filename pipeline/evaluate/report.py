@@ -1,9 +1,8 @@
 """The evaluation for people: a self-contained page, and the model card that becomes the version's description."""
 
-import io
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,15 @@ from pipeline.workspace import Workspace, write_text
 
 _TEMPLATE = Path(__file__).parent / "report.html.j2"
 _CARD = Path(__file__).parent / "model_card.md.j2"
-_PLOTS = ("calibration", "confidence", "precision_recall", "confused_pairs", "network", "curves", "confusion")
-_PAIRS, _SLICES = 10, 10
+_PLOTS = ("calibration", "confidence", "precision_recall", "network", "curves", "confusion")
+_PAIRS, _SLICES, _IMAGES = 10, 10, 24
 _CLASSES = 100  # rows of the table of classes; beyond, the weakest
 _CELLS_UP_TO = 30  # classes; beyond, the matrix is an image
 _CARD_CLASSES, _CARD_FAILURES = 20, 3
 
 
-def write(evaluation: Evaluation, grid_images: int, workspace: Workspace) -> None:
-    """Write model_card.md, and report.html with the plots that are already drawn; its grids hold `grid_images` at most."""
+def write(evaluation: Evaluation, workspace: Workspace) -> None:
+    """Write model_card.md, and report.html with the plots that are already drawn."""
     write_text(workspace.model_card, _card(evaluation))
     scores, names, found = evaluation.scores, evaluation.class_names, evaluation.predictions
     classes, values = list(_classes(evaluation)), scores.figures()
@@ -51,21 +50,38 @@ def write(evaluation: Evaluation, grid_images: int, workspace: Workspace) -> Non
         slices=list(_slices(evaluation)),
         meanings={each.feature.replace("_", " "): MEANING[each.feature] for each in evaluation.slices[:_SLICES]},
         plots={name: page.plot(getattr(workspace, f"{name}_png").read_bytes()) for name in _PLOTS},
-        mistakes_png=_grid(evaluation, np.flatnonzero(~found.correct), -found.confidence, grid_images),
-        hits_png=_grid(evaluation, np.flatnonzero(found.correct), found.confidence, grid_images),
+        examples=_images(evaluation, _examples(evaluation)),
+        mistakes_shown=_images(evaluation, _first(np.flatnonzero(~found.correct), -found.confidence)),
+        hits_shown=_images(evaluation, _first(np.flatnonzero(found.correct), found.confidence)),
         atlas=_atlas(evaluation),
         bins=len(scores.calibration.images),
     )
     write_text(workspace.report, html)
 
 
-def _grid(evaluation: Evaluation, rows: NDArray[np.int64], order: NDArray[np.float32], most: int) -> page.Plot | None:
-    """Draw those of `rows` of the test split that come first in `order`; None where there are none."""
-    if len(rows) == 0:
-        return None
-    rows, file = rows[np.argsort(order[rows], kind="stable")[:most]], io.BytesIO()
-    figures.draw_grid(evaluation.data.test.images, evaluation.predictions, rows, evaluation.class_names, file)
-    return page.plot(file.getvalue())
+def _first(rows: NDArray[np.int64], order: NDArray[np.float32]) -> list[int]:
+    """Return those of `rows` that come first in `order`."""
+    first: list[int] = rows[np.argsort(order[rows], kind="stable")[:_IMAGES]].tolist()
+    return first
+
+
+def _examples(evaluation: Evaluation) -> list[int]:
+    pairs = confused_pairs(evaluation.scores.confusion, _PAIRS)
+    return figures.one_per_pair(evaluation.predictions, [(pair.actual, pair.predicted) for pair in pairs])
+
+
+def _images(evaluation: Evaluation, rows: Sequence[int]) -> list[Mapping[str, Any]]:
+    """Return what the page shows of `rows` of the test split."""
+    names, found = evaluation.class_names, evaluation.predictions
+    return [
+        {
+            "png": page.embedded_pixels(evaluation.data.test.images[row]),
+            "source": found.origin(row),
+            "true": names[found.labels[row]],
+            "predicted": [("", names[found.predicted[row]], found.correct[row], percent(float(found.confidence[row]), 0))],
+        }
+        for row in rows
+    ]
 
 
 def _classes(evaluation: Evaluation) -> Iterator[Mapping[str, Any]]:
@@ -135,14 +151,12 @@ def _slices(evaluation: Evaluation) -> Iterator[Mapping[str, Any]]:
 
 
 def _atlas(evaluation: Evaluation) -> Mapping[str, Any]:
-    """Return the atlas for the page's style and script: which tile, which row of the source, how confident."""
-    atlas, place, cells = figures.atlas(evaluation.data.test.images, evaluation.predictions), 0, {}
+    """Return the atlas for the page's style and script: which tile, which file or row of the source, how confident."""
+    found = evaluation.predictions
+    atlas, place, cells = figures.atlas(evaluation.data.test.images, found), 0, {}
     for (actual, predicted), rows in atlas.cells.items():
-        index, confidence = (
-            each[rows].tolist() for each in (evaluation.data.test.source_index, evaluation.predictions.confidence)
-        )
-        tiles = range(place, place + len(rows))
-        cells[f"{actual}-{predicted}"] = list(zip(tiles, index, map(percent, confidence), strict=True))
+        tiles, confidence = range(place, place + len(rows)), found.confidence[rows].tolist()
+        cells[f"{actual}-{predicted}"] = list(zip(tiles, map(found.origin, rows), map(percent, confidence), strict=True))
         place += len(rows)
     content = {"columns": atlas.columns, "ratio": atlas.ratio, "cells": cells}
     return {
@@ -150,7 +164,7 @@ def _atlas(evaluation: Evaluation) -> Mapping[str, Any]:
         "columns": atlas.columns,
         "ratio": atlas.ratio,
         "per_cell": figures.PER_CELL,
-        "examples": page.trusted(json.dumps(content, separators=(",", ":"), ensure_ascii=False)),  # numbers and % only
+        "examples": page.data_for_script(content),
     }
 
 

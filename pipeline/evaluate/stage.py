@@ -47,12 +47,17 @@ def evaluate(params: EvaluateParams, workspace: Workspace) -> Evaluation:
     training = provenance.read_training(workspace.need(workspace.training, "train"))
     _check_same_data(training, data.description)
     history = charts.read_history(workspace.need(workspace.history, "train"))
-    tables.check_names(data.description.class_names)
     features = evaluation.read_features(workspace.need(workspace.features, "validate"), params.slices, data.test.labels)
     model = predict.load(path, data.description)
     probabilities, images_per_second = predict.predict(model, data.test.images, params.batch_size)
     scores = metrics.score(data.test.labels, probabilities, params.calibration_bins)
-    predictions = Predictions(source_index=data.test.source_index, labels=data.test.labels, probabilities=probabilities)
+    files = dataset.file_names(workspace.dataset)
+    predictions = Predictions(
+        source_index=data.test.source_index,
+        labels=data.test.labels,
+        probabilities=probabilities,
+        files=files["test"] if files else None,
+    )
     found = Evaluation(
         data,
         training,
@@ -64,7 +69,7 @@ def evaluate(params: EvaluateParams, workspace: Workspace) -> Evaluation:
     )
     tables.write(found, workspace)
     plots.write(found, model, history, params.grid_images, workspace)
-    report.write(found, params.grid_images, workspace)
+    report.write(found, workspace)
     return found
 
 

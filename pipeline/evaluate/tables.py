@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline import predictions
-from pipeline.dataset import CONFUSION_COLUMN, TAKEN_NAMES
-from pipeline.errors import EvaluationError
 from pipeline.evaluate.evaluation import Evaluation
+from pipeline.predictions import CONFUSION_COLUMN
 from pipeline.scores.intervals import wilson
 from pipeline.scores.metrics import METRICS, decimal, normalized, percent
 from pipeline.workspace import Workspace, replacing, write_text
@@ -27,22 +26,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _WIDE = 60  # characters; below, the summary's tables have fewer columns
+_SLUG = 200  # characters; NFKD can make ten of one
 _CLASSES = 20  # of the summary at most; with more, those with the lowest recall
-
-
-def check_names(class_names: tuple[str, ...]) -> None:
-    """Check that each class can be a column of the tables.
-
-    Raises:
-        EvaluationError: two classes share a name, or one is named like a column that is there anyway.
-    """
-    taken = set(TAKEN_NAMES)
-    for name in class_names:
-        if name in taken:
-            raise EvaluationError(
-                f"the class name {name!r} is already a column of the evaluation's tables: rename the class, then `dvc repro`"
-            )
-        taken.add(name)
 
 
 def files(workspace: Workspace) -> list[Path]:
@@ -61,7 +46,7 @@ def write(evaluation: Evaluation, workspace: Workspace) -> None:
         (scores.confusion, workspace.confusion_csv),
         (normalized(scores.confusion), workspace.confusion_normalized_csv),
     ):
-        frame = pd.DataFrame(matrix, columns=list(names))
+        frame = pd.DataFrame(matrix, columns=list(predictions.class_columns(names)))
         frame.insert(0, CONFUSION_COLUMN, names)
         _write_csv(frame, path)
     _write_csv(pd.DataFrame(_per_class(evaluation)), workspace.per_class)
@@ -109,12 +94,12 @@ def tracked(evaluation: Evaluation) -> dict[str, float]:
 
 
 def slugs(class_names: tuple[str, ...]) -> list[str]:
-    """Return a name of `a-z 0-9 -` for each class: MLflow refuses `( ) , ' & + %` in metric names.
+    """Return a name of `a-z 0-9 -` for each class: MLflow refuses `( ) , ' & + %` in metric names, and takes 250 characters.
 
     Where that leaves two classes with the same name, or one with none, each gets its label in front.
     """
     plain = [unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower() for name in class_names]
-    found = [re.sub("[^a-z0-9]+", "-", name).strip("-") for name in plain]
+    found = [re.sub("[^a-z0-9]+", "-", name)[:_SLUG].strip("-") for name in plain]
     if len(set(found)) == len(found) and all(found):
         return found
     return [f"{label}-{slug}".strip("-") for label, slug in enumerate(found)]

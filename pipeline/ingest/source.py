@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.dataset import TAKEN_NAMES, SourceFile, SplitName
+from pipeline.dataset import SourceFile, SplitName
 from pipeline.errors import SourceError
 from pipeline.ingest.images import Images
 from pipeline.params import IngestParams
@@ -126,7 +126,7 @@ def number_classes(numbers: NDArray[Any], names: tuple[str, ...], where: str) ->
     """Return the classes behind the training labels `numbers`, any integers `(n,)`; without `names` numbers are the names.
 
     Raises:
-        SourceError: there is only one class, a name is reserved, or a number is too large to be a label.
+        SourceError: there is only one class, or a number is too large to be a label.
     """
     first = 1 if numbers.min() == 1 else 0
     if not names:
@@ -144,8 +144,6 @@ def check_class_names(names: tuple[str, ...], where: str) -> None:
             raise SourceError(f"{where} has a class {name!a}: rename it to 1 to {_MAX_NAME} characters on one line")
     if len(names) < 2:
         raise SourceError(f"{where} holds only one class, {names[0]!r}: a classifier needs two or more")
-    for name in sorted(TAKEN_NAMES & {*names}):
-        raise SourceError(f"{where} has a class {name!r}, which is a column of the evaluation's tables: rename it")
 
 
 def given_class_names(params: IngestParams, source: Path) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ A template extends `page.html.j2` and fills the blocks `title`, `headline` and `
 
 import base64
 import io
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +45,11 @@ def trusted(text: str) -> object:
     import markupsafe
 
     return markupsafe.Markup(text)  # noqa: S704  # never called with text of users
+
+
+def data_for_script(value: object) -> object:
+    """Return `value` as JSON inside a `<script>`; no text in it can end the script."""
+    return trusted(json.dumps(value, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c"))
 
 
 def plot(png: bytes) -> Plot:

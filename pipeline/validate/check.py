@@ -44,37 +44,41 @@ class Flagged:
     split: str | None = None
     row: int | None = None  # in the split's arrays
     source_index: int | None = None
+    file: str | None = None  # its name in the source
     class_name: str | None = None
     other_split: str | None = None  # this and the next: the other image of a pair
     other_row: int | None = None
     other_source_index: int | None = None
+    other_file: str | None = None
     other_class_name: str | None = None
     label_probability: float | None = None
 
     @property
     def brief(self) -> str:
-        """The row without its source and class: `test row 5 and train row 7`."""
+        """The files, or the rows without source and class: `test row 5 and train row 7`."""
         if self.row is None:
             return self.places[0]
-        other = f" and {self.other_split} row {self.other_row}" if self.other_row is not None else ""
-        return f"{self.split} row {self.row}{other}"
+        first = self.file or f"{self.split} row {self.row}"
+        second = self.other_file or f"{self.other_split} row {self.other_row}"
+        return first if self.other_row is None else f"{first} and {second}"
 
     @property
     def places(self) -> tuple[str, ...]:
-        """Which image, images of a pair, or row of another table: `train row 5 (source 812, class Shirt)`."""
+        """Which image, images of a pair, or row of another table: `train row 5 (shirt/1.png, class Shirt)`."""
         if self.row is None:
             return (" ".join(part for part in (self.column, self.split, self.class_name) if part),)
-        place = _place(self.split, self.row, self.source_index, self.class_name)
+        place = _place(self.split, self.row, self.file or f"source {self.source_index}", self.class_name)
         if self.other_row is None:
             return (place,)
-        return place, _place(self.other_split, self.other_row, self.other_source_index, self.other_class_name)
+        source = self.other_file or f"source {self.other_source_index}"
+        return place, _place(self.other_split, self.other_row, source, self.other_class_name)
 
     def __str__(self) -> str:
         return f"{' and '.join(self.places)}: {self.text}"
 
 
-def _place(split: str | None, row: int, source_index: int | None, class_name: str | None) -> str:
-    return f"{split} row {row} (source {source_index}, {f'class {class_name}' if class_name else 'no class'})"
+def _place(split: str | None, row: int, source: str, class_name: str | None) -> str:
+    return f"{split} row {row} ({source}, {f'class {class_name}' if class_name else 'no class'})"
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ are eight empty rows, above a coat none.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +22,7 @@ COLUMNS = {
     "split": "str",
     "row": "int32",  # in the split's arrays
     "source_index": "int32",
+    "file": "str",  # its name in the source; missing where the images did not come as files
     "label": "int32",
     "class_name": "str",  # empty where the label is unknown
     "height": "int32",  # pixels
@@ -45,6 +46,7 @@ COLUMNS = {
 }
 """Column → pandas type of the features; `table` returns all but the last, which `mark` adds."""
 
+FileNames = Mapping[SplitName, Sequence[str]] | None
 FOREGROUND = 0.1
 USUAL = {"contrast_ratio": (0.05, 0.25, 1), "class_similarity": (0.05, 0.2, 1), "blank_band_share": (0.95, 0, 0.25)}
 """Feature → quantile and its range in a class that it can judge. Photos of clothes, dark and bright ones on any background,
@@ -55,12 +57,16 @@ _CHUNK_BYTES = 4 * 2**20
 _DIGEST_BYTES = 8  # 64 bits: among 1,000,000 different images, a chance of 3e-8 that two look equal
 
 
-def table(data: Dataset, small: NDArray[np.uint8]) -> "pd.DataFrame":
-    """Return a row per image of the three splits, in their order; `small` holds the same images as `shrink` returns them."""
+def table(data: Dataset, small: NDArray[np.uint8], files: FileNames = None) -> "pd.DataFrame":
+    """Return a row per image of the three splits, in their order.
+
+    `small` holds the same images as `shrink` returns them; `files` are their names, None where they did not come as files.
+    """
     import pandas as pd
 
     names = data.description.class_names
-    frame = pd.concat([_of_split(name, split, names) for name, split in data.splits().items()], ignore_index=True)
+    parts = [_of_split(name, split, names, files[name] if files else None) for name, split in data.splits().items()]
+    frame = pd.concat(parts, ignore_index=True)
     frame["also_in"] = _also_in(frame)
     judged = frame["label"].between(0, len(names) - 1) & (frame["contrast"] > 0)
     labels, contrast, band = (frame[column].where(judged) for column in ("label", "contrast", "blank_band_share"))
@@ -110,13 +116,14 @@ def unit(images: NDArray[np.uint8], min_contrast: float = 1e-6) -> NDArray[np.fl
     return rows
 
 
-def _of_split(name: SplitName, split: Split, class_names: tuple[str, ...]) -> "pd.DataFrame":
+def _of_split(name: SplitName, split: Split, class_names: tuple[str, ...], files: Sequence[str] | None) -> "pd.DataFrame":
     import pandas as pd
 
     count, height, width, channels = split.images.shape
     known = (split.labels >= 0) & (split.labels < len(class_names))
     names = np.array([*class_names, ""], dtype=object)[np.where(known, split.labels, len(class_names))]
     frame = pd.DataFrame({"row": np.arange(count), "source_index": split.source_index, "label": split.labels})
+    frame["file"] = pd.Series(files, range(count), dtype="str")
     frame = frame.assign(split=name, class_name=names, height=height, width=width, channels=channels)
     pixels = pd.concat([pd.DataFrame(_of_pixels(split.images[chunk])) for chunk in _chunks(split.images)], ignore_index=True)
     return frame.assign(dtype=str(split.images.dtype), **pixels)

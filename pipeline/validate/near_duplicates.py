@@ -48,12 +48,12 @@ def describe(found: "pd.DataFrame", features: "pd.DataFrame") -> "pd.DataFrame":
     """Return the pairs with what a reader needs to find them.
 
     Returns:
-        A frame with the columns split, row, source_index and class_name of the first image, the same with the prefix `other_`
-        of the second one, difference, and `exact`: whether all pixels are equal.
+        A frame with the columns split, row, source_index, file and class_name of the first image, the same with the prefix
+        `other_` of the second one, difference, and `exact`: whether all pixels are equal.
     """
     import pandas as pd
 
-    columns = ["split", "row", "source_index", "class_name"]
+    columns = ["split", "row", "source_index", "file", "class_name"]
     first, second = (features.iloc[found[side]].reset_index(drop=True) for side in ("first", "second"))
     pairs = pd.concat([first[columns], second[columns].add_prefix("other_"), found["difference"]], axis=1)
     return pairs.assign(exact=first["digest"] == second["digest"])

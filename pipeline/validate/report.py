@@ -76,14 +76,20 @@ def _limit(outcome: Outcome) -> str:
 
 
 def _warning(outcome: Outcome) -> str:
-    """Return how many rows are flagged, the first of them, and the limit: as much as fits into a line of a terminal."""
+    """Return how many rows are flagged, the first of them, and the limit: as much as fits into a line of a terminal.
+
+    Files have a line of their own, uncut, and two of them: the second is often the copy of the first.
+    """
     line = f"warning: {outcome.id}: {outcome.finding}"
-    example = [part for row in outcome.flagged[:1] for part in (f", e.g. {row.brief}", f" ({row.text})")]
+    example, files = [], [f"{row.brief} ({row.text})" for row in outcome.flagged[:2] if row.file]
+    if not files:
+        example = [part for row in outcome.flagged[:1] for part in (f", e.g. {row.brief}", f" ({row.text})")]
     for more in (*example, _limit(outcome)):
         if len(line + more) > _COLUMNS:
             break
         line += more
-    return f"{textwrap.shorten(line, _COLUMNS, placeholder=' …')}\n  {outcome.remedy}"
+    lines = [textwrap.shorten(line, _COLUMNS, placeholder=" …"), *(f"  e.g. {file}" for file in files), f"  {outcome.remedy}"]
+    return "\n".join(lines)
 
 
 def _entry(outcome: Outcome) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pipeline.errors import ValidationFailedError
 from pipeline.params import ValidateParams
 from pipeline.validate import drift, features, near_duplicates, report, suite, tables
 from pipeline.validate.check import build_data_docs, check, load
+from pipeline.validate.features import FileNames
 from pipeline.workspace import Workspace, replacing, replacing_folder, write_text
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def run(params: ValidateParams, workspace: Workspace, data_docs: bool = False) -
     """
     workspace.validated.unlink(missing_ok=True)  # it belongs to one data set; an older file must not vouch for this one
     data = dataset.read(workspace.need(workspace.dataset, "ingest"))
-    frame, pairs = examine(data, params.near_duplicate_difference)
+    frame, pairs = examine(data, params.near_duplicate_difference, dataset.file_names(workspace.dataset))
     frames, rules = tables.build(frame, pairs, data.description), suite.rules(data.description, params)
     outcomes = check(frames, rules, params)
 
@@ -56,7 +57,7 @@ def run(params: ValidateParams, workspace: Workspace, data_docs: bool = False) -
     print(f"{report.summary(outcomes, len(frame))}\nreport: {shown}")
 
 
-def examine(data: Dataset, limit: float) -> "tuple[pd.DataFrame, pd.DataFrame]":
+def examine(data: Dataset, limit: float, files: FileNames = None) -> "tuple[pd.DataFrame, pd.DataFrame]":
     """Return the features of the images and their near-duplicates up to `limit`: two threads, each with half of the cores."""
     # Imported here because both threads need them, and one could meet a module that the other has half imported.
     import pandas  # noqa: F401
@@ -64,7 +65,7 @@ def examine(data: Dataset, limit: float) -> "tuple[pd.DataFrame, pd.DataFrame]":
 
     small = np.concatenate([features.shrink(split.images) for split in data.splits().values()])
     with half_of_the_cores(), ThreadPoolExecutor(max_workers=1) as beside:
-        describing = beside.submit(_describe, data, small)
+        describing = beside.submit(_describe, data, small, files)
         found = near_duplicates.find(small, limit)
         frame = describing.result()
     pairs = near_duplicates.describe(found, frame)
@@ -80,7 +81,7 @@ def half_of_the_cores() -> AbstractContextManager[object]:
     return limits
 
 
-def _describe(data: Dataset, small: NDArray[np.uint8]) -> "pd.DataFrame":
-    frame = features.table(data, small)
+def _describe(data: Dataset, small: NDArray[np.uint8], files: FileNames) -> "pd.DataFrame":
+    frame = features.table(data, small, files)
     load()  # for `check`, while near-duplicates are still being searched
     return frame

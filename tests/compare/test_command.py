@@ -110,6 +110,17 @@ def test_the_page_holds_all_it_shows_and_escapes_names(page_file: Path) -> None:
     assert "A correct 2 1 A incorrect 4 1" in text
 
 
+def test_images_are_named_by_their_files(trainings: Trainings) -> None:
+    files = [f"shirt/<b>{row}.png" for row in range(8)]
+    write_data(trainings.workspace, files=files)
+    path = command.write(
+        command.between(trainings.client, "1", "2", Project.load(trainings.workspace)), Project.load(trainings.workspace)
+    )
+    assert "&lt;coat&gt; &amp; &#39;co&#39;" in path.read_text(encoding="utf-8")
+    shown = re.findall(r"shirt/&lt;b&gt;(\d)\.png</span>", path.read_text(encoding="utf-8"))
+    assert len({*shown}) == 5
+
+
 def test_where_the_data_is_not_here_the_page_says_so(trainings: Trainings) -> None:
     path = command.write(
         command.between(trainings.client, "1", "2", Project.load(trainings.workspace)), Project.load(trainings.workspace)

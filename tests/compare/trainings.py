@@ -22,7 +22,13 @@ PLAIN, SWAPPED = (0, 1, 2), (0, 2, 1)  # the class that each pixel stands for; r
 MODEL = "fashion-mnist-classifier"  # of tests/params.yaml
 
 
-def write_data(workspace: Workspace, labels: Sequence[int] = LABELS, names: tuple[str, ...] = NAMES, side: int = 2) -> None:
+def write_data(
+    workspace: Workspace,
+    labels: Sequence[int] = LABELS,
+    names: tuple[str, ...] = NAMES,
+    side: int = 2,
+    files: Sequence[str] = (),
+) -> None:
     """Ingest's output: images of one white pixel each, those of `SHOWN` over and over."""
     images = np.zeros((len(labels), side * side), np.uint8)
     images[range(len(labels)), np.resize(SHOWN, len(labels))] = 255
@@ -30,7 +36,14 @@ def write_data(workspace: Workspace, labels: Sequence[int] = LABELS, names: tupl
         images.reshape(-1, side, side, 1), np.array(labels, np.int32), np.arange(100, 100 + len(labels), dtype=np.int32)
     )
     workspace.dataset.mkdir(parents=True)
-    data_sets.write(workspace.dataset, "fashion-mnist", names, dict.fromkeys(dataset.SPLITS, part), ())
+    data_sets.write(
+        workspace.dataset,
+        "fashion-mnist",
+        names,
+        dict.fromkeys(dataset.SPLITS, part),
+        (),
+        dict.fromkeys(dataset.SPLITS, files) if files else None,
+    )
 
 
 def build(reads: Sequence[int], classes: int = 3, side: int = 2) -> Any:

@@ -38,13 +38,15 @@ class Trained:
         path = self.workspace.training
         provenance.write(path, replace(provenance.read_training(path), **changes))
 
-    def test_on(self, test: Split, class_names: tuple[str, ...] = NAMES) -> None:
+    def test_on(self, test: Split, class_names: tuple[str, ...] = NAMES, files: Sequence[str] | None = None) -> None:
         """Make `test` the test split, and the rest agree with it."""
         old = dataset.read(self.workspace.dataset)
         shutil.rmtree(self.workspace.dataset)  # its arrays stay readable while they are mapped
         self.workspace.dataset.mkdir()
         splits = {"train": test, "validation": old.validation, "test": test}
-        description = data_sets.write(self.workspace.dataset, "digits", class_names, splits, ())  # type: ignore[arg-type]
+        names = dict.fromkeys(splits, files or ()) if files else None
+        folder = self.workspace.dataset
+        description = data_sets.write(folder, "digits", class_names, splits, (), names)  # type: ignore[arg-type]
         _write_features(self.workspace, test)
         self.record(dataset_digest=description.digest, class_names=class_names)
 

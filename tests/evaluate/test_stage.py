@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 
-from pipeline import tracking
-from pipeline.errors import EvaluationError, MissingInputError
+from pipeline import dataset, predictions, tracking
+from pipeline.errors import MissingInputError
 from pipeline.evaluate import stage, tables
 from pipeline.evaluate.evaluation import Evaluation
 from pipeline.params import EvaluateParams
@@ -25,6 +25,7 @@ class Trained(Protocol):
 
     def save(self, model: Any) -> None: ...
     def record(self, **changes: Any) -> None: ...
+    def test_on(self, test: dataset.Split, class_names: tuple[str, ...], files: list[str]) -> None: ...
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +119,9 @@ def test_report_holds_all_it_shows_and_escapes_names(evaluated: tuple[Workspace,
     html = workspace.report.read_text(encoding="utf-8")
     sources = re.findall(r'(?:src|href|srcset|action)\s*=\s*"([^"]*)"', html)
     images = [source for source in sources if not source.startswith("#")]  # the others are the page's own sections
-    assert len(images) == 8
+    wrong = int(np.count_nonzero(~evaluation.predictions.correct))
+    pairs = int(np.count_nonzero(evaluation.scores.confusion)) - 10
+    assert len(images) == 5 + min(pairs, 10) + min(wrong, 24) + 24  # plots, and images
     assert len(html) < 5_000_000
     assert all(source.startswith("data:image/png;base64,") for source in images)
     assert not re.search(r"https?://|<script [^>]*src|@import|url\((?!data:)", html)
@@ -166,16 +169,47 @@ def test_metric_names_are_those_of_mlflow(evaluated: tuple[Workspace, Evaluation
         (("T-shirt/top", "Ankle boot", "Café (new)"), ["t-shirt-top", "ankle-boot", "cafe-new"]),
         (("a b", "a-b", "c"), ["0-a-b", "1-a-b", "2-c"]),
         (("猫", "犬"), ["0", "1"]),
+        (("C++", "C#", "C"), ["0-c", "1-c", "2-c"]),
+        (("㎯" * 150, "a" * 210), ["rads2" * 40, "a" * 200]),
     ],
 )
 def test_slugs_are_unique_and_plain(names: tuple[str, ...], slugs: list[str]) -> None:
     assert tables.slugs(names) == slugs
 
 
-@pytest.mark.parametrize("names", [("cat", "label"), ("cat", "true"), ("cat", "cat")])
-def test_a_class_name_that_is_a_column_already_is_refused(names: tuple[str, ...]) -> None:
-    with pytest.raises(EvaluationError, match=f"the class name '{names[1]}' is already a column"):
-        tables.check_names(names)
+CLASHING = ("label", "true", "predicted", "source_index", "file", "accuracy", "class_true", "class", "C++", "C#")
+COLUMNS = ["class_label", "class_class_true", "class_predicted", "class_source_index", "class_file", *CLASHING[5:]]
+FILES = [*('"><img src=x onerror=alert(1)>.png', "</script><script>alert(2)</script>/<!--.png", "کتاب/" + "long" * 90 + ".png")]
+
+
+def test_classes_called_like_columns_and_files_called_like_markup_are_evaluated(
+    trained: Trained, params: EvaluateParams
+) -> None:
+    test = dataset.read(trained.workspace.dataset).test
+    names = [*FILES, *(f"digits/{row}.png" for row in range(3, len(test)))]
+    trained.test_on(test, CLASHING, names)
+    found = stage.evaluate(params, trained.workspace)
+    workspace = trained.workspace
+    frame = pd.read_parquet(workspace.predictions)
+    assert list(frame.columns) == ["source_index", "label", "predicted", "file", *COLUMNS]
+    assert frame["file"].tolist() == names
+    assert_allclose(frame[COLUMNS], found.predictions.probabilities)
+    stored = predictions.read(workspace.predictions, CLASHING, "predictions.parquet")
+    assert_allclose(stored.probabilities, found.predictions.probabilities)
+    assert (stored.files, stored.origin(3)) == (names, "digits/3.png")
+    counts = read_csv(workspace.confusion_csv, index_col="true")
+    assert (list(counts.columns), list(counts.index)) == (COLUMNS, [*CLASHING])
+    assert_allclose(counts, found.scores.confusion)
+    assert read_csv(workspace.per_class)["class"].tolist() == [*CLASHING]
+    assert {"test/recall/0-label", "test/recall/8-c", "test/recall/9-c"} <= set(tables.tracked(found))
+    html = workspace.report.read_text(encoding="utf-8")
+    assert all(markup not in html for markup in ("<img src=x", "<script>alert", "<!--"))
+    shown = re.search(r'id="examples">(.*?)</script>', html)
+    assert shown
+    origins = {origin for cell in json.loads(shown[1])["cells"].values() for _, origin, _ in cell}
+    assert origins <= {*names}
+    mistake = int(np.argmax(np.where(found.predictions.correct, 0, found.predictions.confidence)))
+    assert f'<span class="quiet">{names[mistake]}</span>' in html
 
 
 @pytest.mark.parametrize(

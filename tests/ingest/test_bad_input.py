@@ -41,7 +41,6 @@ from tests.ingest.sources import (
     outputs,
     png_of_size,
     promise_more_in_npz,
-    rename,
     replace_by_file,
     set_up,
     truncate_npz,
@@ -155,11 +154,6 @@ CASES: Mapping[str, tuple[str, Damage, str]] = {
         write_gzip(LABELS_FILE, idx_bytes(LABELS * 2)),
         "class '1' has no image in the train split",
     ),
-    "classes.txt: a name that is taken": (
-        "idx",
-        write_file("classes.txt", b"cat\nlabel\n"),
-        f"{LABELS_FILE} has a class 'label', which is a column of the evaluation's tables: rename it",
-    ),
     "classes.txt: a name twice": ("idx", write_file("classes.txt", b"cat\ncat\n"), "data/source/classes.txt holds 'cat' twice"),
     "classes.txt: not UTF-8": (
         "idx",
@@ -225,14 +219,6 @@ CASES: Mapping[str, tuple[str, Damage, str]] = {
         keep_only("cat"),
         "data/source holds only one class, 'cat': a classifier needs two or more",
     ),
-    **{
-        f"folder: a class called {name}": (
-            "folder",
-            rename("cat", name),
-            f"data/source has a class '{name}', which is a column of the evaluation's tables: rename it",
-        )
-        for name in sorted(dataset.TAKEN_NAMES)
-    },
     "folder: an empty class": ("folder", keep_images(0), "data/source/dog holds no image: add some, or delete the folder"),
     "folder: one image of a class": (
         "folder",

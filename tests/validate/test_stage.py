@@ -13,12 +13,14 @@ import pytest
 from PIL import Image
 
 from pipeline import dataset
-from pipeline.dataset import Split, SplitName
+from pipeline.dataset import SPLITS, Split, SplitName
 from pipeline.errors import DatasetError, MissingInputError, ValidationFailedError
 from pipeline.params import ValidateParams
 from pipeline.validate import stage
 from pipeline.workspace import Workspace
+from tests import data_sets
 from tests.validate import defects
+from tests.validate.conftest import CLASSES
 
 Splits = dict[SplitName, Split]
 Ingested = Callable[[Mapping[SplitName, Split]], Workspace]
@@ -139,6 +141,45 @@ def test_a_warning_names_the_way_out(
     stage.run(limits, ingested(splits))
     printed = capsys.readouterr().out
     assert "\n  look at these images, or change validate.min_class_similarity\n" in printed
+
+
+def test_flagged_images_are_named_by_their_files(
+    workspace: Workspace, splits: Splits, limits: ValidateParams, capsys: pytest.CaptureFixture[str]
+) -> None:
+    splits["train"].images[25] = splits["train"].images[2]
+    names = {name: [f"{name}/{row}.png" for row in range(len(split))] for name, split in splits.items()}
+    copy, original = names["train"][25], names["train"][2] = "日本/<img onerror=x>.png", f"{'deep/' * 70}a b.png"
+    workspace.dataset.mkdir(parents=True)
+    data_sets.write(workspace.dataset, "digits", CLASSES, splits, (), names)
+    stage.run(limits, workspace)
+    frame = pd.read_parquet(workspace.features)
+    assert frame["file"].tolist() == [file for name in SPLITS for file in names[name]]
+    digest = frame["digest"][2]
+    lines = capsys.readouterr().out.splitlines()
+    start = lines.index("warning: images-unique: 2 of 1,795 images are duplicates")
+    assert lines[start + 1 : start + 3] == [f"  e.g. {original} (digest {digest})", f"  e.g. {copy} (digest {digest})"]
+    content = json.loads(workspace.validation_json.read_text(encoding="utf-8"))
+    flagged = next(entry["first_flagged"] for entry in content["expectations"] if entry["id"] == "images-unique")
+    assert [row["file"] for row in flagged] == [original, copy]
+    page = workspace.validation_html.read_text(encoding="utf-8")
+    assert (original in page, "日本/&lt;img onerror=x&gt;.png" in page, "<img onerror" in page) == (True, True, False)
+    with pytest.raises(ValidationFailedError, match=re.escape(f"train row 25 ({copy}, class ")):
+        stage.run(limits.model_copy(update={"stop": ["images-unique"]}), workspace)
+
+
+def test_both_files_of_a_pair_are_named(
+    workspace: Workspace, splits: Splits, limits: ValidateParams, capsys: pytest.CaptureFixture[str]
+) -> None:
+    defects.shifted_copy_within_test(splits)
+    names = {name: [f"{name}/{row}.png" for row in range(len(split))] for name, split in splits.items()}
+    workspace.dataset.mkdir(parents=True)
+    data_sets.write(workspace.dataset, "digits", CLASSES, splits, (), names)
+    stage.run(limits, workspace)
+    content = json.loads(workspace.validation_json.read_text(encoding="utf-8"))
+    expected = "no-near-duplicates-within-a-split"
+    (row,) = next(entry["first_flagged"] for entry in content["expectations"] if entry["id"] == expected)
+    assert (row["file"], row["other_file"]) == (f"test/{row['row']}.png", f"test/{row['other_row']}.png")
+    assert f"\n  e.g. {row['file']} and {row['other_file']} (difference " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("channels", [2, 3, 4])
