@@ -111,8 +111,14 @@ def register() -> None:
 
 @app.command(rich_help_panel=COMMANDS)
 def run(
-    dataset: Annotated[str | None, typer.Option(help="Write this into params.yaml as ingest.dataset first.")] = None,
-    name: Annotated[str | None, typer.Option(help="With --dataset folder, csv, idx or npz: what your data is called.")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="fashion-mnist, digits, or the kind of your data: folder, csv, idx, npz (found out if absent)."),
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(metavar="PATH", help="Your data: a folder, an archive, a table, or an .npz file.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="What your data is called (default: the name of --source).")] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Write a training setting (architecture, epochs …) into params.yaml."),
@@ -120,11 +126,13 @@ def run(
 ) -> None:
     """Get the data, run the stages that changed, and print a summary (what `make run` does).
 
-    Example: python -m pipeline run --dataset digits --set epochs=5
+    What the options say is written into params.yaml first.
+
+    Example: python -m pipeline run --source ~/photos
     """
     from pipeline.commands import run as command
 
-    command.run(dataset, name, settings or [], Workspace.find())
+    command.run(dataset, source, name, settings or [], Workspace.find())
 
 
 @app.command(rich_help_panel=COMMANDS)

@@ -15,7 +15,7 @@ from pipeline.workspace import replacing
 UNCHANGED = "params.yaml"  # MLproject's default for its parameters, which must have one: as params.yaml says
 
 
-def set_dataset(path: Path, dataset: str, name: str | None = None) -> None:
+def set_dataset(path: Path, dataset: str, name: str | None = None, source: str | None = None) -> None:
     """Write `ingest.dataset` into params.yaml, and with it what depends on it; every other byte stays as it was.
 
     A known data set has no name, class names or channels to choose. Only data known to survive a horizontal flip is flipped:
@@ -25,16 +25,19 @@ def set_dataset(path: Path, dataset: str, name: str | None = None) -> None:
         path: params.yaml.
         dataset: A known data set, or the kind of the user's own.
         name: Name of the user's own data; None keeps the one in the file.
+        source: Path of the user's own data; None keeps the one in the file. Class names belong to one source.
 
     Raises:
         ParamsError: the result would not be valid; the file is left as it was.
     """
     current, known = params.load(path).ingest, CATALOG.get(dataset)
     values: dict[str, object] = {}
-    if current.dataset != dataset:
+    if current.dataset != dataset or source not in (None, current.source):
         values = {"ingest.dataset": dataset, "train.horizontal_flip": known is not None and known.horizontal_flip}
         if known:
             values |= {"ingest.name": "", "ingest.class_names": [], "ingest.channels": 1, "ingest.image_size": 28}
+    if source not in (None, current.source):
+        values |= {"ingest.source": source, "ingest.class_names": []}
     if name is not None:
         values["ingest.name"] = name
     set_values(path, values)

@@ -2,10 +2,13 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline import params, tracking
@@ -20,12 +23,13 @@ from pipeline.workspace import Workspace
 EMBEDDED = "digits"  # ships inside scikit-learn
 
 
-def run(dataset: str | None, name: str | None, settings: Sequence[str], workspace: Workspace) -> None:
+def run(dataset: str | None, source: str | None, name: str | None, settings: Sequence[str], workspace: Workspace) -> None:
     """Run the whole pipeline.
 
     Args:
-        dataset: Written into params.yaml first; None keeps its value.
-        name: Name of the user's own data, written along with `dataset`.
+        dataset: Written into params.yaml first; None keeps its value, or is found out where `source` or `name` are given.
+        source: Where the user's own data is, relative to the current folder; None keeps its value.
+        name: Of the user's own data; None keeps its value, or is made from a new `source`.
         settings: `NAME=VALUE` of the training, written into params.yaml too.
         workspace: The checkout.
 
@@ -33,10 +37,8 @@ def run(dataset: str | None, name: str | None, settings: Sequence[str], workspac
         PipelineError: params.yaml or the data set cannot be used.
         SystemExit: a stage failed; its own `error:` line says why.
     """
-    if dataset is not None:
-        _choose(workspace, dataset, name)
-    elif name is not None:
-        raise ParamsError("--name is for your own data: use it with --dataset folder, csv, idx or npz")
+    if dataset is not None or source is not None or name is not None:
+        _choose(workspace, dataset, source, name)
     for key, value in set_training(workspace.params, settings).items():
         print(f"params.yaml: {key} = {value}", flush=True)
     missing = _get_data(workspace)
@@ -52,30 +54,75 @@ def run(dataset: str | None, name: str | None, settings: Sequence[str], workspac
         )
 
 
-def _choose(workspace: Workspace, dataset: str, name: str | None) -> None:
+def _choose(workspace: Workspace, dataset: str | None, source: str | None, name: str | None) -> None:
     """Write the data set into params.yaml; the user's own images, when they are first named, choose channels and size.
 
     Raises:
         PipelineError: it cannot be used; params.yaml is left as it was.
     """
     content, before = workspace.params.read_bytes(), params.load(workspace.params).ingest
-    set_dataset(workspace.params, dataset, name)
-    after = params.load(workspace.params).ingest
-    if dataset not in CATALOG and (before.dataset, before.name) != (after.dataset, after.name):
-        try:
+    if source is not None and dataset in CATALOG:
+        raise ParamsError(f"--source is for your own data, and {dataset} is not: leave one of them out")
+    path = before.source if source is None else _from_root(source, workspace)
+    if name is None and path != before.source:
+        name = _slug(path)
+    if dataset is None:
+        same = path == before.source and before.dataset not in CATALOG
+        dataset = before.dataset if same else _detect(workspace, path)
+    try:
+        set_dataset(workspace.params, dataset, name, path)
+        after = params.load(workspace.params).ingest
+        if dataset not in CATALOG and _identity(before) != _identity(after):
             _fit(workspace, after)
-        except PipelineError:
-            workspace.params.write_bytes(content)  # so that the next try looks at the images too
-            raise
+    except PipelineError:
+        workspace.params.write_bytes(content)  # so that the next try looks at the images too
+        raise
+
+
+def _identity(settings: params.IngestParams) -> tuple[str, ...]:
+    return settings.dataset, settings.name, settings.source
+
+
+def _from_root(source: str, workspace: Workspace) -> str:
+    """Return a path as typed, relative to the checkout where it lies inside, else absolute."""
+    path = Path(os.path.abspath(Path(source).expanduser()))  # noqa: PTH100 (not `resolve`: a link keeps its name)
+    return path.relative_to(workspace.root).as_posix() if path.is_relative_to(workspace.root) else str(path)
+
+
+def _slug(path: str) -> str:
+    """Return the name of a folder or file as a name of a data set.
+
+    Raises:
+        ParamsError: nothing is left of it, or it is that of a known data set.
+    """
+    stem = re.sub(r"(\.(tar|zip|t?gz|t?xz|t?bz2?|npz|csv|tsv|parquet))+$", "", Path(path).name.lower())
+    plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
+    slug = re.sub("[^a-z0-9]+", "-", plain)[:63].strip("-")
+    if not slug or slug in CATALOG:
+        raise ParamsError(
+            f"--source {path}: {slug or stem!r} cannot name the data set: add --name, such as --name my-{slug or 'images'}"
+        )
+    return slug
+
+
+def _detect(workspace: Workspace, path: str) -> str:
+    """Return the kind of the user's own data at `path`, and print it."""
+    with _scratch(workspace) as scratch:
+        kind = readers.detect(workspace.root / path, workspace, scratch)
+    print(f"{path} is read as --dataset {kind}", flush=True)
+    return kind
+
+
+@contextmanager
+def _scratch(workspace: Workspace) -> Iterator[Path]:
+    workspace.caches.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=workspace.caches) as folder:
+        yield Path(folder)
 
 
 def _fit(workspace: Workspace, settings: params.IngestParams) -> None:
     """Look at a sample of the user's images, and write the channels and the size that fit them into params.yaml."""
-    workspace.caches.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory(dir=workspace.caches) as scratch,
-        readers.opened(settings, workspace, Path(scratch)) as source,
-    ):
+    with _scratch(workspace) as scratch, readers.opened(settings, workspace, scratch) as source:
         found = images.look(source.training)
     if found:
         set_values(workspace.params, {"ingest.channels": found.channels, "ingest.image_size": found.size})

@@ -22,6 +22,7 @@ from pipeline.ingest.images import Files, on_all_cores
 from pipeline.ingest.preprocessing import SUFFIXES
 from pipeline.ingest.source import (
     CLASSES_FILE,
+    TABLES,
     Source,
     check_class_names,
     given_class_names,
@@ -34,7 +35,6 @@ from pipeline.params import IngestParams
 from pipeline.workspace import sha256
 
 _IGNORED = frozenset({"Thumbs.db", "desktop.ini", "Icon\r", "__MACOSX", "@eaDir", "lost+found"})  # and .names
-_TABLES = frozenset({".csv", ".tsv", ".parquet"})
 
 _Classes = Mapping[str, Sequence[Path]]  # class name → its images
 
@@ -150,7 +150,7 @@ def _refuse_loose_images(folder: Path, source: Path) -> None:
 
 def _hint(folder: Path) -> str:
     """Return what to do where a table lies in `folder`, or nothing."""
-    table = any(path.suffix.lower() in _TABLES for path in folder.iterdir())
+    table = any(path.suffix.lower() in TABLES for path in folder.iterdir())
     return "; or, for a table of files and labels, set ingest.dataset: csv" if table else ""
 
 
@@ -218,17 +218,17 @@ def _summarise(part: Path, root: Path, files: Files) -> SourceFile:
 def _warn_of_other_files(source: Path) -> None:
     """Print which files are left out: somebody may expect their format to be read."""
     others = Counter(
-        name.suffix.lower() or name.name
-        for name in _walk(source)
-        if name.suffix.lower() not in {*SUFFIXES, ".md", ".dvc"} and name.name != CLASSES_FILE
+        path.suffix.lower() or path.name
+        for path in walk(source)
+        if path.suffix.lower() not in {*SUFFIXES, ".md", ".dvc"} and path.name != CLASSES_FILE
     )
     if others:
         kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
         print(f"{source}: skipped files that are not images: {kinds}", file=sys.stderr)
 
 
-def _walk(source: Path) -> Iterator[Path]:
-    """Yield the names of all files but those that systems leave."""
-    for _, folders, files in os.walk(source):
+def walk(source: Path) -> Iterator[Path]:
+    """Yield all files but those that systems leave."""
+    for folder, folders, files in os.walk(source):
         folders[:] = [name for name in folders if not is_ignored(name)]
-        yield from (Path(name) for name in files if not is_ignored(name))
+        yield from (Path(folder, name) for name in files if not is_ignored(name))

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import SourceError
-from pipeline.ingest.images import Arrays
-from pipeline.ingest.source import FullError, Source, Stream, describe_file, given_class_names, number_classes, unpacked
+from pipeline.ingest import arrays
+from pipeline.ingest.source import FullError, Source, Stream, describe_file, given_class_names, unpacked
 from pipeline.params import IngestParams
 
 _UINT8 = 0x08
@@ -32,6 +32,11 @@ def read(source: Path, params: IngestParams, scratch: Path) -> Source:
         SourceError: a file is missing or not exactly IDX, or images and labels do not match.
     """
     return read_four(find(source), given_class_names(params, source), scratch)
+
+
+def is_named(path: Path) -> bool:
+    """Return whether `path` is named as one of the four files."""
+    return bool(_NAME.fullmatch(path.name))
 
 
 def find(folder: Path) -> tuple[Path, ...]:
@@ -64,23 +69,13 @@ def read_four(paths: tuple[Path, ...], names: tuple[str, ...], scratch: Path) ->
     Raises:
         SourceError: a file is not exactly IDX, or images and labels do not match.
     """
-    images, numbers = _read_pair(paths[0], paths[1], scratch)
-    test_images, test_numbers = _read_pair(paths[2], paths[3], scratch)
-    numbering = number_classes(numbers, names, str(paths[1]))
-    training = Arrays(images, numbering.labels(numbers, str(paths[1])))
-    test = Arrays(test_images, numbering.labels(test_numbers, str(paths[3])))
-    return Source(numbering.names, training, test, tuple(map(describe_file, paths)))
+    train, test = (_read_pair(paths[at], paths[at + 1], scratch) for at in (0, 2))
+    return arrays.to_source({"train": train, "test": test}, names, tuple(map(describe_file, paths)), scratch)
 
 
-def _read_pair(images: Path, labels: Path, scratch: Path) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Return grey images, uint8 `(n, height, width, 1)`, and their labels, uint8 `(n,)`, both on disk."""
+def _read_pair(images: Path, labels: Path, scratch: Path) -> arrays.Part:
     numbers = read_array(labels, 1, scratch)
-    pixels = read_array(images, 3, scratch)
-    if len(pixels) != len(numbers):
-        raise SourceError(
-            f"{images} holds {len(pixels):,} images, but {labels} {len(numbers):,} labels: they do not belong together"
-        )
-    return pixels[..., np.newaxis], numbers
+    return arrays.Part(read_array(images, 3, scratch), numbers, str(images), str(labels))
 
 
 def read_array(path: Path, dimensions: int, scratch: Path) -> NDArray[np.uint8]:

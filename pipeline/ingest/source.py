@@ -19,7 +19,7 @@ from pipeline.params import IngestParams
 from pipeline.workspace import sha256
 
 CLASSES_FILE = "classes.txt"
-_MAX_LABEL = 1000  # a larger number is no label
+TABLES = (".csv", ".tsv", ".parquet")
 _BLOCK = 1024 * 1024  # bytes
 _MAX_NAME = 200  # characters
 _LISTED = 20  # names in a message
@@ -95,46 +95,9 @@ def label_texts(texts: Iterable[str], names: tuple[str, ...], where: str) -> tup
     return names or tuple(found)
 
 
-@dataclass(frozen=True)
-class Numbering:
-    """Which number in a file stands for which class."""
-
-    names: tuple[str, ...]
-    first: int = 0  # the number of the first class: EMNIST's letters begin with 1
-
-    def labels(self, numbers: NDArray[Any], where: str) -> NDArray[np.integer[Any]]:
-        """Return `numbers`, any integers `(n,)`, as labels `(n,)`, 0 … classes - 1, of the smallest type that holds them.
-
-        Raises:
-            SourceError: a number stands for no class; the message names its row.
-        """
-        last = self.first + len(self.names) - 1
-        for row in np.flatnonzero((numbers < self.first) | (numbers > last))[:1]:
-            raise SourceError(
-                f"{where}: label {numbers[row]} in row {row}; the {len(self.names)} classes are {self.first} … {last}"
-            )
-        labels: NDArray[np.integer[Any]] = np.subtract(numbers, self.first)
-        return labels.astype(np.min_scalar_type(len(self.names)), copy=False)
-
-
 def describe_file(path: Path) -> SourceFile:
     """Return name, size and digest of the file at `path`."""
     return SourceFile(path.name, path.stat().st_size, sha256(path))
-
-
-def number_classes(numbers: NDArray[Any], names: tuple[str, ...], where: str) -> Numbering:
-    """Return the classes behind the training labels `numbers`, any integers `(n,)`; without `names` numbers are the names.
-
-    Raises:
-        SourceError: there is only one class, or a number is too large to be a label.
-    """
-    first = 1 if numbers.min() == 1 else 0
-    if not names:
-        for row in np.flatnonzero((numbers < 0) | (numbers > _MAX_LABEL))[:1]:
-            raise SourceError(f"{where}: label {numbers[row]} in row {row}; labels are 0 … {_MAX_LABEL:,}")
-        names = tuple(str(number) for number in range(first, int(numbers.max()) + 1))
-    check_class_names(names, where)
-    return Numbering(names, first)
 
 
 def check_class_names(names: tuple[str, ...], where: str) -> None:

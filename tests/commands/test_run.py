@@ -8,7 +8,7 @@ from PIL import Image
 from pipeline import params
 from pipeline.commands import edit, run
 from pipeline.commands.edit import set_dataset, set_training, set_values
-from pipeline.errors import ParamsError, SourceError
+from pipeline.errors import ParamsError, PipelineError, SourceError
 from pipeline.workspace import Workspace
 
 PROJECT = Path(__file__).parents[2]
@@ -69,9 +69,68 @@ def test_a_choice_that_cannot_be_is_refused_and_leaves_params_as_they_were(
     assert path.read_bytes() == before
 
 
-def test_a_name_without_a_data_set_of_ones_own_is_refused(workspace: Workspace) -> None:
-    with pytest.raises(ParamsError, match="--name is for your own data: use it with --dataset folder, csv, idx or npz"):
-        run.run(None, "pets", [], workspace)
+def put_images(folder: Path) -> Path:
+    for number in range(60):
+        path = folder / ("ant", "bee")[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (60, 40), (200, number, 40)).save(path)
+    return folder
+
+
+def test_a_source_alone_chooses_kind_name_channels_and_size(
+    workspace: Workspace, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_dataset(workspace.params, "fashion-mnist")
+    set_values(workspace.params, {"train.horizontal_flip": True})
+    source = put_images(tmp_path_factory.mktemp("elsewhere") / "Käfer & Bienen")
+    run._choose(workspace, None, str(source), None)
+    chosen = params.load(workspace.params)
+    assert (chosen.ingest.dataset, chosen.ingest.source, chosen.ingest.name) == ("folder", str(source), "kafer-bienen")
+    assert (chosen.ingest.channels, chosen.ingest.image_size, chosen.train.horizontal_flip) == (3, 48, False)
+    assert "is read as --dataset folder\nthe images are 40×60 pixels" in capsys.readouterr().out
+
+
+def test_a_source_in_the_checkout_is_written_relative_to_it(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    put_images(workspace.root / "data/pets")
+    monkeypatch.chdir(workspace.root / "data")
+    run._choose(workspace, None, "pets", None)
+    assert params.load(workspace.params).ingest.source == "data/pets"
+    run._choose(workspace, None, None, "insects")  # another name for the same data
+    assert params.load(workspace.params).ingest.dataset_name == "insects"
+
+
+def test_another_source_is_another_data_set(workspace: Workspace) -> None:
+    for name in ("pets", "pests.v2"):
+        put_images(workspace.root / name)
+    run._choose(workspace, "folder", str(workspace.root / "pets"), "mine")
+    set_values(workspace.params, {"ingest.class_names": ["bee", "ant"], "train.horizontal_flip": True})
+    run._choose(workspace, None, str(workspace.root / "pets"), None)
+    kept = params.load(workspace.params)
+    assert (kept.ingest.name, kept.ingest.class_names, kept.train.horizontal_flip) == ("mine", ("bee", "ant"), True)
+    run._choose(workspace, None, str(workspace.root / "pests.v2"), None)
+    changed = params.load(workspace.params)
+    assert (changed.ingest.name, changed.ingest.class_names, changed.train.horizontal_flip) == ("pests-v2", (), False)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "source", "message"),
+    [
+        ("digits", "pets", "^--source is for your own data, and digits is not: leave one of them out"),
+        (None, "nowhere", "^ingest.source: .*nowhere does not exist: put your data there"),
+        (None, "Фото", "'фото' cannot name the data set: add --name, such as --name my-images"),
+        (None, "digits.zip", "'digits' cannot name the data set: add --name, such as --name my-digits"),
+        ("npz", "pets", "pets must hold one .npz file, but holds none"),
+    ],
+)
+def test_a_source_that_cannot_be_used_leaves_params_as_they_were(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, dataset: str | None, source: str, message: str
+) -> None:
+    put_images(workspace.root / "pets")
+    monkeypatch.chdir(workspace.root)
+    before = workspace.params.read_bytes()
+    with pytest.raises(PipelineError, match=message):
+        run._choose(workspace, dataset, source, None)
+    assert workspace.params.read_bytes() == before
 
 
 def test_run_names_the_files_to_commit_that_differ_from_the_last_commit(tmp_path: Path) -> None:
@@ -220,23 +279,20 @@ def test_a_setting_that_cannot_be_is_refused_and_leaves_params_as_they_were(
 def test_own_images_choose_channels_and_size_when_they_are_first_named(
     workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for number in range(60):
-        path = workspace.root / "data/source" / ("ant", "bee")[number % 2] / f"{number}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (60, 40), (200, number, 40)).save(path)
-    run._choose(workspace, "folder", "pets")
+    put_images(workspace.root / "data/source")
+    run._choose(workspace, "folder", None, "pets")
     chosen = params.load(workspace.params).ingest
     assert (chosen.dataset, chosen.name, chosen.channels, chosen.image_size) == ("folder", "pets", 3, 48)
     assert "the images are 40×60 pixels (median), 100 % in colour: params.yaml now has" in capsys.readouterr().out
     set_values(workspace.params, {"ingest.channels": 1})
-    run._choose(workspace, "folder", "pets")
+    run._choose(workspace, "folder", None, "pets")
     assert params.load(workspace.params).ingest.channels == 1  # the user's choice stays
 
 
 def test_own_data_that_cannot_be_read_leaves_params_as_they_were(workspace: Workspace) -> None:
     before = workspace.params.read_bytes()
     with pytest.raises(SourceError, match="data/source does not exist"):
-        run._choose(workspace, "folder", "pets")
+        run._choose(workspace, "folder", None, "pets")
     assert workspace.params.read_bytes() == before
 
 
@@ -245,4 +301,4 @@ def test_a_name_that_dvc_would_fail_over_is_named_before(workspace: Workspace) -
     (workspace.root / "data/source/ant").mkdir(parents=True)
     (workspace.root / "data/source/ant/gone.png").symlink_to("nowhere.png")
     with pytest.raises(SourceError, match=r"ant/gone.png is a link to nowhere.png, which does not exist"):
-        run.run(None, None, [], workspace)
+        run.run(None, None, None, [], workspace)

@@ -139,7 +139,7 @@ CASES: Mapping[str, tuple[str, Damage, str]] = {
     "idx: test label without a class": (
         "idx",
         write_gzip("t10k-labels-idx1-ubyte.gz", idx_bytes(LABELS + np.uint8(1))),
-        "t10k-labels-idx1-ubyte.gz: label 2 in row 1; the 2 classes are 0 … 1",
+        "t10k-labels-idx1-ubyte.gz: label 2 in row 1; the 2 classes are 0 and 1: correct it",
     ),
     "idx: label beyond classes.txt": (
         "idx",
@@ -147,12 +147,15 @@ CASES: Mapping[str, tuple[str, Damage, str]] = {
             (source / "classes.txt").write_text("cat\ndog"),
             write_gzip(LABELS_FILE, idx_bytes(LABELS * 9))(source),
         ),
-        f"{LABELS_FILE}: label 9 in row 1; the 2 classes are 0 … 1",
+        f"{LABELS_FILE}: label 9 in row 1; the 2 classes are 0 and 1: correct it",
     ),
     "idx: a class without images": (
         "idx",
-        write_gzip(LABELS_FILE, idx_bytes(LABELS * 2)),
-        "class '1' has no image in the train split",
+        lambda source: (
+            (source / "classes.txt").write_text("ant\nbee\ncat"),
+            write_gzip(LABELS_FILE, idx_bytes(LABELS * 2))(source),
+        ),
+        "class 'bee' has no image in the train split",
     ),
     "classes.txt: a name twice": ("idx", write_file("classes.txt", b"cat\ncat\n"), "data/source/classes.txt holds 'cat' twice"),
     "classes.txt: not UTF-8": (
@@ -194,17 +197,17 @@ CASES: Mapping[str, tuple[str, Damage, str]] = {
         "pets.npz: x_train is not a NumPy array (",
     ),
     "npz: no images": ("npz", npz_with(x_train=IMAGES[:0]), "pets.npz: x_train is empty: its shape is (0, 8, 8)"),
-    "npz: counts differ": ("npz", npz_with(y_test=LABELS[1:]), "x_test holds 40 images, but y_test 39 labels"),
-    "npz: sizes differ": ("npz", npz_with(x_test=IMAGES[:, 1:]), "x_train holds images of (8, 8, 1), x_test of (7, 8, 1)"),
+    "npz: counts differ": ("npz", npz_with(y_test=LABELS[1:]), "pets.npz: y_test 39 labels: they do not belong together"),
+    "npz: sizes differ": ("npz", npz_with(x_test=IMAGES[:, 1:]), "x_test of (7, 8, 1): give all one shape"),
     "npz: negative label": (
         "npz",
         npz_with(y_train=LABELS.astype(int) - 1),
-        "pets.npz: y_train: label -1 in row 0; labels are 0 … 1,000",
+        "pets.npz: y_train: label -1 in row 0; labels are 0 or more: leave out what has none",
     ),
     "npz: enormous label": (
         "npz",
         npz_with(y_train=LABELS.astype(int) * 10**9),
-        "pets.npz: y_train: label 1000000000 in row 1; labels are 0 …",
+        "pets.npz: y_test: label 1 in row 1; the 2 classes are 0 and 1000000000: correct it",
     ),
     "npz: promises more than it holds": ("npz", promise_more_in_npz, "x_train promises 64,000,000 bytes and holds only 0"),
     "folder: not there": ("folder", shutil.rmtree, "ingest.source: data/source does not exist: put your data there"),

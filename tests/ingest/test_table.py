@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +141,81 @@ def test_parquet_may_list_files(workspace: Workspace, source: Path) -> None:
     check_rows(ingest(workspace), workspace)
 
 
+@pytest.mark.parametrize("names", [("train.csv", "Test.csv"), ("train/metadata.csv", "test/metadata.csv")])
+def test_tables_named_by_split_are_read_together(workspace: Workspace, source: Path, names: tuple[str, str]) -> None:
+    for name, rows in zip(names, (range(48), range(48, 60)), strict=True):
+        folder = (source / name).parent
+        (folder / "images").mkdir(parents=True, exist_ok=True)
+        for row in rows:
+            Image.fromarray(IMAGES[row]).save(folder / f"images/{row:02}.png")
+        put_table(folder, [ROWS[row] for row in rows], name=Path(name).name)
+    data = ingest(workspace)
+    assert data.description.counts["test"] == 12
+    check_rows(data, workspace)
+    assert files(workspace)["test"][0] == str(Path(names[1]).parent / "images/48.png")
+
+
+def test_files_are_found_by_their_names_where_only_one_fits(
+    workspace: Workspace, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_images(source)
+    put_table(source, [[Path(file).stem, label] for file, label in ROWS], "id,category")
+    check_rows(ingest(workspace), workspace)
+    assert "labels.csv: 60 of 60 files are found by their names in" in capsys.readouterr().err
+    (source / "more").mkdir()
+    Image.fromarray(IMAGES[0]).save(source / "more/05.png")
+    with pytest.raises(SourceError, match=r"names 1 of 60 files that .*: 05 in line 7 .*images/05.png, more/05.png"):
+        ingest(workspace)
+
+
+def put_pixels(source: Path, name: str, rows: Sequence[int], header: Sequence[str]) -> None:
+    lines = [",".join(header), *(",".join(map(str, (LABELS[row] * 2, *IMAGES[row].ravel(), row))) for row in rows)]
+    (source / name).write_text("\n".join(lines) + "\n")
+
+
+PIXELS = ("label", *(f"pixel{number}" for number in range(64)), "row")
+
+
+def test_a_table_of_pixels_is_read_with_the_labels_that_there_are(workspace: Workspace, source: Path) -> None:
+    put_pixels(source, "train.csv", range(48), PIXELS)
+    put_pixels(source, "test.csv", range(48, 60), PIXELS)
+    data = ingest(workspace)
+    assert data.description.class_names == ("0", "2", "4")
+    assert np.array_equal(data.test.images[..., 0], IMAGES[48:])
+    for split in (data.train, data.validation):
+        assert np.array_equal(split.images[..., 0], IMAGES[split.source_index])
+        assert np.array_equal(split.labels, LABELS[split.source_index])
+
+
+def test_pixels_named_by_row_and_column_are_put_there(workspace: Workspace, source: Path) -> None:
+    names = np.array([f"{row}x{column}" for row in range(1, 9) for column in range(1, 9)])
+    put_pixels(source, "a.csv", range(60), ("Class", *names, "row"))
+    expected = ingest(workspace).train.images
+    lines = [line.split(",") for line in (source / "a.csv").read_text().splitlines()]
+    order = [0, *(1 + np.random.default_rng(0).permutation(64)), 65]
+    (source / "a.csv").write_text("\n".join(";".join(line[at] for at in order) for line in lines))
+    assert np.array_equal(ingest(workspace).train.images, expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text.replace("label,", "digit,"), "has no column `file`, but digit, pixel0, .*or label and one column"),
+        (lambda text: text.partition("\n")[2], "its first line has numbers: put one with names above it"),
+        (lambda text: text.replace("\n2,", "\n2,x", 1), r"a.csv: .*conversion error to float.*: each row needs a label and 64"),
+        (lambda text: text.replace("\n2,", "\n2,,", 1), r"a.csv: .*: each row needs a label and 64 numbers"),
+        (lambda text: text.replace("\n2,", "\n2,-", 1), r"a.csv: pixel0 … holds float32 from -.*: images must be 0-255"),
+        (lambda text: text.replace("pixel63", "total"), r"a.csv: pixel0 … has the shape \(60, 63\): it must be"),
+    ],
+)
+def test_a_bad_table_of_pixels_is_named(workspace: Workspace, source: Path, change: Callable[[str], str], message: str) -> None:
+    put_pixels(source, "a.csv", range(60), PIXELS)
+    (source / "a.csv").write_text(change((source / "a.csv").read_text()))
+    with pytest.raises(SourceError, match=message):
+        ingest(workspace)
+    assert not workspace.dataset.exists()
+
+
 def changed(number: int, *cells: object) -> list[Sequence[object]]:
     """Return ROWS with another row at `number`."""
     return [*ROWS[:number], cells, *ROWS[number + 1 :]]
@@ -154,7 +229,7 @@ BAD: Mapping[str, tuple[Sequence[Sequence[Any]], str, str]] = {
         r"names 1 of 60 files that do not exist: images/99.png in",
     ),
     "all missing": (
-        [[f"x{file}", label] for file, label in ROWS],
+        [[f"x{file.removesuffix('.png')}x", label] for file, label in ROWS],
         "file,label",
         "60 of 60 files that do not exist: .* and 40 more",
     ),
@@ -208,13 +283,15 @@ def test_an_unknown_label_is_named(workspace: Workspace, source: Path) -> None:
 
 
 def test_no_table_or_a_damaged_one_is_named(workspace: Workspace, source: Path) -> None:
-    with pytest.raises(SourceError, match=r"source must hold one table \(.csv, .tsv or .parquet\), but holds none"):
+    with pytest.raises(
+        SourceError, match=r"source must hold one table \(.csv, .tsv or .parquet\), or one for each split, .*, but holds none"
+    ):
         ingest(workspace)
     (source / "a.csv").write_bytes(b"file,label\n\xff,ant\n")
     with pytest.raises(SourceError, match=r"a.csv is not UTF-8 at byte 11: save it as UTF-8 text"):
         ingest(workspace)
     (source / "b.parquet").write_bytes(b"PAR1")
-    with pytest.raises(SourceError, match=r"but holds a.csv, b.parquet: leave one, or name it in ingest.source"):
+    with pytest.raises(SourceError, match=r"but holds a.csv, b.parquet: leave those, or name one in ingest.source"):
         ingest(workspace)
     with pytest.raises(SourceError, match=r"b.parquet is not an intact Parquet file"):
         ingest(workspace, source="data/source/b.parquet")
