@@ -54,11 +54,11 @@ def share_of_tracking(architecture: str) -> list[dict[str, Any]]:
         before = {thread.ident for thread in threading.enumerate()}
         live = tracking.LiveRun(workspace, plan)
         sampler = {thread.native_id for thread in threading.enumerate() if thread.ident not in before}
-        log_epoch, logging = adding_up(live.log_epoch)
+        log_epochs, logging = adding_up(live.log_epochs)
         checkpoint.save, saving = adding_up(checkpoint.save)
         with live:
             start = time.perf_counter()
-            fit(model, data, settings, Path(folder), log_epoch)
+            fit(model, data, settings, Path(folder), log_epochs)
             whole = time.perf_counter() - start
             sampled = sum(
                 thread.user_time + thread.system_time for thread in psutil.Process().threads() if thread.id in sampler

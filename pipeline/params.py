@@ -174,6 +174,17 @@ class Recipes(Section):
     large: Recipe
 
 
+class SmallDataParams(Section):
+    """How a recipe is adapted to few training images; the last three are lower bounds of the recipe's own values."""
+
+    max_images: Annotated[int, Field(ge=0)]
+    min_steps: Count
+    shift: Annotated[float, Field(ge=0, lt=0.5)]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    calibrate: bool
+
+
 class TrainParams(Section):
     """How the model is trained."""
 
@@ -182,6 +193,7 @@ class TrainParams(Section):
     warm_start: Annotated[str, Field(strict=False, coerce_numbers_to_str=True)]  # `warm_start: 3` is a version
     seed: Seed
     threads: Annotated[int, Field(ge=0)]
+    small_data: SmallDataParams
     recipes: Recipes
 
 

@@ -73,6 +73,7 @@ class TrainingRecord(TrainingPlan):
     weights_digest: str
     finished_ms: int  # Unix time
     fit_seconds: float
+    temperature: float = 1.0  # the logits were divided by it
 
 
 def write(path: Path, record: TrainingPlan) -> None:

@@ -6,14 +6,14 @@ creates the run from the outputs later.
 
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from pipeline.errors import UnreachableError
 from pipeline.process import Process
 from pipeline.provenance import TrainingPlan, TrainingRecord
-from pipeline.tracking.runs import PARENT, PROCESS, create_run, epoch_metrics, find_run, finish_run, project_run, warn
+from pipeline.tracking.runs import PARENT, PROCESS, create_run, find_run, finish_run, log_epochs, project_run, warn
 from pipeline.tracking.store import connect, experiment_id, lost_errors, tracking_uri
 from pipeline.workspace import Workspace
 
@@ -41,9 +41,9 @@ class LiveRun:
             status = "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
             self._attempt(lambda: self._client.set_terminated(self._run_id, status))
 
-    def log_epoch(self, row: Mapping[str, str]) -> None:
-        """Log one row of history.csv."""
-        self._attempt(lambda: self._client.log_batch(self._run_id, metrics=list(epoch_metrics(row))))
+    def log_epochs(self, rows: Sequence[Mapping[str, str]]) -> None:
+        """Log rows of history.csv."""
+        self._attempt(lambda: log_epochs(self._client, self._run_id, rows))
 
     def finish(self, record: TrainingRecord) -> None:
         """Complete the run from the outputs."""

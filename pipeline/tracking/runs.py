@@ -134,17 +134,22 @@ def finish_run(client: Any, run_id: str, record: TrainingRecord, workspace: Work
         return
     with workspace.history.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    _send(client, run_id, [metric for row in rows for metric in epoch_metrics(row)])  # MLflow keeps equal points once
+    log_epochs(client, run_id, rows)  # MLflow keeps equal points once
     for folder, paths in _training_files(workspace).items():
         for path in filter(Path.exists, paths):  # an output that was not pulled does not stop the rest
             client.log_artifact(run_id, str(path), folder)
-    _log_metrics(client, run, {"fit_seconds": record.fit_seconds}, record.finished_ms)
+    _log_metrics(client, run, {"fit_seconds": record.fit_seconds, "temperature": record.temperature}, record.finished_ms)
     client.set_tag(run_id, "weights_digest", record.weights_digest)
     model_id = log_model(client, run_id, record, workspace)
     last = {metric.key: metric.value for metric in epoch_metrics(rows[-1])}
     _log_metrics(client, run, last, int(rows[-1]["timestamp_ms"]), int(rows[-1]["epoch"]), model_id)
     client.set_terminated(run_id, "FINISHED", record.finished_ms)
     update_project_run(client, run_id)
+
+
+def log_epochs(client: Any, run_id: str, rows: Sequence[Mapping[str, str]]) -> None:
+    """Log rows of history.csv."""
+    _send(client, run_id, [metric for row in rows for metric in epoch_metrics(row)])
 
 
 def epoch_metrics(row: Mapping[str, str]) -> Iterator[Any]:

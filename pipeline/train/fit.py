@@ -1,9 +1,10 @@
-"""The training loop: one row of history, one checkpoint and one printed line per epoch.
+"""The training loop: one row of history per epoch; a checkpoint and a printed line per epoch too, but one per second at most.
 
 Our own loop rather than Keras' `fit`: it can start at any epoch, an epoch depends on (seed, epoch) alone, several workers can
 share a step, and batches come from memory-mapped arrays. benchmarks/RESULTS.md compares their speed.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,14 +33,17 @@ COLUMNS = (
 )
 _VALIDATION_BATCH = 500  # images; changes no result, only time
 _UNREAD = 50  # steps between two reads of the loss: each read waits for the GPU
+_INTERVAL = 1.0  # seconds from one checkpoint, printed line and request to MLflow to the next: 1,000 epochs may take 20 s
 _DIVERGED = 1e4  # mean loss per image; guessing has ln(classes), and a spike from which a training recovers some tens
 
 
-def fit(model: Any, data: Dataset, params: TrainParams, checkpoints: Path, on_epoch: Callable[[Row], None]) -> list[Row]:
+def fit(
+    model: Any, data: Dataset, params: TrainParams, checkpoints: Path, on_epochs: Callable[[Sequence[Row]], None]
+) -> list[Row]:
     """Train `model` (`keras.Model`, uint8 images to logits) in place, from the last checkpoint on, to the averaged weights.
 
-    Each epoch ends with a score on the validation split; the test split is not read. `on_epoch` is called with each row of
-    the history, those of a checkpoint first.
+    Each epoch ends with a score on the validation split; the test split is not read. `on_epochs` is called with the rows of
+    the history that a checkpoint holds, each once.
 
     Returns:
         One row per epoch, with the keys COLUMNS. `timestamp_ms` is Unix time; `train/seconds` includes validation.
@@ -51,7 +55,7 @@ def fit(model: Any, data: Dataset, params: TrainParams, checkpoints: Path, on_ep
     if recipe.batch_size > len(data.train):
         raise TrainingError(
             f"train.recipes.{params.architecture}.batch_size {recipe.batch_size:,} exceeds the training split of "
-            f"{len(data.train):,} images: lower it"
+            f"{len(data.train):,} images: lower it, or raise train.small_data.max_images, so that it is chosen for you"
         )
     average = Average(model, recipe.ema)
     step = Step(model, recipe, average)
@@ -59,13 +63,16 @@ def fit(model: Any, data: Dataset, params: TrainParams, checkpoints: Path, on_ep
     rows = checkpoint.restore(checkpoints, state)
     if rows:
         print(f"resumes after epoch {len(rows)}/{recipe.epochs}", flush=True)
-    for row in rows:
-        on_epoch(row)
+        on_epochs(rows)
+    saved, last = len(rows), -math.inf
     for epoch in range(len(rows), recipe.epochs):
         rows.append(_run_epoch(step, average, data, params, epoch))
+        if epoch + 1 < recipe.epochs and time.monotonic() - last < _INTERVAL:
+            continue
         checkpoint.save(checkpoints, state, rows)  # before it is logged: an epoch that is lost must not show in MLflow
-        on_epoch(rows[-1])
+        on_epochs(rows[saved:])
         _print_progress(rows, recipe.epochs, len(data.train))
+        saved, last = len(rows), time.monotonic()
     average.apply()
     return rows
 

@@ -1,8 +1,45 @@
-"""Which recipe a training uses, and its learning rate: code that shapes the weights, so DVC tracks it with the train stage."""
+"""Which recipe a training uses, and its learning rate: code that shapes the weights, so DVC tracks it with the train stage.
+
+Recipes count epochs, and were chosen with tens of thousands of images. Of fewer images, an epoch has so few steps that batch
+norm never settles: 8 epochs of 1,295 images in batches of 250 are 40 steps. What counts is the number of steps; `adapted`
+takes smaller batches and more epochs, and regularises, because every image is then seen more often.
+"""
 
 import math
 
+from pipeline.dataset import Description
 from pipeline.params import Recipe, TrainParams
+
+_SMALLEST_BATCH = 16  # images: batch norm needs some to estimate a mean from
+_BATCHES = 20  # per epoch, so that batches shrink with the data
+
+
+def is_small(params: TrainParams, data: Description) -> bool:
+    """Return whether the recipe is adapted to the number of training images."""
+    return data.counts["train"] <= params.small_data.max_images
+
+
+def adapted(params: TrainParams, data: Description) -> TrainParams:
+    """Return `params` with the recipe in use adapted to `data`, where its training split is small; else as they are.
+
+    Adapting an adapted recipe changes nothing, so recorded values rebuild the same training.
+    """
+    if not is_small(params, data):
+        return params
+    recipe, small = getattr(params.recipes, params.architecture), params.small_data
+    images = data.counts["train"]
+    batch = min(recipe.batch_size, images, max(_SMALLEST_BATCH, 2 ** round(math.log2(images / _BATCHES))))
+    changed = recipe.model_copy(
+        update={
+            "batch_size": batch,
+            "epochs": max(recipe.epochs, math.ceil(small.min_steps / (images // batch))),
+            "learning_rate": recipe.learning_rate * batch / recipe.batch_size,
+            "shift": max(recipe.shift, round(small.shift * min(data.image_shape[:2]))),
+            "dropout": max(recipe.dropout, small.dropout),
+            "label_smoothing": max(recipe.label_smoothing, small.label_smoothing),
+        }
+    )
+    return params.model_copy(update={"recipes": params.recipes.model_copy(update={params.architecture: changed})})
 
 
 def recipe_of(params: TrainParams) -> Recipe:
@@ -12,8 +49,8 @@ def recipe_of(params: TrainParams) -> Recipe:
 
 
 def settings_of(params: TrainParams) -> dict[str, str | int | float | bool]:
-    """Return all that this training uses as key → value; the other architectures' recipes are left out."""
-    return params.model_dump(exclude={"recipes"}) | recipe_of(params).model_dump()
+    """Return all that this training uses as key → value; the other architectures' recipes, and the rule, are left out."""
+    return params.model_dump(exclude={"recipes", "small_data"}) | recipe_of(params).model_dump()
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:

@@ -2,21 +2,26 @@
 
 import io
 import json
+import math
+import sys
 import time
 import uuid
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from pipeline import dataset, provenance, tracking
 from pipeline.dataset import Dataset
 from pipeline.errors import MissingInputError, PipelineError
 from pipeline.params import Params, TrainParams
 from pipeline.provenance import TrainingPlan, TrainingRecord, Value
-from pipeline.train import architectures, checkpoint, machine, warm_start
+from pipeline.train import architectures, calibration, checkpoint, machine, warm_start
 from pipeline.train.checkpoint import Row
 from pipeline.train.fit import fit
-from pipeline.train.recipe import recipe_of, settings_of
+from pipeline.train.recipe import adapted, is_small, recipe_of, settings_of
 from pipeline.train.warm_start import Lineage
 from pipeline.workspace import Workspace, replacing
 
@@ -47,28 +52,34 @@ def _validated_data(workspace: Workspace) -> Dataset:
 
 
 def _train(params: Params, data: Dataset, threads: int, workspace: Workspace) -> None:
-    train = params.train
+    train = adapted(params.train, data.description)
     model = architectures.build(train, data.description.image_shape, data.description.classes)
     architectures.whiten(model, data.train.images, train.seed)
     origin = warm_start.load(model, train.warm_start, data.description, workspace) if train.warm_start else {}
     key = checkpoint.key(train, data.description.digest, threads, origin.get("weights_digest", ""))
     with checkpoint.locked(workspace.checkpoints, key) as folder:
-        plan = _stored(folder / "plan.json", _plan(model, data, params, threads, origin, workspace))
-        _print_start(plan, train, len(data.train))
+        plan = _stored(folder / "plan.json", _plan(model, data, replace(params, train=train), threads, origin, workspace))
+        _print_start(plan, params.train, train, len(data.train))
         with tracking.LiveRun(workspace, plan) as live:
-            rows = fit(model, data, train, folder, live.log_epoch)
-            record = _write(model, train, plan, rows, workspace)
+            rows = fit(model, data, train, folder, live.log_epochs)
+            record = _write(model, train, data, plan, rows, workspace)
             live.finish(record)
+    _warn_if_useless(rows[-1], data, train)
     print(f"trained in {record.fit_seconds:,.1f} s · {workspace.shown(workspace.model)} · weights {record.weights_digest[:12]}")
 
 
-def _print_start(plan: TrainingPlan, train: TrainParams, images: int) -> None:
+def _print_start(plan: TrainingPlan, wanted: TrainParams, train: TrainParams, images: int) -> None:
     """Print Keras' table of the layers, without the lines between them, and the size of the training."""
     print("\n".join(line for line in plan.model_summary.splitlines() if line.strip() and not line.startswith("├")))
-    recipe = recipe_of(train)
-    epochs = f"{recipe.epochs} epoch{'s' * (recipe.epochs > 1)} of batch {recipe.batch_size}"
+    recipe, given = recipe_of(train), recipe_of(wanted)
+    steps = recipe.epochs * (images // recipe.batch_size)
+    size = f"batch {recipe.batch_size}, {recipe.epochs} epoch{'s' * (recipe.epochs > 1)}, {steps:,} steps"
     threads = f"{plan.threads} thread{'s' * (plan.threads > 1)}"
-    print(f"{train.architecture}: {images:,} images · {epochs} · {threads}", flush=True)
+    print(f"{train.architecture}: {images:,} images · {size} · {threads}", flush=True)
+    if recipe != given:
+        now, before = recipe.model_dump(), given.model_dump()
+        changes = [f"{key} {before[key]:g} → {now[key]:g}" for key in now if now[key] != before[key]]
+        print(f"recipe adapted to few images (train.small_data): {', '.join(changes)}", flush=True)
 
 
 def _stored(path: Path, plan: TrainingPlan) -> TrainingPlan:
@@ -111,13 +122,19 @@ def _params_up_to_train(params: Params) -> Mapping[str, Mapping[str, Value]]:
     }
 
 
-def _write(model: Any, train: TrainParams, plan: TrainingPlan, rows: list[Row], workspace: Workspace) -> TrainingRecord:
+def _write(
+    model: Any, train: TrainParams, data: Dataset, plan: TrainingPlan, rows: list[Row], workspace: Workspace
+) -> TrainingRecord:
     """Write the outputs; training.json comes last, so that it never describes a model that is not there."""
     import pandas as pd
 
     network = architectures.build(train, plan.image_shape, len(plan.class_names), precision="float32")
     network.set_weights(model.get_weights())
-    classifier = architectures.classifier(network, recipe_of(train).flip_averaging)
+    flips, temperature = recipe_of(train).flip_averaging, 1.0
+    if train.small_data.calibrate and is_small(train, data.description):
+        temperature = calibration.calibrate(network, data.validation, flips)
+        print(f"temperature {temperature:g}, fitted on the validation split: probabilities are scaled by it")
+    classifier = architectures.classifier(network, flips)
     with replacing(workspace.model) as aside:
         checkpoint.save_model(classifier, aside)
     with replacing(workspace.history) as aside:
@@ -127,6 +144,28 @@ def _write(model: Any, train: TrainParams, plan: TrainingPlan, rows: list[Row], 
         weights_digest=provenance.weights_digest(classifier),
         finished_ms=int(rows[-1]["timestamp_ms"]),  # not now: this may be a finished training written again
         fit_seconds=round(sum(float(row["train/seconds"]) for row in rows), 3),
+        temperature=temperature,
     )
     provenance.write(workspace.training, record)
     return record
+
+
+def _warn_if_useless(row: Row, data: Dataset, train: TrainParams) -> None:
+    """Print a warning if the last epoch's scores on the validation split are no better than guessing."""
+    guess = math.log(data.description.classes)
+    majority = np.bincount(data.validation.labels).max() / len(data.validation)
+    loss, accuracy = float(row["validation/loss"]), float(row["validation/accuracy"])
+    problems = []
+    if not loss <= guess:
+        problems.append(f"loss {loss:.4g} above {guess:.3f}, that of guessing among {data.description.classes} classes")
+    if accuracy < majority:
+        problems.append(f"accuracy {accuracy:.4f} below {majority:.4f}, the share of the largest class")
+    if problems:
+        print(
+            f"warning: the model learned nothing that holds: on the validation split, {' and '.join(problems)}. Lower "
+            f"train.recipes.{train.architecture}.learning_rate"
+            + ("" if is_small(train, data.description) else ", or raise train.small_data.max_images above the training images")
+            + "; if that does not help, look at the labels (reports/validation.html)",
+            file=sys.stderr,
+            flush=True,
+        )

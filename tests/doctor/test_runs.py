@@ -31,7 +31,7 @@ from pipeline.workspace import Workspace
 environment.prepare()
 live = LiveRun(Workspace.find(), provenance.read(provenance.TrainingPlan, Path(sys.argv[1])))
 live._stop_monitor()
-live.log_epoch({"epoch": "1", "timestamp_ms": "1700000000000", "train/loss": "0.5"})
+live.log_epochs([{"epoch": "1", "timestamp_ms": "1700000000000", "train/loss": "0.5"}])
 os.kill(os.getpid(), signal.SIGKILL)
 """
 

@@ -108,7 +108,7 @@ def test_under_mlflow_run_a_training_is_a_child_and_its_result_is_copied_to_the_
     client.log_param(project, "epochs", "params.yaml")
     monkeypatch.setenv("MLFLOW_RUN_ID", project)
     with tracking.LiveRun(workspace, plan) as live:
-        live.log_epoch({"epoch": "1", "timestamp_ms": "5", "train/loss": "0.5"})
+        live.log_epochs([{"epoch": "1", "timestamp_ms": "5", "train/loss": "0.5"}])
     (run,) = client.search_runs([tracking.experiment_id(client, workspace, "animals")])
     assert client.get_parent_run(run.info.run_id).info.run_id == project
     client.set_tag(run.info.run_id, "gate", "passed")
