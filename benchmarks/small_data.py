@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from benchmarks.measure import record
 from pipeline import environment, params
-from pipeline.dataset import Dataset, Description, Split
+from pipeline.dataset import SPLITS, Dataset, Description, Split
 from pipeline.ingest.idx import read as read_idx
 from pipeline.ingest.preprocessing import Preprocessing
 from pipeline.params import TrainParams
@@ -89,7 +89,7 @@ def load(name: str) -> Dataset:
     if name.startswith("fashion"):
         train, test = fashion()
         images = int(name.partition("-")[2]) * 10 // 9
-        train = tuple(part[:: 60_000 // images][:images] for part in train)  # the files are in random order
+        train = train[0][:images], train[1][:images]  # the files are in random order
     elif name.endswith(".npz"):
         with np.load(name, allow_pickle=False) as content:
             train, test = ((content[f"x_{part}"], content[f"y_{part}"].astype(np.int32)) for part in ("train", "test"))
@@ -98,7 +98,7 @@ def load(name: str) -> Dataset:
     train, validation = cut(train, 0.1)
     parts = [Split(images, labels, np.arange(len(labels), dtype=np.int32)) for images, labels in (train, validation, test)]
     names = tuple(str(label) for label in range(int(train[1].max()) + 1))
-    counts = dict(zip(("train", "validation", "test"), map(len, parts), strict=True))
+    counts = dict(zip(SPLITS, map(len, parts), strict=True))
     description = Description(name, tuple(train[0].shape[1:]), names, counts, (), "")
     return Dataset(description, *parts)
 
@@ -208,8 +208,9 @@ def histograms(images: NDArray[np.uint8]) -> NDArray[np.float64]:
         for c, d in pairwise(cells)
         for one in range(9)
     ]
-    features = np.stack(parts, axis=1)
-    return features / (np.linalg.norm(features, axis=1, keepdims=True) + 1e-9)
+    features: NDArray[np.float64] = np.stack(parts, axis=1)
+    features /= np.linalg.norm(features, axis=1, keepdims=True) + 1e-9
+    return features
 
 
 def parsed(text: str) -> tuple[str, Any]:

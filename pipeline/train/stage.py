@@ -161,11 +161,13 @@ def _warn_if_useless(row: Row, data: Dataset, train: TrainParams) -> None:
     if accuracy < majority:
         problems.append(f"accuracy {accuracy:.4f} below {majority:.4f}, the share of the largest class")
     if problems:
+        images, recipe = len(data.train), recipe_of(train)
+        steps = recipe.epochs * (images // recipe.batch_size)
+        few = f"set train.small_data.max_images to {images} or more (it took {steps} steps), or "
         print(
-            f"warning: the model learned nothing that holds: on the validation split, {' and '.join(problems)}. Lower "
-            f"train.recipes.{train.architecture}.learning_rate"
-            + ("" if is_small(train, data.description) else ", or raise train.small_data.max_images above the training images")
-            + "; if that does not help, look at the labels (reports/validation.html)",
+            f"warning: the model learned nothing: on the validation split, {' and '.join(problems)}: "
+            f"{few if steps < train.small_data.min_steps else ''}lower train.recipes.{train.architecture}.learning_rate; if that "
+            "does not help, look at the labels (reports/validation.html)",
             file=sys.stderr,
             flush=True,
         )

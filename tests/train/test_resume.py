@@ -21,7 +21,7 @@ from pipeline.workspace import Workspace
 from tests.train.recipes import SHORT, changed, whole
 
 PROJECT = Path(__file__).parents[2]
-EPOCHS = 12
+EPOCHS = 40  # some seconds, so that there are several checkpoints, a second apart
 
 
 def edit(workspace: Workspace, epochs: int) -> None:
@@ -43,11 +43,16 @@ def finish(workspace: Workspace) -> None:
     stage.run(params_module.load(workspace.params), workspace)
 
 
+def reached(workspace: Workspace, epochs: int) -> bool:
+    """Return whether there is a checkpoint of so many epochs or more."""
+    return any(path.stem >= f"epoch-{epochs:06d}" for path in workspace.checkpoints.glob("*/epoch-*.npz"))
+
+
 def kill_after(workspace: Workspace, epochs: int, delay: float) -> None:
     """Kill a training that has finished `epochs` epochs, `delay` seconds later."""
     process = start(workspace)
     deadline = time.monotonic() + 120
-    while not any(path.stem >= f"epoch-{epochs:06d}" for path in workspace.checkpoints.glob("*/epoch-*.npz")):
+    while not reached(workspace, epochs):
         assert time.monotonic() < deadline
         assert process.poll() is None, process.communicate()
         time.sleep(0.005)
@@ -118,7 +123,10 @@ def test_another_training_deletes_the_checkpoints_and_keeps_two_of_its_own(train
     stage.run(whole(changed(SHORT, epochs=3)), trained_copy)
     (second,) = (path for path in trained_copy.checkpoints.iterdir() if path.is_dir())
     assert first != second
-    assert [path.name for path in sorted(second.glob("epoch-*"))] == ["epoch-000002.npz", "epoch-000003.npz"]
+    assert [path.name for path in sorted(second.glob("epoch-*"))] == [
+        "epoch-000001.npz",
+        "epoch-000003.npz",
+    ]
 
 
 def test_the_checkpoints_of_a_training_in_progress_are_kept(tmp_path: Path) -> None:
@@ -158,7 +166,7 @@ def test_two_at_once_train_once(ready: Workspace) -> None:
 def test_sigterm_ends_the_run_as_killed(ready: Workspace) -> None:
     edit(ready, 500)
     process = start(ready)
-    while not list(ready.checkpoints.glob("*/epoch-000002.npz")):
+    while not reached(ready, 2):
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
@@ -176,9 +184,10 @@ def test_a_stage_ends_when_its_dvc_is_killed(built_copy: Path, shell: Callable[.
     variables = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     # Ctrl-C ignored, as a shell's script starts its background jobs.
     command = ["sh", "-c", 'trap "" INT; exec "$0" -m dvc repro train', sys.executable]
+    before = {*built_copy.glob(".checkpoints/*/epoch-*.npz")}
     dvc = subprocess.Popen(command, cwd=built_copy, env=variables, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not list(built_copy.glob(".checkpoints/*/epoch-000002.npz")) and time.monotonic() < deadline:
+    while not {*built_copy.glob(".checkpoints/*/epoch-*.npz")} - before and time.monotonic() < deadline:
         time.sleep(0.05)
     stages = [child for child in psutil.Process(dvc.pid).children(recursive=True) if "pipeline" in child.cmdline()]
     assert len(stages) >= 1

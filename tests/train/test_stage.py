@@ -83,7 +83,8 @@ def test_equal_trainings_are_equal_files_and_the_layers_are_printed_once(
     assert re.search(r"dense \(Dense\) +│ \(None, 128\) +│ +32,896 │\n", printed)
     assert printed.count("Total params: 53,002") == 1
     assert "├" not in printed
-    assert "notebook: 300 images · 2 epochs of batch 50 · " in printed
+    assert "notebook: 300 images · batch 50, 2 epochs, 12 steps · " in printed
+    assert "adapted" not in printed
 
 
 def test_another_seed_gives_another_file(trained: Workspace, ready: Workspace) -> None:
@@ -231,7 +232,7 @@ def test_bfloat16_trains_and_the_file_is_float32(ready: Workspace, capfd: pytest
     import keras
 
     sprint = SHORT.model_copy(update={"architecture": "sprint"})
-    train(changed(sprint, epochs=1, batch_size=50, precision="bfloat16"), ready)
+    train(changed(sprint, epochs=1, batch_size=50, learning_rate=0.05, precision="bfloat16"), ready)
     model = keras.saving.load_model(ready.model, compile=False)
     assert {str(weight.dtype) for weight in model.weights} == {"float32"}
     assert {layer.compute_dtype for layer in model.layers} == {"float32"}
@@ -250,3 +251,32 @@ def test_slow_precision_is_reported_with_its_factor(
     printed = capfd.readouterr().err
     assert printed.count("\n") == lines
     assert ("takes 3.0 times as long here as in float32: set float32" in printed) == bool(lines)
+
+
+def test_few_images_adapt_the_recipe_and_the_probabilities(ready: Workspace, capfd: pytest.CaptureFixture[str]) -> None:
+    small = SHORT.small_data.model_copy(update={"max_images": 300, "min_steps": 300, "shift": 0.1})
+    train(SHORT.model_copy(update={"small_data": small}), ready)
+    printed = capfd.readouterr().out
+    assert "notebook: 300 images · batch 16, 17 epochs, 306 steps · " in printed
+    assert (
+        "recipe adapted to few images (train.small_data): epochs 2 → 17, batch_size 50 → 16, learning_rate 0.002 → 0.00064, "
+        "label_smoothing 0 → 0.05, shift 0 → 2\n"
+    ) in printed
+    record, run = provenance.read_training(ready.training), only_run(ready)
+    assert f"temperature {record.temperature:g}, fitted on the validation split" in printed
+    assert 0.25 <= record.temperature < 1
+    assert (run.data.params["train.epochs"], run.data.metrics["temperature"]) == ("17", record.temperature)
+    assert len(history(ready)) == 17
+    assert len([line for line in printed.splitlines() if line.startswith("epoch ")]) < 17
+    client = tracking.connect(ready)
+    assert {metric.step for metric in client.get_metric_history(run.info.run_id, "validation/loss")} == {*range(1, 18)}
+
+
+def test_a_model_that_is_worse_than_guessing_is_announced(ready: Workspace, capfd: pytest.CaptureFixture[str]) -> None:
+    train(changed(SHORT.model_copy(update={"architecture": "sprint"}), epochs=1, batch_size=50), ready)
+    assert re.fullmatch(
+        r"warning: the model learned nothing: on the validation split, loss [\d.e+]+ above 2\.303, that of guessing among 10 "
+        r"classes( and accuracy 0\.\d+ below 0\.\d+, the share of the largest class)?: set train\.small_data\.max_images to "
+        r"300 or more \(it took 6 steps\), or lower train\.recipes\.sprint\.learning_rate; .*\n",
+        capfd.readouterr().err,
+    )
