@@ -11,7 +11,7 @@ import hashlib
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,8 @@ from pipeline.workspace import sha256
 
 _IGNORED = frozenset({"Thumbs.db", "desktop.ini", "Icon\r", "__MACOSX", "@eaDir", "lost+found"})  # and .names
 
+_OTHER_TABLES = frozenset({".xlsx", ".xls", ".ods", ".json", ".jsonl"})
+
 _Classes = Mapping[str, Sequence[Path]]  # class name → its images
 
 
@@ -55,11 +57,17 @@ def read(source: Path, params: IngestParams, _scratch: Path) -> Source:
     classes = {split: _find_classes(part, source) for split, part in parts.items()}
     found, given = sorted(classes["train"]), given_class_names(params, source) or given_class_names(params, root)
     if not found:
-        raise SourceError(f"{root} has no class folders: put the images of each class into a folder of its own{_hint(root)}")
+        held = listed(sorted(path.name for path in _list(root, source)))
+        what = f"holds {held}, but no class folders" if held else "is empty"
+        raise SourceError(f"{root} {what}: put the images of each class into a folder of its own{_hint(root)}")
     if given and sorted(given) != found:
         differ = ", ".join(sorted({*given} ^ {*found}))
         raise SourceError(f"{source}: class_names or {CLASSES_FILE} must name its class folders; they differ in {differ}")
     names = given or tuple(found)
+    if len(names) == 1:
+        beside = listed([path.name for path in _list(root, source) if path.is_file()])
+        what = f"{names[0]!r}, beside {beside}" if beside else repr(names[0])
+        raise SourceError(f"{root} holds only one class, {what}: a classifier needs two or more{_hint(root)}")
     check_class_names(names, str(root))
     for split, part in parts.items():
         for name in sorted({*classes[split]} - {*names}):
@@ -74,8 +82,9 @@ def check_names(source: Path) -> None:
     """Check every name and link in the folder `source`, also for DVC, which fails over them without saying which it is.
 
     Raises:
-        SourceError: a name is no UTF-8 or has control characters, or a link points to nothing.
+        SourceError: a name is no UTF-8 or has control characters, a link points to nothing, or a pipe or device is there.
     """
+    dangling = []
     for folder, folders, files in os.walk(source, onerror=_raise):
         for name in (*folders, *files):
             if not is_plain(name) and name not in _IGNORED:
@@ -83,7 +92,12 @@ def check_names(source: Path) -> None:
                 raise SourceError(f"{folder} holds {name!a}, a name that {reason}: rename it")
             path = Path(folder, name)
             if path.is_symlink() and not path.exists():
-                raise SourceError(f"{path} is a link to {path.readlink()}, which does not exist: delete it, or put it there")
+                dangling.append(f"{path} is a link to {path.readlink()}, which does not exist")
+            elif name in files and not path.is_file():
+                raise SourceError(f"{path} is neither a file nor a folder: delete it")
+    if dangling:
+        others = f", as are {len(dangling) - 1:,} more" if len(dangling) > 1 else ""
+        raise SourceError(f"{dangling[0]}{others}: put it there, or delete such links: find -L {source} -type l -delete")
 
 
 def _raise(error: OSError) -> None:
@@ -150,8 +164,10 @@ def _refuse_loose_images(folder: Path, source: Path) -> None:
 
 def _hint(folder: Path) -> str:
     """Return what to do where a table lies in `folder`, or nothing."""
-    table = any(path.suffix.lower() in TABLES for path in folder.iterdir())
-    return "; or, for a table of files and labels, set ingest.dataset: csv" if table else ""
+    suffixes = {path.suffix.lower() for path in folder.iterdir()}
+    if suffixes & {*TABLES}:
+        return "; or, for a table of files and labels, set ingest.dataset: csv"
+    return "; or save the table of files and labels as .csv" if suffixes & _OTHER_TABLES else ""
 
 
 def _find_classes(part: Path, source: Path) -> _Classes:
@@ -176,7 +192,8 @@ def _find_images(folder: Path, source: Path) -> Sequence[Path]:
             raise SourceError(f"{path} is a folder inside a class: move its images into {folder.name}/ itself")
     images = _images(entries)
     if not images:
-        raise SourceError(f"{folder} holds no image: add some, or delete the folder")
+        others = f", but {_kinds(entries)}: save them as PNG or JPEG" if entries else ": add some"
+        raise SourceError(f"{folder} holds no image{others}, or delete the folder")
     return images
 
 
@@ -186,7 +203,7 @@ def _list(folder: Path, source: Path) -> list[Path]:
     kept = [path for path in found if not is_ignored(path.name)]
     for path in kept:
         if path.is_symlink() and not path.resolve().is_relative_to(source.resolve()):
-            raise SourceError(f"{path} is a link that leaves {source}: copy what it points to")
+            raise SourceError(f"{path} is a link that leaves {source}: copy what it points to, as `cp -rL` does")
     return kept
 
 
@@ -217,14 +234,16 @@ def _summarise(part: Path, root: Path, files: Files) -> SourceFile:
 
 def _warn_of_other_files(source: Path) -> None:
     """Print which files are left out: somebody may expect their format to be read."""
-    others = Counter(
-        path.suffix.lower() or path.name
-        for path in walk(source)
-        if path.suffix.lower() not in {*SUFFIXES, ".md", ".dvc"} and path.name != CLASSES_FILE
-    )
+    readable = {*SUFFIXES, ".md", ".dvc"}
+    others = [path for path in walk(source) if path.suffix.lower() not in readable and path.name != CLASSES_FILE]
     if others:
-        kinds = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
-        print(f"{source}: skipped files that are not images: {kinds}", file=sys.stderr)
+        print(f"{source}: skipped files that are not images: {_kinds(others)}", file=sys.stderr)
+
+
+def _kinds(files: Iterable[Path]) -> str:
+    """Return how many files of each kind there are, such as "3 .svg"."""
+    counts = Counter(path.suffix.lower() or path.name for path in files)
+    return listed([f"{count:,} {kind}" for kind, count in sorted(counts.items())])
 
 
 def walk(source: Path) -> Iterator[Path]:

@@ -23,7 +23,7 @@ from pipeline.dataset import SplitName
 from pipeline.errors import SourceError
 from pipeline.ingest import arrays
 from pipeline.ingest.folder import is_ignored
-from pipeline.ingest.source import FullError, Source, describe_file, given_class_names, split_of, unpacked
+from pipeline.ingest.source import FullError, Source, describe_file, given_class_names, listed, split_of, unpacked
 from pipeline.params import IngestParams
 
 SUFFIXES = (".npz", ".npy")
@@ -69,7 +69,7 @@ def _find(source: Path) -> Sequence[Path]:
     paths = sorted(path for path in source.rglob("*.np[yz]") if not is_ignored(path.name))
     if len(paths) == 1 or (paths and all(path.suffix == ".npy" and path.parent == paths[0].parent for path in paths)):
         return paths
-    names = ", ".join(path.name for path in paths) or "none"
+    names = listed([str(path.relative_to(source)) for path in paths], most=5) or "none"
     raise SourceError(f"{source} must hold one .npz file, but holds {names}: put one there, or name it in ingest.source")
 
 

@@ -22,7 +22,6 @@ CLASSES_FILE = "classes.txt"
 TABLES = (".csv", ".tsv", ".parquet")
 _BLOCK = 1024 * 1024  # bytes
 _MAX_NAME = 200  # characters
-_LISTED = 20  # names in a message
 _SPLIT_WORDS: dict[str, SplitName] = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev"), "validation"),
@@ -60,10 +59,10 @@ def split_of(name: str, *, exact: bool = False) -> SplitName | None:
     return found.pop() if len(found) == 1 else None
 
 
-def listed(names: Sequence[str], separator: str = ", ") -> str:
-    """Return up to 20 of `names`, and how many more there are."""
-    more = len(names) - _LISTED
-    return separator.join(names[:_LISTED]) + (f" and {more:,} more" if more > 0 else "")
+def listed(names: Sequence[str], separator: str = ", ", most: int = 20) -> str:
+    """Return up to `most` of `names`, and how many more there are."""
+    more = len(names) - most
+    return separator.join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def is_plain(name: str) -> bool:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pipeline.dataset import SPLITS, SplitName
 from pipeline.errors import SourceError
 from pipeline.ingest.images import Files
-from pipeline.ingest.source import Source
+from pipeline.ingest.source import Source, listed
 
 Rows = Mapping[SplitName, NDArray[np.int32]]
 _CODE: Mapping[SplitName, int] = {"train": 0, "validation": 1, "test": 2}
@@ -128,11 +128,13 @@ def _refuse_too_few(source: Source) -> None:
     given = source.given()
     needed = 4 - len(given)  # of a class in the training images: one for each split that is cut from them
     counts = np.bincount(source.training.labels, minlength=len(source.class_names))
-    for label in np.flatnonzero((counts > 0) & (counts < needed)):
-        count = f"{counts[label]} image{'s' if counts[label] > 1 else ''}"
+    few = np.flatnonzero((counts > 0) & (counts < needed))
+    if len(few):
+        classes = listed([f"{source.class_names[label]!r} ({counts[label]})" for label in few])
+        which = "class has" if len(few) == 1 else "classes have"
         raise SourceError(
-            f"class {source.class_names[label]!r} has {count}, and needs {needed} at least, one for each split: add some, "
-            "or remove the class"
+            f"{len(few)} {which} too few images, {classes}; each needs {needed} at least, one for each split: add some, or "
+            f"remove {'it' if len(few) == 1 else 'them'}"
         )
     total = sum(len(images.labels) for images in given.values())
     if total < _MIN_IMAGES:

@@ -77,7 +77,7 @@ def _warn(source: Source, preprocessing: Preprocessing) -> None:
         )
     if pairs := _in_two_classes(source):
         print(
-            f"warning: {len(pairs):,} file{'s are' if len(pairs) > 1 else ' is'} in two classes: {listed(pairs, '; ')}. "
+            f"warning: {len(pairs):,} file{'s are' if len(pairs) > 1 else ' is'} in two classes: {listed(pairs, '; ', 5)}. "
             "Delete what is in the wrong class",
             file=sys.stderr,
         )

@@ -165,7 +165,7 @@ def _choose(header: Sequence[str], table: Path) -> Mapping[str, int]:
             numbers = "its first line has numbers: put one with names above it, " if header[0].isdecimal() else ""
             raise SourceError(
                 f"{table} has no column `{role}`, but {listed([*header])}: {numbers}name the columns file, label and, if "
-                "wanted, split and group, or label and one column per pixel"
+                "wanted, split and group, or label and one column per pixel; or move the table away"
             )
     others = [name for index, name in enumerate(header) if index not in columns.values()]
     if others:

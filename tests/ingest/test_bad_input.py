@@ -216,7 +216,11 @@ CASES: Mapping[str, tuple[str, Damage, str]] = {
         replace_by_file,
         "ingest.source: data/source is a file: the data set kind `folder` needs a folder, or a .zip or .tar archive",
     ),
-    "folder: no classes": ("folder", keep_only("nothing"), "data/source has no class folders"),
+    "folder: no classes": (
+        "folder",
+        keep_only("nothing"),
+        "data/source is empty: put the images of each class into a folder of its own",
+    ),
     "folder: one class": (
         "folder",
         keep_only("cat"),
@@ -226,7 +230,7 @@ CASES: Mapping[str, tuple[str, Damage, str]] = {
     "folder: one image of a class": (
         "folder",
         keep_images(1),
-        "class 'dog' has 1 image, and needs 3 at least, one for each split",
+        "1 class has too few images, 'dog' (1); each needs 3 at least, one for each split",
     ),
     "folder: an image of no class": ("folder", write_file("x.png", b""), "data/source/x.png is in no class folder"),
     "folder: a folder in a class": (
@@ -282,7 +286,7 @@ CASES: Mapping[str, tuple[str, Damage, str]] = {
     "folder: a link to nothing": (
         "folder",
         lambda source: (source / "cat/x.png").symlink_to("gone.png"),
-        "data/source/cat/x.png is a link to gone.png, which does not exist: delete it, or put it there",
+        "data/source/cat/x.png is a link to gone.png, which does not exist: put it there, or delete such links: find -L",
     ),
     "folder: newline in a name": (
         "folder",

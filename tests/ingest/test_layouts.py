@@ -1,5 +1,6 @@
 """Folders as people have them: parts of any name, wrappers, what systems leave, odd names, damaged files."""
 
+import os
 import shutil
 import unicodedata
 from collections.abc import Mapping
@@ -104,6 +105,12 @@ def test_one_folder_around_it_all_is_entered_and_what_systems_leave_is_ignored(w
             ("training/1.png", "testing/1.png"),
             r"holds testing/, training/ without class folders in them: put a folder per class",
         ),
+        (
+            ("a.svg", "ant/1.svg", "ant/2.svg", "bee/3.png"),
+            r"ant holds no image, but 2 .svg: save them as PNG or JPEG, or delete",
+        ),
+        (("data_batch_1", "batches.meta"), r"source holds batches.meta, data_batch_1, but no class folders: put the images"),
+        (("images/1.png", "a.jsonl"), "only one class, 'images', beside a.jsonl: .*; or save the table of files and labels as"),
         (("train/ant/1.png", "Train/ant/1.png"), "has two folders for train, Train/ and train/: merge them"),
         (("test/ant/1.png", "val/ant/1.png"), "holds test/, val/ but no train/: add it"),
         (("train/ant/1.png", "extra/1.png"), "source/extra is beside train/ but is no split"),
@@ -122,6 +129,13 @@ def test_an_ambiguous_layout_is_refused_by_name(
         ingest(workspace)
 
 
+def test_a_pipe_is_refused_before_anybody_waits_for_it(workspace: Workspace, source: Path) -> None:
+    put(source)
+    os.mkfifo(source / "ant/x.png")
+    with pytest.raises(SourceError, match=r"ant/x.png is neither a file nor a folder: delete it"):
+        ingest(workspace)
+
+
 def test_validation_for_some_classes_only_is_refused(workspace: Workspace, source: Path) -> None:
     put(source / "train")
     put(source / "val", 9)
@@ -134,7 +148,10 @@ def test_validation_for_some_classes_only_is_refused(workspace: Workspace, sourc
 
 @pytest.mark.parametrize(
     ("count", "message"),
-    [(6, "class 'ant' has 2 images, and needs 3 at least"), (48, "data/source has 48 images in all, and 50 are the least")],
+    [
+        (6, r"3 classes have too few images, 'ant' \(2\), 'bee' \(2\), 'cat' \(2\); each needs 3 at least"),
+        (48, "data/source has 48 images in all, and 50 are the least"),
+    ],
 )
 def test_too_few_images_are_refused(workspace: Workspace, source: Path, count: int, message: str) -> None:
     put(source, count)

@@ -1,7 +1,8 @@
 """Valid data of the user's own: folders, IDX and .npz files, grey and colour."""
 
 import gzip
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from PIL import Image
 from pipeline import dataset
 from pipeline.dataset import SPLITS, Split, SplitName
 from pipeline.errors import SourceError
-from pipeline.ingest import folder, stage
+from pipeline.ingest import folder, readers, stage
 from pipeline.ingest.images import Files
 from pipeline.ingest.preprocessing import Preprocessing, decode, strict_decoding
 from pipeline.params import IngestParams
@@ -107,6 +108,41 @@ def test_npz_is_read_as_keras_data_sets_come(workspace: Workspace, source: Path,
         assert data.description.class_names == ("ant", "bee", "cat")
         assert np.array_equal(data.train.images[..., 0], IMAGES[data.train.source_index])
         assert np.array_equal(data.train.labels, LABELS[data.train.source_index])
+
+
+def test_npy_files_of_one_folder_are_read_together(workspace: Workspace, source: Path) -> None:
+    (source / "signs").mkdir()
+    np.save(source / "signs/X.npy", IMAGES / 255)
+    np.save(source / "signs/Y.npy", np.eye(3)[LABELS])
+    stage.run(wanted("npz"), workspace)
+    for split in splits(workspace).values():
+        assert np.array_equal(split.images[..., 0], IMAGES[split.source_index])
+        assert np.array_equal(split.labels, LABELS[split.source_index])
+    np.save(source / "more.npy", IMAGES)
+    with pytest.raises(SourceError, match=r"must hold one .npz file, but holds more.npy, signs/X.npy, signs/Y.npy: put one"):
+        stage.run(wanted("npz"), workspace)
+
+
+@pytest.mark.parametrize(
+    ("put", "kind"),
+    [
+        (lambda source: put_folder(source), "folder"),
+        (lambda source: put_folder(source / "train"), "folder"),
+        (lambda source: put_idx(source), "idx"),
+        (lambda source: np.savez(source / "a.npz", x=IMAGES, y=LABELS), "npz"),
+        (lambda source: (source / "a.tsv").write_text("file\tlabel\n"), "csv"),
+        (lambda source: (put_folder(source), (source / "a.csv").write_text("file,label\n")), "csv"),
+        (lambda source: (put_folder(source), (source / "a.csv").write_text("epoch,loss\n")), "folder"),
+    ],
+)
+def test_the_kind_of_the_data_is_found_out(
+    workspace: Workspace, source: Path, put: Callable[[Path], object], kind: str
+) -> None:
+    (source / "train").mkdir()
+    put(source)
+    assert readers.detect(source, workspace, workspace.root) == kind
+    shutil.make_archive(str(workspace.root / "packed"), "zip", source)
+    assert readers.detect(workspace.root / "packed.zip", workspace, workspace.root) == kind
 
 
 def test_folders_are_classes_in_alphabetical_order_or_in_that_of_classes_txt(workspace: Workspace, source: Path) -> None:
