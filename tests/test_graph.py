@@ -25,7 +25,7 @@ LAYERS: Sequence[set[str]] = (
     {"project"},
     {"provenance"},
     {"params", "workspace", "dataset", "predictions", "environment", "process"},
-    {"scores", "page", "errors"},
+    {"scores", "page", "fonts", "errors"},
 )
 # The ground floor that cannot change what a stage writes into its outputs:
 LEFT_OUT = {

@@ -1,6 +1,5 @@
 """compare: is B better than A on the same test images? A table in the terminal, and a page with all that changed."""
 
-import io
 import math
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -24,8 +23,8 @@ if TYPE_CHECKING:
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
 _WIDE = 78  # characters; below, the table shows B and the difference only
 _IMAGES = 24  # of those newly correct, and as many of those newly incorrect
-_CLASSES = 100  # rows of the table of classes; beyond, those that changed most
-_CELLS_UP_TO = 30  # classes; beyond, the matrix is an image
+_CLASSES = 250  # rows of the table of classes; beyond, those that changed most
+_CELLS_UP_TO = 30  # classes; beyond, the matrix is a heat map
 _STYLES = {"better": "green", "worse": "bold red"}  # of the terminal
 _TONES = {"better": "good", "worse": "bad"}  # classes of the page's style
 
@@ -112,7 +111,7 @@ def html(found: Comparison) -> str:
         classes=classes,
         hidden_classes=len(found.classes) - len(classes),
         confusion=[] if many else list(_confusion(found)),
-        confusion_png=_confusion_png(found) if many else None,
+        confusion_map=_confusion_map(found) if many else None,
         has_images=images is not None,
         newly_incorrect=_grid(found, correct=False),
         newly_correct=_grid(found, correct=True),
@@ -166,10 +165,9 @@ def _confusion(found: Comparison) -> Iterator[tuple[str, list[Mapping[str, Any]]
         )
 
 
-def _confusion_png(found: Comparison) -> page.Plot:
-    file = io.BytesIO()
-    confusion.draw_change(found.confusion, file)
-    return page.plot(file.getvalue())
+def _confusion_map(found: Comparison) -> page.HeatMap:
+    change, names = found.confusion, found.pair.a.class_names
+    return page.heat_map(confusion.change_map(change), change, names, confusion.step(len(names)))
 
 
 def _grid(found: Comparison, correct: bool) -> list[Mapping[str, Any]]:

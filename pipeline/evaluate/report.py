@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from pipeline import page
 from pipeline.evaluate.evaluation import MEANING, Evaluation
-from pipeline.evaluate.plots import figures
+from pipeline.evaluate.plots import confusion, figures
+from pipeline.fonts import drawable, shortened
 from pipeline.page import plain
 from pipeline.scores.intervals import wilson
 from pipeline.scores.metrics import METRICS, confused_pairs, decimal, normalized, percent
@@ -19,10 +20,10 @@ from pipeline.workspace import Workspace, write_text
 
 _TEMPLATE = Path(__file__).parent / "report.html.j2"
 _CARD = Path(__file__).parent / "model_card.md.j2"
-_PLOTS = ("calibration", "confidence", "precision_recall", "network", "curves", "confusion")
+_PLOTS = ("calibration", "confidence", "precision_recall", "network", "curves")
 _PAIRS, _SLICES, _IMAGES = 10, 10, 24
-_CLASSES = 100  # rows of the table of classes; beyond, the weakest
-_CELLS_UP_TO = 30  # classes; beyond, the matrix is an image
+_CLASSES = 250  # rows of the table of classes; beyond, the weakest
+_CELLS_UP_TO = 30  # classes; beyond, the matrix is a heat map
 _CARD_CLASSES, _CARD_FAILURES = 20, 3
 
 
@@ -46,6 +47,8 @@ def write(evaluation: Evaluation, workspace: Workspace) -> None:
         classes=classes,
         hidden_classes=f"{len(names) - len(classes):,}" if len(names) > len(classes) else "",
         confusion=list(_confusion(evaluation)) if len(names) <= _CELLS_UP_TO else [],
+        heat_map=_heat_map(evaluation) if len(names) > _CELLS_UP_TO else None,
+        drawn_otherwise=[(each.text, name) for each, name in zip(drawable(names), names, strict=True) if each.text != name],
         pairs=list(_pairs(evaluation)),
         slices=list(_slices(evaluation)),
         meanings={each.feature.replace("_", " "): MEANING[each.feature] for each in evaluation.slices[:_SLICES]},
@@ -101,9 +104,9 @@ def _classes(evaluation: Evaluation) -> Iterator[Mapping[str, Any]]:
 
 
 def _confusion(evaluation: Evaluation) -> Iterator[Mapping[str, Any]]:
-    confusion, names = evaluation.scores.confusion, evaluation.class_names
-    shares = normalized(confusion)
-    loudest = max(int((confusion * (1 - np.eye(len(names), dtype=np.int64))).max()), 1)
+    counts, names = evaluation.scores.confusion, evaluation.class_names
+    shares = normalized(counts)
+    loudest = max(int((counts * (1 - np.eye(len(names), dtype=np.int64))).max()), 1)
     for actual, name in enumerate(names):
         cells = [
             {
@@ -114,9 +117,14 @@ def _confusion(evaluation: Evaluation) -> Iterator[Mapping[str, Any]]:
                 "share": 0 if actual == predicted else round(int(count) / loudest, 3),
                 "title": _title(evaluation, actual, predicted, int(count)),
             }
-            for predicted, count in enumerate(confusion[actual])
+            for predicted, count in enumerate(counts[actual])
         ]
         yield {"name": name, "cells": cells}
+
+
+def _heat_map(evaluation: Evaluation) -> page.HeatMap:
+    counts, names = evaluation.scores.confusion, evaluation.class_names
+    return page.heat_map(confusion.heat_map(counts), counts, names, confusion.step(len(names)))
 
 
 def _pairs(evaluation: Evaluation) -> Iterator[Mapping[str, str]]:
@@ -216,4 +224,4 @@ def _card(evaluation: Evaluation) -> str:
 
 def _plain(name: str) -> str:
     """Return a class name as plain Markdown, no longer than a table's cell holds."""
-    return plain(name)[:80]
+    return plain(shortened(name, 80))

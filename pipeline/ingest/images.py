@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.dataset import Split
 from pipeline.errors import SourceError
+from pipeline.fonts import drawable, shortened
 from pipeline.ingest.preprocessing import Preprocessing, decode, opened, strict_decoding
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ _SIDE = 32  # pixels, at which colour is looked for
 _COLOURED = 4.0  # grey levels between the channels, on average: above it an image is not grey
 _COLOUR_SHARE = 0.05  # of coloured images: above it the data set is not grey
 _CELL, _GAP, _MARGIN, _FONT = 84, 8, 40, 30  # of the grid, in pixels: twice what they take on a high-density screen
+_ROWS, _LARGE_ROWS = 200, 50  # of the grid, classes
+_NAME = 40  # columns of a terminal: what is drawn of a class name
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -186,32 +189,40 @@ def _spread(image: NDArray[np.uint8]) -> float:
 
 
 def draw_grid(path: Path, split: Split, class_names: tuple[str, ...]) -> None:
-    """Write a PNG with one row of images of `split` per class, evenly spaced over it; equal arguments give equal bytes."""
+    """Write a PNG with one row of images of `split` per class, evenly spaced over it; equal arguments give equal bytes.
+
+    Of more than 200 classes, the first have a row; with more than 50, rows are half as high.
+    """
     from PIL import Image, ImageDraw, ImageFont
 
-    font = ImageFont.load_default(size=_FONT)
-    left = _MARGIN + round(max(font.getlength(name) for name in class_names)) + _FONT
-    step = _CELL + _GAP
-    size = (left + GRID_COLUMNS * step - _GAP + _MARGIN, _MARGIN + len(class_names) * step - _GAP + _MARGIN)
-    grid = Image.new("RGB", size, "#ffffff")
+    scale = 1 if len(class_names) <= _LARGE_ROWS else 2
+    cell, gap, size = _CELL // scale, _GAP // scale, round(_FONT / scale**0.5)
+    shown = drawable(class_names[:_ROWS])
+    texts = [(shortened(each.text, _NAME), ImageFont.truetype(each.font, size)) for each in shown]
+    hidden = f"and {len(class_names) - len(shown):,} classes more" if len(shown) < len(class_names) else ""
+    left = _MARGIN + round(max(font.getlength(text) for text, font in texts)) + _FONT
+    step = cell + gap
+    height = _MARGIN + (len(shown) + bool(hidden)) * step - gap + _MARGIN
+    grid = Image.new("RGB", (left + GRID_COLUMNS * step - gap + _MARGIN, height), "#ffffff")
     pen = ImageDraw.Draw(grid)
-    for label, name in enumerate(class_names):
+    pen.text((left, height - _MARGIN), hidden, fill="#1f2328", font=texts[0][1], anchor="ls")
+    for label, (text, font) in enumerate(texts):
         top = _MARGIN + label * step
-        pen.text((left - _FONT, top + _CELL // 2), name, fill="#1f2328", font=font, anchor="rm")
+        pen.text((left - _FONT, top + cell // 2), text, fill="#1f2328", font=font, anchor="rm")
         rows = np.flatnonzero(split.labels == label)
         chosen = rows[np.linspace(0, len(rows) - 1, min(GRID_COLUMNS, len(rows))).astype(int)]
         for column, row in enumerate(chosen):
-            grid.paste(_thumbnail(split.images[row]), (left + column * step, top))
+            grid.paste(_thumbnail(split.images[row], cell), (left + column * step, top))
     grid.save(path, format="PNG", optimize=True)
 
 
-def _thumbnail(array: NDArray[np.uint8]) -> "Image":
-    """Return one image, uint8 `(height, width, channels)`, in the size of a cell; small ones keep their pixels visible."""
+def _thumbnail(array: NDArray[np.uint8], cell: int) -> "Image":
+    """Return one image, uint8 `(height, width, channels)`, `cell` pixels square; small ones keep their pixels visible."""
     from PIL import Image
 
     image = _pillow(array)
-    enlarged = max(image.size) <= _CELL
-    return image.resize((_CELL, _CELL), Image.Resampling.NEAREST if enlarged else Image.Resampling.BILINEAR)
+    enlarged = max(image.size) <= cell
+    return image.resize((cell, cell), Image.Resampling.NEAREST if enlarged else Image.Resampling.BILINEAR)
 
 
 def _pillow(array: NDArray[np.uint8]) -> "Image":

@@ -1,12 +1,13 @@
 """Self-contained HTML pages: one style, images and scripts inside, no request, light and dark.
 
 A template extends `page.html.j2` and fills the blocks `title`, `headline` and `content`, and `style` where it has its own.
-`parts.html.j2` holds the macros and `sort.js` the script that several pages use. A page can be read without its script.
+`parts.html.j2` holds the macros and `*.js` the scripts that several pages use. A page can be read without its script.
 """
 
 import base64
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _MARKDOWN = frozenset("\\`*_{}[]()<#|!~")  # not >: MLflow would show the backslash
+_CELLS = 20_000  # of a heat map with a number; a million images and a thousand classes can have 300,000
 _SIDE = 96  # pixels, about, of an embedded image's longer side
 
 
@@ -70,13 +72,34 @@ def embedded_pixels(pixels: NDArray[np.uint8]) -> str:
 
     Of two channels, or more than four, only the first is shown.
     """
-    from PIL import Image
-
     step = max(1, -(-max(pixels.shape[:2]) // _SIDE))
     colours = (pixels if pixels.shape[2] in (3, 4) else pixels[..., 0])[::step, ::step]
     zoom = max(1, _SIDE // max(colours.shape[:2]))
+    return _png(colours.repeat(zoom, axis=0).repeat(zoom, axis=1))
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """A pixel per cell of a matrix over classes, for the macro `heat_map`."""
+
+    source: str  # a data URI
+    data: object  # for heat_map.js
+
+
+def heat_map(pixels: NDArray[np.uint8], counts: NDArray[np.int64], class_names: Sequence[str], step: int) -> HeatMap:
+    """Return `pixels`, uint8 `(h, w, 3)`, as a heat map of `counts`, `(classes, classes)`; `step` classes share a pixel."""
+    rows = np.flatnonzero(counts)
+    rows = rows[np.argsort(-np.abs(counts.flat[rows]), kind="stable")[:_CELLS]]
+    keys = (f"{actual}-{predicted}" for actual, predicted in zip(*(np.divmod(rows, len(counts))), strict=True))
+    cells = dict(zip(keys, counts.flat[rows].tolist(), strict=True))
+    return HeatMap(_png(pixels), data_for_script({"names": class_names, "step": step, "cells": cells}))
+
+
+def _png(pixels: NDArray[np.uint8]) -> str:
+    from PIL import Image
+
     content = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(colours.repeat(zoom, axis=0).repeat(zoom, axis=1))).save(content, "png")
+    Image.fromarray(np.ascontiguousarray(pixels)).save(content, "png")
     return embedded(content.getvalue())
 
 

@@ -133,7 +133,7 @@ def test_a_page_of_a_thousand_classes_and_large_images_stays_under_five_megabyte
     page = command.html(compared(Pair(both[0], both[1], np.broadcast_to(noise, (2000, 300, 300, 3)), None, "")))
     assert page.count('<img src="data:image/png;base64,') == 2 * 24 + 1
     assert len(page) < 5_000_000
-    assert "The 100 classes whose recall changed most; 900 more are not shown" in page
+    assert "The 250 classes whose recall changed most; 750 more are not shown" in page
 
 
 def test_training_data_drifts_where_its_profiles_differ_beyond_chance(trainings: Trainings) -> None:

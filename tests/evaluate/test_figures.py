@@ -103,5 +103,30 @@ def test_one_mistake_among_a_thousand_classes_is_seen(tmp_path: Path) -> None:
 
 
 def test_names_with_dollars_and_other_scripts_are_drawn_as_they_are(tmp_path: Path) -> None:
-    confusion.draw(np.eye(3, dtype=np.int64), ("$5_x$ bill", "猫", "a&b <c>"), tmp_path / "confusion.png")
+    confusion.draw(np.eye(3, dtype=np.int64), ("$5_x$ bill", "кошка", "a&b <c>"), tmp_path / "confusion.png")
     assert size_of(tmp_path / "confusion.png")[0] > 1400
+
+
+def test_the_heat_map_has_a_pixel_per_cell_with_mistakes_loud_and_the_diagonal_quiet() -> None:
+    counts = np.array([[9, 4, 0], [0, 9, 1], [0, 0, 9]])
+    assert_array_equal(confusion.heat_map(counts)[[0, 0, 0], [0, 1, 2]], [(0xE9, 0xED, 0xF1), (0x6D, 0x1A, 0), (255, 255, 255)])
+
+
+def test_the_map_of_changes_is_blue_for_better_and_brown_for_worse() -> None:
+    change = np.array([[2, -2, 0], [0, -1, 1], [0, 0, 0]])  # of class 0, two more are correct, in place of class 1
+    shown = confusion.change_map(change).astype(int)
+    assert_array_equal(shown[[0, 0], [0, 1]], [(0x12, 0x3F, 0x73)] * 2)
+    assert (shown[[1, 1], [1, 2], 0] > shown[[1, 1], [1, 2], 2] + 80).all()
+    assert shown[2].min() > 250
+
+
+def test_of_a_thousand_classes_four_share_a_pixel_and_one_mistake_is_seen() -> None:
+    counts = 5 * np.eye(1000, dtype=np.int64)
+    counts[503, 18] = 1
+    shown = confusion.heat_map(counts)
+    assert (confusion.step(1000), shown.shape) == (4, (250, 250, 3))
+    assert shown[503 // 4, 18 // 4].tolist() == [0x6D, 0x1A, 0]
+    assert (confusion.step(250), confusion.step(2)) == (1, 1)
+    change = np.zeros_like(counts)
+    change[503, 18] = 1
+    assert confusion.change_map(change)[125, 4].tolist() == [0x6D, 0x1A, 0]

@@ -1,13 +1,18 @@
 """The report in a real browser, with the network off: it asks for nothing, complains of nothing, and its controls work."""
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import pytest
 from playwright.sync_api import Page
 
+from pipeline import dataset
+from pipeline.dataset import Split
 from pipeline.evaluate import stage
 from pipeline.params import EvaluateParams
 from pipeline.workspace import Workspace
+from tests.evaluate.conftest import Trained
 
 WIDE, PHONE = (1280, 900), (390, 844)
 
@@ -84,3 +89,47 @@ def test_a_cell_opens_the_images_behind_it(page: Page, report: str) -> None:
     assert "source 1" in dialog.locator("figcaption").first.inner_text()  # the test split begins at 1,400
     page.keyboard.press("Escape")
     assert not dialog.is_visible()
+
+
+LONG = "An item that somebody described at length in a folder name of precisely 85 characters"
+SCRIPTS = (LONG, "猫", "کتاب\u200cها", "😀 happy", "<img src=x onerror=alert(1)>", "w" * 200, "한국어", "C++", "C#", "label")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [PHONE, WIDE], ids=["phone", "wide"])
+def test_names_of_any_length_and_script_stay_on_the_page(
+    readable: Callable[..., None], page: Page, trained: Trained, params: EvaluateParams, size: tuple[int, int]
+) -> None:
+    test = dataset.read(trained.workspace.dataset).test
+    trained.test_on(test, SCRIPTS, ["deep/" * 50 + f"{row}.png" for row in range(len(test))])
+    stage.evaluate(params, trained.workspace)
+    readable(trained.workspace.report.as_uri(), size, "light")
+    headings = page.locator(".confusion thead th, .confusion tbody th")
+    assert headings.first.get_attribute("title") is None
+    assert page.locator(".confusion th span").first.get_attribute("title") == LONG
+    boxes = headings.evaluate_all("(all) => all.map((each) => [each.clientWidth, each.clientHeight])")
+    assert max(width for width, _ in boxes) <= 200
+    assert max(height for _, height in boxes) <= 180
+    assert page.locator("details").inner_text().startswith("Some class names have no font")
+
+
+@pytest.mark.slow
+def test_a_heat_map_names_the_cell_that_is_pointed_at_and_opens_its_images(
+    page: Page, trained: Trained, params: EvaluateParams, build_model: Callable[..., Any]
+) -> None:
+    labels, rows = np.repeat(np.arange(40, dtype=np.int32), 2), np.arange(80, dtype=np.int32)
+    trained.test_on(Split(np.zeros((80, 8, 8, 1), np.uint8), labels, rows), tuple(f"kind {n}" for n in range(40)))
+    trained.save(build_model(classes=40, bias=[0.0] * 7 + [9.0] + [0.0] * 32))  # predicts 7 whatever it sees
+    stage.evaluate(params, trained.workspace)
+    page.goto(trained.workspace.report.as_uri())
+    box = page.locator(".heat-map img").bounding_box()
+    assert box is not None
+    at = {"x": box["width"] * 7.5 / 40, "y": box["height"] * 30.5 / 40}
+    page.locator(".heat-map img").hover(position=at)  # type: ignore[arg-type]
+    assert page.locator(".heat-map output").inner_text() == "kind 30, predicted kind 7: 2"
+    page.locator(".heat-map img").click(position=at)  # type: ignore[arg-type]
+    assert page.locator("dialog h2").inner_text() == "kind 30, predicted kind 7: 2"
+    assert page.locator("dialog .tile").count() == 2
+    page.keyboard.press("Escape")
+    page.locator(".heat-map img").hover(position={"x": 1, "y": 1})
+    assert page.locator(".heat-map output").inner_text() == ""

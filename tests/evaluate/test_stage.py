@@ -209,7 +209,7 @@ def test_classes_called_like_columns_and_files_called_like_markup_are_evaluated(
     origins = {origin for cell in json.loads(shown[1])["cells"].values() for _, origin, _ in cell}
     assert origins <= {*names}
     mistake = int(np.argmax(np.where(found.predictions.correct, 0, found.predictions.confidence)))
-    assert f'<span class="quiet">{names[mistake]}</span>' in html
+    assert f'<span class="file">{names[mistake]}</span>' in html
 
 
 @pytest.mark.parametrize(

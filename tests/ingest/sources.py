@@ -145,10 +145,6 @@ def replace_by_file(source: Path) -> None:
     source.touch()
 
 
-def rename(old: str, new: str) -> Damage:
-    return lambda source: (source / old).rename(source / new)
-
-
 def keep_images(count: int) -> Damage:
     def delete_the_rest(source: Path) -> None:
         for path in sorted((source / "dog").iterdir())[count:]:

@@ -13,7 +13,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from pipeline import dataset
-from pipeline.dataset import SPLITS, SourceFile
+from pipeline.dataset import SPLITS, SourceFile, Split
 from pipeline.errors import SourceError
 from pipeline.ingest import known, stage
 from pipeline.ingest.images import draw_grid
@@ -170,6 +170,19 @@ def test_sample_grid_shows_twelve_training_images_of_each_class(workspace: Works
         right = pixels.shape[1] - 40 - (11 - column) * 92  # margin, then cells of 84 pixels 8 apart
         assert np.array_equal(pixels[40:124, right - 84 : right], np.asarray(Image.fromarray(image).resize((84, 84), 0)))
     assert pixels.shape[0] == 40 + 10 * 92 - 8 + 40
+
+
+@pytest.mark.parametrize(("classes", "height"), [(50, 50 * 92 - 8), (136, 136 * 46 - 4), (1000, 201 * 46 - 4)])
+def test_sample_grid_stays_an_image_that_can_be_opened(tmp_path: Path, classes: int, height: int) -> None:
+    rows = np.arange(classes, dtype=np.int32)
+    draw_grid(
+        tmp_path / "grid.png",
+        Split(np.zeros((classes, 8, 8, 1), np.uint8), rows, rows),
+        ("猫" * 200, "x" * 200) * (classes // 2),
+    )
+    with Image.open(tmp_path / "grid.png") as grid:
+        assert grid.height == 40 + height + 40
+        assert grid.width < 2200
 
 
 def test_ingest_loads_no_heavy_library_it_does_not_use(workspace: Workspace) -> None:

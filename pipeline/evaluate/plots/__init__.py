@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pipeline import fonts
 from pipeline.evaluate.evaluation import Evaluation
 from pipeline.evaluate.plots import charts, confusion, figures, network
 from pipeline.evaluate.plots.charts import History
@@ -22,7 +23,11 @@ def files(workspace: Workspace) -> list[Path]:
 
 def write(evaluation: Evaluation, model: Any, history: History, grid_images: int, workspace: Workspace) -> None:
     """Draw all plots; `model` is the Keras model that predicted, and the Pred/True grid holds `grid_images` at most."""
-    names, found, scores = evaluation.class_names, evaluation.predictions, evaluation.scores
+    from matplotlib import rc_context
+
+    drawn = fonts.drawable(evaluation.class_names)
+    names = tuple(each.text for each in drawn)
+    found, scores = evaluation.predictions, evaluation.scores
     images, shown = evaluation.data.test.images, figures.choose(found, grid_images)
     pairs = [(pair.actual, pair.predicted) for pair in metrics.confused_pairs(scores.confusion, _PAIRS)]
 
@@ -43,5 +48,5 @@ def write(evaluation: Evaluation, model: Any, history: History, grid_images: int
         workspace.confused_pairs_png: draw_pairs,
     }
     for file, draw in drawings.items():
-        with replacing(file) as aside:
+        with rc_context({"font.family": fonts.families(drawn)}), replacing(file) as aside:
             draw(aside)

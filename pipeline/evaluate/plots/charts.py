@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import EvaluationError
-from pipeline.evaluate.plots.figures import BLUE, CORRECT, INCORRECT, QUIET, STYLE, panels, save, shortened
+from pipeline.evaluate.plots.figures import BLUE, CORRECT, INCORRECT, QUIET, STYLE, panels, save
+from pipeline.fonts import shortened
 from pipeline.predictions import Predictions
 from pipeline.scores.metrics import Calibration, ClassScores, Floats, decimal
 

@@ -1,12 +1,13 @@
-"""The confusion matrix as a plot, and how it changed from one model to another: what happened stands out, errors most."""
+"""The confusion matrix as a plot, and as pixels for a page of many classes: what happened stands out, errors most."""
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.evaluate.plots.figures import INK, QUIET, STYLE, save, shortened
+from pipeline.evaluate.plots.figures import INK, QUIET, STYLE, Pixels, save
+from pipeline.fonts import shortened
 from pipeline.scores.metrics import Counts, Floats, normalized
 
 if TYPE_CHECKING:
@@ -35,38 +36,55 @@ def draw(confusion: Counts, class_names: tuple[str, ...], path: Path) -> None:
         save(figure, path)
 
 
-def draw_change(change: Counts, path: Path | BinaryIO) -> None:
-    """Draw how a confusion matrix of many classes changed as PNG: blue where it got better, orange where worse.
+def heat_map(confusion: Counts) -> Pixels:
+    """Return a pixel per cell of `confusion`, for a page that shows many classes: uint8 `(n, n, 3)`, `n` as of `step`."""
+    return _mistakes(confusion.astype(np.float64))
+
+
+def change_map(change: Counts) -> Pixels:
+    """Return the same for how a confusion matrix changed: blue where it got better, orange where worse.
 
     `change` holds images more than before. Better is one image more on the diagonal or one less beside it.
     """
-    from matplotlib import rc_context
-    from matplotlib.colors import LinearSegmentedColormap
-    from matplotlib.figure import Figure
+    gain = np.where(np.eye(len(change), dtype=bool), change, -change).astype(np.float64)
+    best, worst = _largest(gain), -_largest(-gain)
+    gain = np.where(best >= -worst, best, worst)
+    return _coloured(gain / max(np.abs(gain).max(), 1) / 2 + 0.5, _CHANGE)
 
-    gain = np.where(np.eye(len(change), dtype=bool), change, -change)
-    most = max(int(np.abs(gain).max()), 1)
-    with rc_context(STYLE):
-        figure = Figure(figsize=(9, 8), layout="constrained")
-        axes = figure.subplots()
-        colours = LinearSegmentedColormap.from_list("change", _CHANGE)
-        shown = axes.imshow(gain, cmap=colours, vmin=-most, vmax=most, interpolation="nearest")
-        axes.set(xlabel="Predicted class", ylabel="True class")
-        figure.colorbar(shown, ax=axes, label="Images, better above zero")
-        save(figure, path)
+
+def step(classes: int) -> int:
+    """Return how many classes share a pixel of `heat_map`, across and down: the largest cell of a block is shown."""
+    return math.ceil(classes / _CELLS)
+
+
+def _mistakes(values: Floats) -> Pixels:
+    mistakes = np.where(np.eye(len(values), dtype=bool), np.nan, values)
+    return _coloured(_largest(mistakes) / _loudest(values), _ERRORS)
+
+
+def _loudest(values: Floats) -> float:
+    return max(float(np.max(values * (1 - np.eye(len(values))), initial=0.0)), 1e-9)
+
+
+def _largest(values: Floats) -> Floats:
+    edges = np.arange(0, len(values), step(len(values)))
+    largest: Floats = np.fmax.reduceat(np.fmax.reduceat(values, edges, axis=0), edges, axis=1)
+    return largest
+
+
+def _coloured(shares: Floats, colours: tuple[str, ...]) -> Pixels:
+    """Return `shares`, 0 … 1, in a range of `colours`; NaN is the diagonal."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    scale = LinearSegmentedColormap.from_list("", colours).with_extremes(bad=_DIAGONAL)
+    coloured: Pixels = scale(shares, bytes=True)[..., :3]
+    return coloured
 
 
 def _draw_matrix(axes: "Axes", values: Floats, pattern: str, class_names: tuple[str, ...]) -> None:
-    from matplotlib.colors import LinearSegmentedColormap
-
     classes = len(class_names)
-    mistakes = np.where(np.eye(classes, dtype=bool), np.nan, values)
-    loudest = max(np.nanmax(mistakes, initial=0.0), 1e-9)
-    edges = np.arange(0, classes, math.ceil(classes / _CELLS))
-    shown = np.fmax.reduceat(np.fmax.reduceat(mistakes, edges, axis=0), edges, axis=1)
-    colours = LinearSegmentedColormap.from_list("errors", _ERRORS).with_extremes(bad=_DIAGONAL)
     extent = (-0.5, classes - 0.5, classes - 0.5, -0.5)
-    axes.imshow(shown, cmap=colours, vmin=0, vmax=loudest, interpolation="nearest", extent=extent)
+    axes.imshow(_mistakes(values), interpolation="nearest", extent=extent)
     axes.set_xlabel("Predicted class")
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0, labelsize=9 if classes <= _NUMBERS_UP_TO else 6)
@@ -75,7 +93,7 @@ def _draw_matrix(axes: "Axes", values: Floats, pattern: str, class_names: tuple[
     axes.set_xticks(list(named), labels, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(list(named), labels)
     if classes <= _NUMBERS_UP_TO:
-        _write_cells(axes, values, pattern, loudest)
+        _write_cells(axes, values, pattern, _loudest(values))
 
 
 def _write_cells(axes: "Axes", values: Floats, pattern: str, loudest: float) -> None:

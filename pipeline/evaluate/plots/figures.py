@@ -6,16 +6,16 @@ Equal inputs give equal files. Figures are made without pyplot, which keeps glob
 
 import io
 import math
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.fonts import shortened
 from pipeline.predictions import Predictions
 from pipeline.scores.metrics import percent
 
@@ -30,7 +30,6 @@ DPI = 160  # sharp on a retina screen at half size
 INK, QUIET, BLUE = "#1c2126", "#5b6670", "#1f5fa8"
 CORRECT, INCORRECT = "#00705a", "#c43c00"  # bluish green and vermilion, darkened from Okabe & Ito until they read as text
 STYLE: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
     "font.size": 10,
     "text.color": INK,
     "text.parse_math": False,  # a class name may hold a $
@@ -58,14 +57,13 @@ def panels(height: float) -> "tuple[Figure, Axes, Axes]":
     return figure, left, right
 
 
-def save(figure: "Figure", path: Path | BinaryIO) -> None:
+def save(figure: "Figure", path: Path) -> None:
     """Write `figure` as PNG, the same bytes for the same figure."""
-    with _any_script():
-        figure.savefig(path, dpi=DPI, format="png", facecolor="white", metadata={"Software": None}, pil_kwargs=_PNG)
+    figure.savefig(path, dpi=DPI, format="png", facecolor="white", metadata={"Software": None}, pil_kwargs=_PNG)
 
 
 @contextmanager
-def written_on(canvas: Pixels, path: Path | BinaryIO) -> "Iterator[Axes]":
+def written_on(canvas: Pixels, path: Path) -> "Iterator[Axes]":
     """Yield axes in pixels to write on the white parts of `canvas`, uint8 `(height, width, 3)`; then save both as PNG.
 
     A pixel of the canvas is a pixel of the file: matplotlib, which would resample it, draws the text alone.
@@ -76,7 +74,7 @@ def written_on(canvas: Pixels, path: Path | BinaryIO) -> "Iterator[Axes]":
     from PIL import Image
 
     height, width = canvas.shape[:2]
-    with rc_context(STYLE), _any_script():
+    with rc_context(STYLE):
         figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor="white")
         agg: Any = FigureCanvasAgg(figure)
         axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
@@ -85,14 +83,6 @@ def written_on(canvas: Pixels, path: Path | BinaryIO) -> "Iterator[Axes]":
         agg.draw()
         text = np.asarray(agg.buffer_rgba())[:height, :width, :3]
     Image.fromarray(np.minimum(canvas, text)).save(path, "PNG", **_PNG)
-
-
-@contextmanager
-def _any_script() -> Iterator[None]:
-    """Draw a name in a script that the font lacks as boxes, without a warning."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        yield
 
 
 def draw_text(text: str, path: Path) -> None:
@@ -104,11 +94,6 @@ def draw_text(text: str, path: Path) -> None:
         figure = Figure(figsize=(6, 1))
         figure.text(0.5, 0.5, text, ha="center", va="center", size=12)
         save(figure, path)
-
-
-def shortened(name: str, most: int = 20) -> str:
-    """Return `name` in at most `most` characters."""
-    return name if len(name) <= most else name[: most - 1] + "…"
 
 
 def enlarged(pixels: Pixels, height: int, width: int) -> Pixels:
@@ -143,7 +128,7 @@ def draw_grid(
     predictions: Predictions,
     rows: Sequence[int] | NDArray[np.int64],
     class_names: tuple[str, ...],
-    path: Path | BinaryIO,
+    path: Path,
     across: int = 8,
 ) -> None:
     """Draw `rows` of `images`, uint8 `(n, h, w, c)`, as PNG, each under its predicted and its true class.
@@ -161,7 +146,7 @@ def draw_grid(
         for corner, row in zip(corners, rows, strict=True):
             line, column = (round(each * scale) for each in corner)
             sign, colour = ("✓", CORRECT) if predictions.correct[row] else ("✗", INCORRECT)
-            predicted = f"{sign} Pred: {shortened(class_names[predictions.predicted[row]], 12)}"
+            predicted = f"{sign} Pred: {shortened(class_names[predictions.predicted[row]], 11)}"
             confidence = percent(float(predictions.confidence[row]), 0)
             axes.text(column, line - 0.19 * _COLUMN, predicted, size=8.5, weight="bold", color=colour, va="bottom")
             line -= round(0.05 * _COLUMN)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.evaluate.plots.figures import CORRECT, INCORRECT, QUIET, Pixels, enlarged, shortened, written_on
+from pipeline.evaluate.plots.figures import CORRECT, INCORRECT, QUIET, Pixels, enlarged, written_on
+from pipeline.fonts import shortened
 from pipeline.predictions import Predictions
 from pipeline.scores.metrics import percent
 
