@@ -251,3 +251,13 @@ def walk(source: Path) -> Iterator[Path]:
     for folder, folders, files in os.walk(source):
         folders[:] = [name for name in folders if not is_ignored(name)]
         yield from (Path(folder, name) for name in files if not is_ignored(name))
+
+
+def shallowest(folder: Path, suffixes: Sequence[str]) -> Sequence[Path]:
+    """Return the files in `folder` with one of `suffixes`, or, where there are none, in the folders in it, and so on."""
+    folders, found = [folder], list[Path]()
+    while folders and not found:
+        entries = [path for inner in folders for path in sorted(inner.iterdir()) if not is_ignored(path.name)]
+        found = [path for path in entries if path.suffix.lower() in suffixes and path.is_file()]
+        folders = [path for path in entries if path.is_dir() and not path.is_symlink()]
+    return found

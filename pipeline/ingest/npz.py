@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pipeline.dataset import SplitName
 from pipeline.errors import SourceError
 from pipeline.ingest import arrays
-from pipeline.ingest.folder import is_ignored
+from pipeline.ingest.folder import shallowest
 from pipeline.ingest.source import FullError, Source, describe_file, given_class_names, listed, split_of, unpacked
 from pipeline.params import IngestParams
 
@@ -66,8 +66,9 @@ def _find(source: Path) -> Sequence[Path]:
     """Return the one .npz file, or the .npy files of one folder."""
     if source.is_file():
         return [source]
-    paths = sorted(path for path in source.rglob("*.np[yz]") if not is_ignored(path.name))
-    if len(paths) == 1 or (paths and all(path.suffix == ".npy" and path.parent == paths[0].parent for path in paths)):
+    paths = shallowest(source, SUFFIXES)
+    together = paths and all(path.suffix == ".npy" and path.parent == paths[0].parent for path in paths)
+    if len(paths) == 1 or together:
         return paths
     names = listed([str(path.relative_to(source)) for path in paths], most=5) or "none"
     raise SourceError(f"{source} must hold one .npz file, but holds {names}: put one there, or name it in ingest.source")

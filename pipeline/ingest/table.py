@@ -6,7 +6,7 @@ one that is not there is looked for by its name, with or without its suffix, in 
 
 Tables of several splits are named by them, such as train.csv or train-00000-of-00002.parquet, or lie in folders that are.
 Instead of files, Parquet may hold the images, as Hugging Face's data sets do (a column of encoded bytes, or of structs of bytes
-and path, and class names in the metadata), and text may hold the pixels, a column each, as Kaggle's MNIST does: see `pixels`.
+and path, and class names in the metadata), and text may hold the pixels, a column each, as Kaggle's MNIST does: see `arrays`.
 """
 
 import csv
@@ -24,8 +24,8 @@ import numpy as np
 
 from pipeline.dataset import SPLITS, SplitName
 from pipeline.errors import SourceError
-from pipeline.ingest import pixels
-from pipeline.ingest.folder import check_names, digests, is_ignored, walk
+from pipeline.ingest import arrays
+from pipeline.ingest.folder import check_names, digests, shallowest, walk
 from pipeline.ingest.images import Files
 from pipeline.ingest.preprocessing import SUFFIXES
 from pipeline.ingest.source import (
@@ -80,8 +80,8 @@ def read(source: Path, params: IngestParams, scratch: Path) -> Source:
     """
     tables, given = _find(source), given_class_names(params, source)
     root, where = source if source.is_dir() else source.parent, " and ".join(str(table) for table, _ in tables[:2])
-    if columns := pixels.columns(tables[0][0], _COLUMNS["label"]):
-        return pixels.read(tables, columns, given, scratch)
+    if columns := arrays.pixel_columns(tables[0][0], _COLUMNS["label"]):
+        return arrays.read_pixels(tables, columns, given, scratch)
     rows = _located([row for table in tables for row in _rows(table, root, scratch)], root, where)
     _check(rows, root, where)
     names = label_texts((row.label for row in rows), given, where)
@@ -95,7 +95,7 @@ def read(source: Path, params: IngestParams, scratch: Path) -> Source:
 
 def is_list(folder: Path) -> bool:
     """Return whether a table in `folder` lists files and labels: then it is meant, not the folders that the files are in."""
-    tables = [path for path in _shallowest(folder) if path.suffix.lower() != ".parquet"]
+    tables = [path for path in shallowest(folder, TABLES) if path.suffix.lower() != ".parquet"]
     headers = [{name.strip().casefold() for name in _read_text(table)[0]} for table in tables]
     return any(all(header & {*_COLUMNS[role]} for role in ("file", "label")) for header in headers)
 
@@ -110,7 +110,7 @@ def _find(source: Path) -> Sequence[_Table]:
             print(f"{source}: {what}", file=sys.stderr)
         return [(source, None)]
     check_names(source)
-    found = _shallowest(source)
+    found = shallowest(source, TABLES)
     if len(found) == 1:
         return [(found[0], None)]
     splits = [split_of(path.name.partition(".")[0]) or split_of(path.parent.name) for path in found]
@@ -121,16 +121,6 @@ def _find(source: Path) -> Sequence[_Table]:
         f"{source} must hold one table (.csv, .tsv or .parquet), or one for each split, such as train.csv and test.csv, but "
         f"holds {names}: leave those, or name one in ingest.source"
     )
-
-
-def _shallowest(folder: Path) -> Sequence[Path]:
-    """Return the tables in `folder`, or, where there are none, in the folders in it, and so on."""
-    folders, found = [folder], list[Path]()
-    while folders and not found:
-        entries = [path for inner in folders for path in sorted(inner.iterdir()) if not is_ignored(path.name)]
-        found = [path for path in entries if path.suffix.lower() in TABLES and path.is_file()]
-        folders = [path for path in entries if path.is_dir() and not path.is_symlink()]
-    return found
 
 
 def _rows(of: _Table, root: Path, scratch: Path) -> Iterator[_Row]:
@@ -189,7 +179,7 @@ def _read_text(table: Path) -> tuple[Sequence[str], _Rows]:
         text = table.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SourceError(f"{table} is not UTF-8 at byte {error.start}: save it as UTF-8 text") from None
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=pixels.delimiter(text.partition("\n")[0]), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=arrays.delimiter(text.partition("\n")[0]), strict=True)
     header = next(reader, [""])
 
     def records() -> _Rows:

@@ -118,8 +118,9 @@ def test_npy_files_of_one_folder_are_read_together(workspace: Workspace, source:
     for split in splits(workspace).values():
         assert np.array_equal(split.images[..., 0], IMAGES[split.source_index])
         assert np.array_equal(split.labels, LABELS[split.source_index])
-    np.save(source / "more.npy", IMAGES)
-    with pytest.raises(SourceError, match=r"must hold one .npz file, but holds more.npy, signs/X.npy, signs/Y.npy: put one"):
+    (source / "more").mkdir()
+    np.save(source / "more/X.npy", IMAGES)
+    with pytest.raises(SourceError, match=r"must hold one .npz file, but holds more/X.npy, signs/X.npy, signs/Y.npy: put one"):
         stage.run(wanted("npz"), workspace)
 
 
