@@ -1,4 +1,9 @@
-"""The networks by name, in plain Keras. Each takes uint8 images and rescales them itself, so a saved model stands alone."""
+"""The networks by name, in plain Keras. Each takes uint8 images and rescales them itself, so a saved model stands alone.
+
+They were designed for 28×28 pixels. From 40 pixels on, strided convolutions behind the first layer bring larger images to about
+the same resolution: cost grows slowly, and a feature sees as large a part of the image. The features are then averaged over the
+image, as they are in the same place less often. benchmarks/RESULTS.md compares. The notebook, the baseline, stays as it was.
+"""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +20,7 @@ from pipeline.train.recipe import recipe_of
 Shape = tuple[int, int, int]
 WHITENING = "whitening"
 _PATCHES = 845_000  # those of 5,000 images at 28×28; far fewer do, but more cost little
+_DESIGNED = 28  # pixels: side of the images that the networks were designed for
 _FLOOR = 1e-3  # of the largest variance: weaker directions are noise and are not amplified
 
 
@@ -92,20 +98,19 @@ def _sprint(recipe: Recipe, seed: int, shape: Shape, classes: int) -> Any:
     The frozen first layer needs no gradient at the most expensive resolution. Strides were more accurate than pooling
     (Springenberg et al. 2014, https://arxiv.org/abs/1412.6806).
     """
-    from keras import layers
-
     images, x = _whitened(shape, 18, size=3)
     x = _unit(x, 32, stride=2)
     x = _unit(x, 64, stride=2)
-    return _output("sprint", images, layers.Flatten(name="flatten")(x), recipe, seed, classes)
+    return _output("sprint", images, _pooled(x, shape), recipe, seed, classes)
 
 
 def _compact(recipe: Recipe, seed: int, shape: Shape, classes: int) -> Any:
     """Build a network under 100,000 parameters: 97,514, and 10.0 million multiply-adds at 28×28×1.
 
     A residual network (He et al. 2015, https://arxiv.org/abs/1512.03385) at half the resolution, where each weight is used
-    most. It ends in a weighted mean over the image, learned per channel (the global depthwise convolution of MobileFaceNets,
-    Chen et al. 2018, https://arxiv.org/abs/1804.07573): in centred images, position is evidence.
+    most; larger images need 9,344 parameters more each time the side doubles. It ends in a weighted mean over the image,
+    learned per channel (the global depthwise convolution of MobileFaceNets, Chen et al. 2018,
+    https://arxiv.org/abs/1804.07573): in centred images, position is evidence.
     """
     from keras import initializers, layers
 
@@ -124,14 +129,12 @@ def _default(recipe: Recipe, seed: int, shape: Shape, classes: int) -> Any:
 
     A wider `sprint` with more convolutions. 16 instead of 18 filters in the first layer fill whole vectors: 5 % less per step.
     """
-    from keras import layers
-
     images, x = _whitened(shape, 16, size=3)
     x = _unit(x, 32)
     x = _unit(x, 64, stride=2)
     x = _unit(x, 64)
     x = _unit(x, 128, stride=2)
-    return _output("default", images, layers.Flatten(name="flatten")(x), recipe, seed, classes)
+    return _output("default", images, _pooled(x, shape), recipe, seed, classes)
 
 
 def _large(recipe: Recipe, seed: int, shape: Shape, classes: int) -> Any:
@@ -143,6 +146,8 @@ def _large(recipe: Recipe, seed: int, shape: Shape, classes: int) -> Any:
 
     images = Input(shape, dtype="uint8", name="images")
     x = _convolution(layers.Rescaling(1 / 255, name="rescaling")(images), 16)
+    for _ in range(_halvings(shape)):
+        x = _convolution(_activated(x), 32, stride=2)
     for filters, stride in ((64, 1), (128, 2), (256, 2)):
         x = _wide(x, filters, stride)
         for _ in range(5):
@@ -150,14 +155,28 @@ def _large(recipe: Recipe, seed: int, shape: Shape, classes: int) -> Any:
     return _output("large", images, layers.GlobalAveragePooling2D(name="mean")(_activated(x)), recipe, seed, classes)
 
 
+def _halvings(shape: Shape) -> int:
+    """Return how often to halve the resolution of images beyond 28×28 pixels: 0 below 40×40, 1 below 80×80."""
+    return max(0, round(math.log2(math.sqrt(shape[0] * shape[1]) / _DESIGNED)))
+
+
 def _whitened(shape: Shape, filters: int, size: int) -> tuple[Any, Any]:
-    """Return the input and a frozen convolution of it at half the resolution, whose weights `whiten` sets."""
+    """Return the input and its features at about 14×14: a frozen convolution, whose weights `whiten` sets, and strided ones."""
     from keras import Input, layers
 
     images = Input(shape, dtype="uint8", name="images")
     x = layers.Rescaling(1 / 255, name="rescaling")(images)
     x = layers.Conv2D(filters, size, 2, "same", activation="relu", trainable=False, name=WHITENING)(x)
+    for _ in range(_halvings(shape)):
+        x = _unit(x, filters, stride=2)
     return images, x
+
+
+def _pooled(x: Any, shape: Shape) -> Any:
+    """Return all features of `x`, or their means over the image where it is larger than the network was designed for."""
+    from keras import layers
+
+    return (layers.GlobalAveragePooling2D(name="mean") if _halvings(shape) else layers.Flatten(name="flatten"))(x)
 
 
 def _convolution(x: Any, filters: int, size: int = 3, stride: int = 1) -> Any:

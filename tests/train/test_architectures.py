@@ -1,6 +1,8 @@
 """The networks: sizes, inputs and outputs, and the whitening layer."""
 
+import math
 import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,6 +46,44 @@ def test_each_takes_colour_and_the_smallest_size_it_names(params: TrainParams, a
     least = int(str(error.value).split("at least ")[1].split("×")[0])
     logits = architectures.build(chosen, (least, least + 5, 3), 3)(np.zeros((2, least, least + 5, 3), np.uint8))
     assert (tuple(logits.shape), str(logits.dtype)) == ((2, 3), "<dtype: 'float32'>")
+
+
+def _multiply_adds(model: Any) -> int:
+    """Return those of the convolutions for one image."""
+    from keras.layers import Conv2D
+
+    convolutions = [layer for layer in model.layers if type(layer) is Conv2D]
+    return sum(math.prod(layer.output.shape[1:3]) * math.prod(layer.kernel.shape) for layer in convolutions)
+
+
+@pytest.mark.parametrize(("architecture", "millions"), [("sprint", 0.6), ("compact", 10.0), ("default", 4.8)])
+def test_larger_images_cost_far_less_than_their_pixels(params: TrainParams, architecture: str, millions: float) -> None:
+    chosen = params.model_copy(update={"architecture": architecture})
+    small, large = (architectures.build(chosen, (side, side, 1), 10) for side in (28, 224))
+    assert _multiply_adds(small) / 1e6 == pytest.approx(millions, rel=0.1)
+    assert _multiply_adds(large) < 30 * _multiply_adds(small)  # 64 times the pixels
+    assert large.count_params() < 1.3 * small.count_params()
+
+
+@pytest.mark.parametrize(
+    "shape", [(8, 8, 1), (39, 39, 3), (40, 40, 3), (50, 50, 1), (100, 100, 3), (64, 200, 3), (224, 224, 3)]
+)
+def test_images_of_any_size_are_brought_to_about_the_resolution_of_28_pixels(
+    params: TrainParams, shape: tuple[int, int, int]
+) -> None:
+    model = architectures.build(params.model_copy(update={"architecture": "default"}), shape, 3)
+    images = np.random.default_rng(0).integers(0, 256, (4, *shape), np.uint8)
+    architectures.whiten(model, images, seed=1)
+    assert np.isfinite(model(images)).all()
+    first_of_main_part = next(layer for layer in model.layers if layer.name != WHITENING and layer.output.shape[-1] == 32)
+    assert (4 if shape[0] == 8 else 9) <= math.sqrt(math.prod(first_of_main_part.output.shape[1:3])) <= 20
+
+
+def test_features_are_averaged_over_images_larger_than_the_design(params: TrainParams) -> None:
+    chosen = params.model_copy(update={"architecture": "default"})
+    names = [[layer.name for layer in architectures.build(chosen, (side, side, 1), 10).layers] for side in (39, 40)]
+    assert ["flatten" in each for each in names] == [True, False]
+    assert ["mean" in each for each in names] == [False, True]
 
 
 def test_rescaling_is_inside_the_network(params: TrainParams) -> None:
