@@ -67,8 +67,12 @@ def _choose(workspace: Workspace, dataset: str | None, source: str | None, name:
     if name is None and path != before.source:
         name = _slug(path)
     if dataset is None:
-        same = path == before.source and before.dataset not in CATALOG
-        dataset = before.dataset if same else _detect(workspace, path)
+        if path == before.source and before.dataset not in CATALOG:
+            dataset = before.dataset
+        else:
+            with _scratch(workspace) as scratch:
+                dataset = readers.detect(workspace.root / path, workspace, scratch)
+        print(f"{path}: --dataset {dataset} --name {name or before.name}", flush=True)
     try:
         set_dataset(workspace.params, dataset, name, path)
         after = params.load(workspace.params).ingest
@@ -90,27 +94,11 @@ def _from_root(source: str, workspace: Workspace) -> str:
 
 
 def _slug(path: str) -> str:
-    """Return the name of a folder or file as a name of a data set.
-
-    Raises:
-        ParamsError: nothing is left of it, or it is that of a known data set.
-    """
+    """Return the name of a folder or file as a name of a data set; one of a known data set becomes "my-…"."""
     stem = re.sub(r"(\.(tar|zip|t?gz|t?xz|t?bz2?|npz|csv|tsv|parquet))+$", "", Path(path).name.lower())
     plain = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
-    slug = re.sub("[^a-z0-9]+", "-", plain)[:63].strip("-")
-    if not slug or slug in CATALOG:
-        raise ParamsError(
-            f"--source {path}: {slug or stem!r} cannot name the data set: add --name, such as --name my-{slug or 'images'}"
-        )
-    return slug
-
-
-def _detect(workspace: Workspace, path: str) -> str:
-    """Return the kind of the user's own data at `path`, and print it."""
-    with _scratch(workspace) as scratch:
-        kind = readers.detect(workspace.root / path, workspace, scratch)
-    print(f"{path} is read as --dataset {kind}", flush=True)
-    return kind
+    slug = re.sub("[^a-z0-9]+", "-", plain)[:60].strip("-")
+    return slug if slug and slug not in CATALOG else f"my-{slug or 'images'}"
 
 
 @contextmanager

@@ -87,7 +87,7 @@ def test_a_source_alone_chooses_kind_name_channels_and_size(
     chosen = params.load(workspace.params)
     assert (chosen.ingest.dataset, chosen.ingest.source, chosen.ingest.name) == ("folder", str(source), "kafer-bienen")
     assert (chosen.ingest.channels, chosen.ingest.image_size, chosen.train.horizontal_flip) == (3, 48, False)
-    assert "is read as --dataset folder\nthe images are 40×60 pixels" in capsys.readouterr().out
+    assert f"{source}: --dataset folder --name kafer-bienen\nthe images are 40×60 pixels" in capsys.readouterr().out
 
 
 def test_a_source_in_the_checkout_is_written_relative_to_it(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,12 +113,24 @@ def test_another_source_is_another_data_set(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/data/Emoji Set.tar.gz", "emoji-set"),
+        ("a/train.v2.parquet", "train-v2"),
+        ("/home/me/Фото", "my-images"),
+        ("digits.zip", "my-digits"),
+        ("x" * 99, "x" * 60),
+    ],
+)
+def test_a_source_names_the_data_set(path: str, name: str) -> None:
+    assert run._slug(path) == name
+
+
+@pytest.mark.parametrize(
     ("dataset", "source", "message"),
     [
         ("digits", "pets", "^--source is for your own data, and digits is not: leave one of them out"),
         (None, "nowhere", "^ingest.source: .*nowhere does not exist: put your data there"),
-        (None, "Фото", "'фото' cannot name the data set: add --name, such as --name my-images"),
-        (None, "digits.zip", "'digits' cannot name the data set: add --name, such as --name my-digits"),
         ("npz", "pets", "pets must hold one .npz file, but holds none"),
     ],
 )
