@@ -1,7 +1,7 @@
 """A reader of image files in one folder per class, at the top or in folders for train, validation and test.
 
 Layouts: `<class>/`, `train/<class>/` with or without `val/` and `test/`, in any case and with names such as
-Training, valid or seg_test, and one folder around it all, as most archives have.
+Training, valid or seg_test, and one folder around it all, as most archives have, or in each class.
 
 Strict where a mistake would be silent: an image outside the class folders, a folder inside one, a folder beside train/ that is
 no split, a link to another place. Files are ordered by name, so that the same files give the same rows everywhere.
@@ -187,9 +187,11 @@ def _find_classes(part: Path, source: Path) -> _Classes:
 
 def _find_images(folder: Path, source: Path) -> Sequence[Path]:
     entries = _list(folder, source)
-    for path in entries:
-        if path.is_dir():
-            raise SourceError(f"{path} is a folder inside a class: move its images into {folder.name}/ itself")
+    inner = [path for path in entries if path.is_dir()]
+    if len(inner) == 1 and not _images(entries):  # as in tiny-imagenet: <class>/images/
+        return _find_images(inner[0], source)
+    if inner:
+        raise SourceError(f"{inner[0]} is a folder inside a class: move its images into {folder.name}/ itself")
     images = _images(entries)
     if not images:
         others = f", but {_kinds(entries)}: save them as PNG or JPEG" if entries else ": add some"

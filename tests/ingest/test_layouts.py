@@ -79,6 +79,18 @@ def test_a_given_validation_set_leaves_only_the_test_set_to_be_cut(workspace: Wo
     assert counts["test"] > 0
 
 
+def test_one_folder_in_a_class_is_entered(workspace: Workspace, source: Path) -> None:
+    put(source)
+    (source / "bee").rename(source / "images")
+    (source / "bee").mkdir()
+    (source / "images").rename(source / "bee/images")
+    (source / "bee/boxes.txt").touch()
+    assert ingest(workspace).class_names == ("ant", "bee", "cat")
+    (source / "bee/more").mkdir()
+    with pytest.raises(SourceError, match=r"bee/images is a folder inside a class: move its images into bee/ itself"):
+        ingest(workspace)
+
+
 def test_a_class_called_train_beside_others_is_a_class(workspace: Workspace, source: Path) -> None:
     put(source)
     (source / "ant").rename(source / "train")
