@@ -79,13 +79,13 @@ def read(source: Path, params: IngestParams, _scratch: Path) -> Source:
 
 
 def check_names(source: Path) -> None:
-    """Check every name and link in the folder `source`, also for DVC, which fails over them without saying which it is.
+    """Check every name and link in `source`, if it is a folder, also for DVC, which fails over them without saying which it is.
 
     Raises:
         SourceError: a name is no UTF-8 or has control characters, a link points to nothing, or a pipe or device is there.
     """
     dangling = []
-    for folder, folders, files in os.walk(source, onerror=_raise):
+    for folder, folders, files in os.walk(source, onerror=_raise) if source.is_dir() else ():
         for name in (*folders, *files):
             if not is_plain(name) and name not in _IGNORED:
                 reason = "is not UTF-8" if any("\ud800" <= sign <= "\udfff" for sign in name) else "cannot be printed"

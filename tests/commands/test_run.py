@@ -308,6 +308,12 @@ def test_own_data_that_cannot_be_read_leaves_params_as_they_were(workspace: Work
     assert workspace.params.read_bytes() == before
 
 
+def test_a_source_that_is_one_file_reaches_dvc(workspace: Workspace) -> None:
+    shutil.make_archive(str(workspace.root / "pets"), "zip", put_images(workspace.root / "pets"))
+    run._choose(workspace, None, str(workspace.root / "pets.zip"), None)
+    assert run._get_data(workspace) is None
+
+
 def test_a_name_that_dvc_would_fail_over_is_named_before(workspace: Workspace) -> None:
     set_dataset(workspace.params, "folder", "pets")
     (workspace.root / "data/source/ant").mkdir(parents=True)
