@@ -28,7 +28,7 @@ def main() -> None:
         tiny, names = features.shrink(small, label_issues.SIDE), data.description.class_names
         costs.of("  of which label issues", lambda: label_issues.columns(tiny, frame["label"].astype(float), names))
     costs.of("loading Great Expectations", load)
-    frame, pairs = costs.of("the above again, in parallel", lambda: stage.examine(data, limits.near_duplicate_difference))
+    frame, pairs, _ = costs.of("the above again, in parallel", lambda: stage.examine(data, limits.near_duplicate_difference))
     frames, rules = tables.build(frame, pairs, data.description), suite.rules(data.description, limits)
     for name in ("expectations", "expectations again"):
         outcomes = costs.of(name, lambda: check(frames, rules, limits))

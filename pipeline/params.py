@@ -220,12 +220,13 @@ class EvaluateParams(Section):
 
 
 class RegisterParams(Section):
-    """What a model must reach to enter the registry."""
+    """What a model must reach to enter the registry; None: no limit."""
 
-    min_accuracy: Share
-    min_class_recall: Share
-    max_calibration_error: Share
-    min_slice_accuracy: Share
+    baseline_significance: Fraction | None
+    min_accuracy: Share | None
+    min_class_recall: Share | None
+    max_calibration_error: Share | None
+    min_slice_accuracy: Share | None
 
 
 class PromoteParams(Section):

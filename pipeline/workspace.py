@@ -44,6 +44,7 @@ class Workspace:
     validation_html = _Below("reports/validation.html")
     features = _Below("reports/features.parquet")
     profile = _Below("reports/profile.json")
+    baseline = _Below("reports/baseline.parquet")
     data_docs = _Below("reports/data_docs")  # on request only; not an output of the DVC stage
     # train
     model = _Below("models/model.keras")

@@ -12,6 +12,8 @@ from pipeline.errors import ParamsError
 from pipeline.ingest.known import CATALOG
 from pipeline.workspace import replacing
 
+LIMITS = ("min_accuracy", "min_class_recall", "max_calibration_error", "min_slice_accuracy")
+"""Keys of `register` that say nothing about another data set."""
 UNCHANGED = "params.yaml"  # MLproject's default for its parameters, which must have one: as params.yaml says
 
 
@@ -19,7 +21,8 @@ def set_dataset(path: Path, dataset: str, name: str | None = None, source: str |
     """Write `ingest.dataset` into params.yaml, and with it what depends on it; every other byte stays as it was.
 
     A known data set has no name, class names or channels to choose. Only data known to survive a horizontal flip is flipped:
-    a flipped digit is no digit, so the user's own data is not flipped until params.yaml allows it.
+    a flipped digit is no digit, so the user's own data is not flipped until params.yaml allows it. Limits for a model belong to
+    the data they were chosen for: other data has none but those that hold for all.
 
     Args:
         path: params.yaml.
@@ -34,6 +37,8 @@ def set_dataset(path: Path, dataset: str, name: str | None = None, source: str |
     values: dict[str, object] = {}
     if current.dataset != dataset or source not in (None, current.source):
         values = {"ingest.dataset": dataset, "train.horizontal_flip": known is not None and known.horizontal_flip}
+        limits = known.limits if known else {}
+        values |= {f"register.{key}": limits.get(key) for key in LIMITS}
         if known:
             values |= {"ingest.name": "", "ingest.class_names": [], "ingest.channels": 1, "ingest.image_size": 28}
     if source not in (None, current.source):

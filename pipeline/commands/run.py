@@ -151,15 +151,18 @@ def child_environment() -> Mapping[str, str]:
 
 def _summary(workspace: Workspace) -> None:
     facts = read_evidence(workspace)
-    weakest = min(facts.recalls, key=lambda name: facts.recalls[name])
+    model = facts.performance
+    weakest = min(model.recalls, key=lambda name: model.recalls[name])
     registration = json.loads(workspace.registration.read_text(encoding="utf-8"))
     failed = ", ".join(rule["text"] for rule in registration["rules"] if not rule["passed"])
-    model, version = registration["model_name"], registration["version"]
+    name, version = registration["model_name"], registration["version"]
+    simple = f"{model.baseline.accuracy:.4f}, {model.baseline.name}" if model.baseline else ""
     print(
         f"\n{facts.training.dataset_name}, {facts.training.architecture}\n"
-        f"  accuracy       {facts.metrics['accuracy']:.4f} on the test set\n"
-        f"  weakest class  {weakest}, recall {facts.recalls[weakest]:.4f}\n"
-        f"  gate           {f'refused: {failed}' if failed else f'passed: {model} version {version}'}\n"
+        f"  accuracy       {model.accuracy:.4f} on the test set\n"
+        f"  baseline       {simple}\n"
+        f"  weakest class  {weakest}, recall {model.recalls[weakest]:.4f}\n"
+        f"  gate           {f'refused: {failed}' if failed else f'passed: {name} version {version}'}\n"
         f"  report         {workspace.shown(workspace.report)}\n\nnext:"
     )
     python = workspace.shown(Path(sys.executable))

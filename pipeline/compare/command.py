@@ -10,11 +10,12 @@ import numpy as np
 
 from pipeline import page, tracking
 from pipeline.compare import comparison, models
-from pipeline.compare.comparison import ClassChange, Comparison, p_text
+from pipeline.compare.comparison import ClassChange, Comparison
 from pipeline.compare.models import Evaluated
 from pipeline.evaluate.plots import confusion
 from pipeline.project import Project
 from pipeline.scores.metrics import UNDEFINED, decimal, percent
+from pipeline.scores.significance import p_text
 from pipeline.workspace import write_text
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from pipeline.errors import DatasetError
 from pipeline.scores import significance
 from pipeline.scores.intervals import Interval, paired
 from pipeline.scores.metrics import METRICS, Counts, Metric, percent
+from pipeline.scores.significance import p_text
 from pipeline.tracking import Source
 from pipeline.validate import drift
 from pipeline.validate.drift import Drift
@@ -177,8 +178,3 @@ def data_drift(client: Any, a: Source, b: Source) -> DataDrift:
                 return DataDrift(f"the profile on run {source.run_id[:8]} cannot be read")
     old, new = ({name for name, count in profile.classes.items() if count} for profile in profiles)
     return DataDrift("", drift.between(profiles[1], profiles[0]), sorted(old - new), sorted(new - old))
-
-
-def p_text(p: float) -> str:
-    """Return a p value as it follows the letter: `= 0.031`, `< 0.0001`."""
-    return "< 0.0001" if p < 0.0001 else f"= {p:.2g}"

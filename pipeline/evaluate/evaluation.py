@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.baseline import Baseline
 from pipeline.dataset import Dataset
 from pipeline.errors import EvaluationError
 from pipeline.predictions import Predictions
@@ -59,6 +60,7 @@ class Evaluation:
     data: Dataset
     training: TrainingRecord
     predictions: Predictions  # of the test split
+    baseline: Baseline  # on the same images
     images_per_second: float  # of the prediction alone
     scores: Scores
     intervals: Mapping[str, Interval]  # by the name of the score, as in metrics.json

@@ -14,6 +14,7 @@ from pipeline.evaluate.evaluation import MEANING, Evaluation
 from pipeline.evaluate.plots import confusion, figures
 from pipeline.fonts import drawable, shortened
 from pipeline.page import plain
+from pipeline.scores import significance
 from pipeline.scores.intervals import wilson
 from pipeline.scores.metrics import METRICS, confused_pairs, decimal, normalized, percent
 from pipeline.workspace import Workspace, write_text
@@ -38,6 +39,7 @@ def write(evaluation: Evaluation, workspace: Workspace) -> None:
         training=evaluation.training,
         names=names,
         accuracy=percent(scores.accuracy, 2),
+        baseline=_baseline(evaluation),
         metrics=[(each.name, *map(each.text, (values[each.key], *evaluation.intervals[each.key]))) for each in METRICS],
         images=f"{len(found.labels):,}",
         mistakes=f"{np.count_nonzero(~found.correct):,}",
@@ -85,6 +87,17 @@ def _images(evaluation: Evaluation, rows: Sequence[int]) -> list[Mapping[str, An
         }
         for row in rows
     ]
+
+
+def _baseline(evaluation: Evaluation) -> str:
+    """Return the baseline, and how the model compares with it on the same images, in two sentences."""
+    baseline = evaluation.baseline
+    lost, won = significance.lost_and_won(baseline.correct, evaluation.predictions.correct)
+    p = significance.p_text(significance.worse(won, lost))
+    return (
+        f"{percent(baseline.accuracy, 2)}, {baseline.name}. {won:,} images are correct with the model only, {lost:,} with the "
+        f"baseline only (exact McNemar test of a better model: p {p})."
+    )
 
 
 def _classes(evaluation: Evaluation) -> Iterator[Mapping[str, Any]]:
@@ -209,6 +222,7 @@ def _card(evaluation: Evaluation) -> str:
         data=evaluation.data.description,
         images=f"{len(evaluation.predictions.labels):,}",
         metrics=[(metric.name, metric.text(values[metric.key])) for metric in METRICS],
+        baseline=_baseline(evaluation),
         classes=[(name, percent(precision), percent(recall), decimal(f1)) for name, precision, recall, f1, *_ in rows],
         hidden_classes=f"{len(names) - len(shown):,}" if len(names) > len(shown) else "",
         pairs=[

@@ -1,6 +1,6 @@
 """evaluate: models/model.keras on the test split → tables, plots and a page in reports/, and metrics on the MLflow run."""
 
-from pipeline import dataset, provenance, tracking
+from pipeline import baseline, dataset, provenance, tracking
 from pipeline.dataset import Description
 from pipeline.errors import EvaluationError
 from pipeline.evaluate import evaluation, plots, predict, report, tables
@@ -48,6 +48,7 @@ def evaluate(params: EvaluateParams, workspace: Workspace) -> Evaluation:
     _check_same_data(training, data.description)
     history = charts.read_history(workspace.need(workspace.history, "train"))
     features = evaluation.read_features(workspace.need(workspace.features, "validate"), params.slices, data.test.labels)
+    simple = baseline.read(workspace.need(workspace.baseline, "validate"), data, workspace.shown(workspace.baseline))
     model = predict.load(path, data.description)
     probabilities, images_per_second = predict.predict(model, data.test.images, params.batch_size)
     scores = metrics.score(data.test.labels, probabilities, params.calibration_bins)
@@ -62,6 +63,7 @@ def evaluate(params: EvaluateParams, workspace: Workspace) -> Evaluation:
         data,
         training,
         predictions,
+        simple,
         images_per_second,
         scores,
         intervals.bootstrap(data.test.labels, probabilities, scores.calibration),

@@ -34,7 +34,7 @@ def files(workspace: Workspace) -> list[Path]:
     """Return the tables that go to MLflow."""
     confusion = [workspace.confusion_csv, workspace.confusion_normalized_csv]
     scores = [workspace.metrics, workspace.per_class, workspace.intervals, workspace.slices, workspace.calibration_csv]
-    return [*scores, *confusion, workspace.predictions]
+    return [*scores, *confusion, workspace.predictions, workspace.baseline]
 
 
 def write(evaluation: Evaluation, workspace: Workspace) -> None:
@@ -63,7 +63,7 @@ def write(evaluation: Evaluation, workspace: Workspace) -> None:
     _write_csv(pd.DataFrame(pairs), workspace.confusion_pairs)
     with replacing(workspace.predictions) as aside:
         predictions.write(evaluation.predictions, names, aside)
-    content = figures | {"test_images": len(evaluation.predictions.labels)}
+    content = figures | {"baseline_accuracy": evaluation.baseline.accuracy, "test_images": len(evaluation.predictions.labels)}
     write_text(workspace.metrics, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
@@ -87,7 +87,8 @@ def _write_csv(frame: "pd.DataFrame", path: Path) -> None:
 def tracked(evaluation: Evaluation) -> dict[str, float]:
     """Return the metrics for MLflow, `test/…`, which makes chart sections of `a/b` names."""
     per_class, names = evaluation.scores.per_class, slugs(evaluation.class_names)
-    found = evaluation.scores.figures() | {"images_per_second": evaluation.images_per_second}
+    found = evaluation.scores.figures() | {"baseline_accuracy": evaluation.baseline.accuracy}
+    found["images_per_second"] = evaluation.images_per_second
     for score, values in (("recall", per_class.recall), ("precision", per_class.precision), ("f1", per_class.f1)):
         found |= {f"{score}/{name}": value for name, value in zip(names, values.tolist(), strict=True) if math.isfinite(value)}
     return {f"test/{name}": value for name, value in found.items()}
@@ -114,6 +115,7 @@ def show(evaluation: Evaluation, workspace: Workspace) -> None:
     recall = percent(float(evaluation.scores.per_class.recall[weakest]))
     console.print(_class_table(evaluation, console.width))
     console.print(_score_table(evaluation, console.width))
+    console.print(f"baseline: {percent(evaluation.baseline.accuracy, 2)}, {evaluation.baseline.name}")
     console.print(f"{len(evaluation.predictions.labels):,} test images, {evaluation.images_per_second:,.0f} images/s")
     console.print(f"weakest class: {evaluation.class_names[weakest]}, recall {recall}")
     console.print(f"report: {workspace.shown(workspace.report)}")

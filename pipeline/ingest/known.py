@@ -14,7 +14,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class Known:
     name: str
     class_names: tuple[str, ...]
     horizontal_flip: bool  # an image and its horizontal flip are of the same class
+    limits: Mapping[str, float] = field(default_factory=dict)  # of a model to be registered, by the keys of `register`
     files: tuple[SourceFile, ...] = ()  # training images, training labels, test images, test labels
     urls: tuple[str, ...] = ()  # folders that hold the files, best first
 
@@ -52,6 +53,7 @@ _FASHION_MNIST = Known(
         *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
     ),
     horizontal_flip=True,
+    limits={"min_accuracy": 0.9, "min_class_recall": 0.6, "max_calibration_error": 0.08, "min_slice_accuracy": 0.5},
     files=(
         SourceFile("train-images-idx3-ubyte.gz", 26421880, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
         SourceFile("train-labels-idx1-ubyte.gz", 29515, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),

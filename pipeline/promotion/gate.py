@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import dataset, tracking
+from pipeline import baseline, dataset, tracking
+from pipeline.baseline import Baseline
 from pipeline.compare import command, comparison, models
 from pipeline.compare.models import Evaluated, Pair
+from pipeline.dataset import Dataset
 from pipeline.errors import RefusedError, RegistryError
 from pipeline.project import Project
 from pipeline.promotion import rules
@@ -21,7 +23,7 @@ from pipeline.register.smoke import IMAGES, Loaded, SmokeTest
 from pipeline.tracking import Source
 from pipeline.tracking.manifest import MANIFEST
 
-_SLICES = "evaluation/slices.csv"
+_SLICES, _BASELINE = "evaluation/slices.csv", "evaluation/baseline.parquet"
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,9 @@ def judge(client: Any, smoke: SmokeTest, source: Source, target: str, production
     if new.record.model_name != source.model_name:  # versions can be copied between registered models in the UI
         trained_on = f"{source.name} of {source.model_name} was trained on {new.record.dataset_name}"
         raise RefusedError(f"{trained_on}: it belongs to {new.record.model_name}")
-    images = np.asarray(dataset.read(project.workspace.dataset).test.images[:IMAGES])
-    row, cost = load(client, smoke, source, new.record.weights_digest, images, new.probabilities[:IMAGES])
-    performance = _performance(client, new)
+    data = dataset.read(project.workspace.dataset)
+    row, cost = load(client, smoke, source, new.record.weights_digest, data.test.images[:IMAGES], new.probabilities[:IMAGES])
+    performance = _performance(client, new, _baseline(client, new, data))
     rows = [row, *rules.limits(params.register, performance)]
     found = comparison.compare(pair, comparison.data_drift(client, pair.a.source, pair.b.source)) if pair else None
     if target == "production":
@@ -98,16 +100,28 @@ def _pair(client: Any, source: Source, target: str, production: str | None, proj
     return models.pair(client, str(production), str(source.version), project)
 
 
-def _performance(client: Any, of: Evaluated) -> Performance:
+def _performance(client: Any, of: Evaluated, simple: Baseline | None = None) -> Performance:
     return Performance(
         name=of.source.name,
         labels=of.labels,
         correct=of.correct,
-        class_names=of.class_names,
         recalls=dict(zip(of.class_names, of.scores.per_class.recall.tolist(), strict=True)),
         calibration_error=of.scores.calibration.error,
-        slices=_slices(client, of) if of.data_digest == of.record.dataset_digest else {},
+        slices=_slices(client, of) if _evaluated_here(of) else {},
+        baseline=simple,
     )
+
+
+def _evaluated_here(of: Evaluated) -> bool:
+    """Return whether what its evaluation stored is of the data in data/dataset."""
+    return of.data_digest == of.record.dataset_digest
+
+
+def _baseline(client: Any, of: Evaluated, data: Dataset) -> Baseline | None:
+    if not _evaluated_here(of):
+        return None
+    with tracking.artifact(client, of.source, _BASELINE) as path:
+        return baseline.read(path, data, f"{_BASELINE} of {of.source.name}") if path else None
 
 
 def _slices(client: Any, of: Evaluated) -> dict[str, float]:

@@ -6,17 +6,15 @@ of many from stopping a version. A rule without a limit, or with nothing to comp
 """
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.compare.comparison import DataDrift
 from pipeline.params import PromoteParams, RegisterParams
 from pipeline.promotion.record import Row
-from pipeline.register.gate import judge
+from pipeline.register import gate
 from pipeline.register.smoke import Loaded
 from pipeline.scores import significance
 
@@ -28,21 +26,10 @@ _MEGABYTE = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Performance:
+class Performance(gate.Performance):
     """The performance of a version on the test images."""
 
     name: str  # as in "version 3 (production)"
-    labels: NDArray[np.int32]  # (n,)
-    correct: NDArray[np.bool_]  # (n,), whether the most probable class is the label
-    class_names: Sequence[str]
-    recalls: Mapping[str, float]  # class name → 0–1; NaN for a class without images
-    calibration_error: float
-    slices: Mapping[str, float]  # slice of the test split → accuracy; empty where the slices are of other data
-
-    @property
-    def accuracy(self) -> float:
-        """Share of the images that are predicted correctly."""
-        return float(self.correct.mean())
 
 
 def limits(params: RegisterParams, new: Performance) -> list[Row]:
@@ -50,14 +37,16 @@ def limits(params: RegisterParams, new: Performance) -> list[Row]:
     rows = [
         Row(
             rule=rule.name,
-            verdict=_verdict(rule.passed),
+            verdict=rule.verdict,
             value=None if math.isnan(rule.value) else rule.value,
-            comparison=rule.comparison,
+            comparison="" if rule.limit is None else rule.comparison,
             limit=rule.limit,
             detail=rule.detail,
         )
-        for rule in judge(params, new.accuracy, new.recalls, new.calibration_error, new.slices)
+        for rule in gate.judge(params, new)
     ]
+    if new.baseline is None:
+        rows.append(_not_compared("better than the baseline", "it has no baseline of this data"))
     if not new.slices:
         rows.append(_not_compared("lowest slice accuracy", "it has no slices of this data"))
     return rows
@@ -104,13 +93,14 @@ def _overall(level: float, new: Performance, old: Performance) -> Row:
 
 def _classes(level: float, new: Performance, old: Performance) -> Row:
     """Judge the class with the smallest p, adjusted for all classes that have images."""
-    known = [label for label in range(len(new.class_names)) if np.any(new.labels == label)]
+    names = list(new.recalls)
+    known = [label for label in range(len(names)) if np.any(new.labels == label)]
     counts = [
         significance.lost_and_won(old.correct[rows], new.correct[rows]) for rows in (new.labels == each for each in known)
     ]
     adjusted = significance.holm([significance.worse(*each) for each in counts])
     least = int(np.argmin(adjusted))
-    name = new.class_names[known[least]]
+    name = names[known[least]]
     scores = f"{name}: recall {new.recalls[name]:.4f} vs. {old.recalls[name]:.4f}"
     return _mcnemar(_CLASSES, adjusted[least], level, scores, *counts[least], "McNemar's p after Holm")
 

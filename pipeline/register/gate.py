@@ -3,76 +3,152 @@
 import csv
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pipeline import provenance
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import baseline, dataset, predictions, provenance
+from pipeline.baseline import Baseline
 from pipeline.errors import RegistryError
 from pipeline.params import RegisterParams
 from pipeline.provenance import TrainingRecord
+from pipeline.scores import significance
 from pipeline.workspace import Workspace
+
+_BETTER = "better than the baseline: p"
+CHANCE_LEVEL = 0.05
+"""Significance level at which every model must be better than the majority class; no param switches that off."""
+MARGIN = 0.01
+"""Accuracy below the baseline's, or one image, that a model may have where the baseline makes too few mistakes for a test."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One condition a model must meet."""
+    """One condition a model must meet; without a limit, one that is only shown."""
 
     name: str
     value: float
     comparison: Literal["≥", "≤"]
-    limit: float
+    limit: float | None
     passed: bool
     detail: str = ""
 
+    @property
+    def verdict(self) -> Literal["passed", "failed", "no rule"]:
+        """What follows from it."""
+        return "no rule" if self.limit is None else "passed" if self.passed else "failed"
+
     def __str__(self) -> str:
-        opposite = {"≥": "<", "≤": ">"}[self.comparison]
-        text = f"{self.name} {self.value:.4f} {self.comparison if self.passed else opposite} {self.limit:g}"
+        text = f"{self.name} {self.value:.4f}"
+        if self.limit is not None:
+            opposite = {"≥": "<", "≤": ">"}[self.comparison]
+            text += f" {self.comparison if self.passed else opposite} {self.limit:g}"
         return f"{text} ({self.detail})" if self.detail else text
 
 
-def judge(
-    params: RegisterParams,
-    accuracy: float,
-    recalls: Mapping[str, float],
-    calibration_error: float,
-    slices: Mapping[str, float],
-) -> tuple[Rule, ...]:
-    """Return every rule with its verdict.
+@dataclass(frozen=True, kw_only=True)
+class Performance:
+    """The performance of a model on the test images."""
 
-    Args:
-        params: The limits.
-        accuracy: Share of test images predicted correctly, 0–1.
-        recalls: Class name → recall, 0–1; NaN for a class without test images, which fails its rule.
-        calibration_error: Expected calibration error, 0–1.
-        slices: Slice of the test split → accuracy, 0–1; without slices there is no rule for them.
+    labels: NDArray[np.int32]  # (n,)
+    correct: NDArray[np.bool_]  # (n,), whether the most probable class is the label
+    recalls: Mapping[str, float]  # class name → 0–1, by label; NaN for a class without images
+    calibration_error: float  # 0–1
+    slices: Mapping[str, float]  # slice of the test split → accuracy; empty where the slices are of other data
+    baseline: Baseline | None  # on the same images; None where there is none of these data
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the images that are predicted correctly."""
+        return float(self.correct.mean())
+
+
+def judge(params: RegisterParams, model: Performance) -> tuple[Rule, ...]:
+    """Return every rule with its verdict; without slices or without a baseline there is no rule for them."""
+    weakest, recall = min(model.recalls.items(), key=lambda item: -1.0 if math.isnan(item[1]) else item[1])
+    rules = [
+        *_against_baseline(params.baseline_significance, model),
+        _against_majority(model),
+        _rule("accuracy", model.accuracy, "≥", params, "min_accuracy"),
+        _rule("lowest class recall", recall, "≥", params, "min_class_recall", weakest),
+        _rule("calibration error", model.calibration_error, "≤", params, "max_calibration_error"),
+    ]
+    if model.slices:
+        worst = min(model.slices, key=lambda name: model.slices[name])
+        rules.append(_rule("lowest slice accuracy", model.slices[worst], "≥", params, "min_slice_accuracy", worst))
+    return tuple(rules)
+
+
+def _rule(name: str, value: float, comparison: Literal["≥", "≤"], params: RegisterParams, key: str, detail: str = "") -> Rule:
+    limit: float | None = getattr(params, key)
+    if limit is None:
+        return Rule(name, value, comparison, None, True, _joined(detail, f"register.{key} is null"))
+    passed = value >= limit if comparison == "≥" else value <= limit  # NaN compares false, so it fails
+    return Rule(name, value, comparison, limit, passed, detail)
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(filter(None, parts))
+
+
+def _against_baseline(level: float | None, model: Performance) -> Iterator[Rule]:
+    """Judge whether the model is better than the baseline by more than chance.
+
+    Where the baseline makes too few mistakes for a test to show that, the model must not be worse: neither by more than
+    chance, nor by more than `MARGIN`. McNemar's test compares the two on the same images.
     """
-    weakest, recall = min(recalls.items(), key=lambda item: -1.0 if math.isnan(item[1]) else item[1])
-    error, limit = calibration_error, params.max_calibration_error
-    rules = (
-        _at_least("accuracy", accuracy, params.min_accuracy),
-        _at_least("lowest class recall", recall, params.min_class_recall, weakest),
-        Rule("calibration error", error, "≤", limit, error <= limit),
+    simple = model.baseline
+    if simple is None:
+        return
+    lost, won = significance.lost_and_won(simple.correct, model.correct)
+    mistakes, images = int(np.sum(~simple.correct)), len(model.labels)
+    p = significance.worse(won, lost)
+    scores = (
+        f"accuracy {model.accuracy:.4f} vs. {simple.accuracy:.4f} of {simple.name}; of {images:,} test images "
+        f"{won:,} are correct with the model only, {lost:,} with the baseline only"
     )
-    if not slices:
-        return rules
-    worst = min(slices, key=lambda name: slices[name])
-    return *rules, _at_least("lowest slice accuracy", slices[worst], params.min_slice_accuracy, worst)
+    if level is None:
+        yield Rule(_BETTER, p, "≤", None, True, f"{scores}; register.baseline_significance is null")
+    elif p <= level or significance.can_show_gain(mistakes, level):
+        yield Rule(_BETTER, p, "≤", level, p <= level, _joined(scores, _images_needed(lost, won, images, level)))
+    else:
+        few = f"{scores}; the {mistakes} mistakes of the baseline are too few to show that a model is better"
+        worse, margin = significance.worse(lost, won), max(MARGIN, 1 / images)
+        yield Rule("not worse than the baseline: p", worse, "≥", level, worse >= level, few)
+        short = max(0.0, (lost - won) / images)
+        yield Rule("accuracy below the baseline", short, "≤", margin, short <= margin)
 
 
-def _at_least(name: str, value: float, limit: float, detail: str = "") -> Rule:
-    return Rule(name, value, "≥", limit, value >= limit, detail)  # NaN compares false, so it fails
+def _against_majority(model: Performance) -> Rule:
+    """Judge whether the model is better than a prediction of the most frequent class for every image."""
+    majority = int(np.bincount(model.labels).argmax())
+    always = model.labels == majority
+    lost, won = significance.lost_and_won(always, model.correct)
+    p, images = significance.worse(won, lost), len(model.labels)
+    scores = f"accuracy {model.accuracy:.4f} vs. {always.mean():.4f} of always predicting {list(model.recalls)[majority]}"
+    needed = _images_needed(lost, won, images, CHANCE_LEVEL)
+    return Rule("better than the majority class: p", p, "≤", CHANCE_LEVEL, p <= CHANCE_LEVEL, _joined(scores, needed))
+
+
+def _images_needed(lost: int, won: int, images: int, level: float) -> str:
+    """Return how many test images would show a gain that these do not show; empty where there is none, or it shows."""
+    if won <= lost or significance.worse(won, lost) <= level:
+        return ""
+    return f"a gain of this size shows on about {significance.images_to_show(lost, won, images, level):,} test images"
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """A training and the performance of its model on the test set."""
+    """A training, the performance of its model on the test set, and what the model predicted there."""
 
     training: TrainingRecord
-    metrics: Mapping[str, float]  # as in metrics.json
-    recalls: Mapping[str, float]  # class name → recall; NaN for a class without test images
-    slices: Mapping[str, float]  # slice of the test split → accuracy
+    performance: Performance
+    images: NDArray[np.uint8]  # (n, height, width, channels) of the test split
+    probabilities: NDArray[np.float32]  # (n, classes)
 
 
 def read_evidence(workspace: Workspace) -> Evidence:
@@ -80,19 +156,31 @@ def read_evidence(workspace: Workspace) -> Evidence:
 
     Raises:
         MissingInputError: an earlier stage has not run.
-        RegistryError: a file is not what evaluate writes.
+        PipelineError: a file is not what its stage writes, or belongs to other data.
     """
     training = provenance.read_training(workspace.need(workspace.training, "train"))
+    data = dataset.read(workspace.need(workspace.dataset, "ingest"))
+    simple = baseline.read(workspace.need(workspace.baseline, "validate"), data, workspace.shown(workspace.baseline))
+    path = workspace.need(workspace.predictions, "evaluate")
+    stored = predictions.read(path, training.class_names, workspace.shown(path))
+    if not np.array_equal(stored.source_index, data.test.source_index) or not np.array_equal(stored.labels, data.test.labels):
+        raise RegistryError(f"{workspace.shown(path)} belongs to a different test split: run `dvc repro -s -f evaluate`")
+    performance = Performance(labels=stored.labels, correct=stored.correct, baseline=simple, **_read_scores(workspace))
+    return Evidence(training, performance, data.test.images, stored.probabilities)
+
+
+def _read_scores(workspace: Workspace) -> dict[str, Any]:
+    """Return recalls, calibration error and slices as evaluate wrote them."""
     paths = [workspace.need(path, "evaluate") for path in (workspace.metrics, workspace.per_class, workspace.slices)]
     try:
-        metrics = json.loads(paths[0].read_text(encoding="utf-8"))
-        known = {name: float(metrics[name]) for name in ("accuracy", "calibration_error", "macro_f1", "log_loss")}
+        error = float(json.loads(paths[0].read_text(encoding="utf-8"))["calibration_error"])
         with paths[1].open(encoding="utf-8", newline="") as file:
             recalls = {row["class"]: float(row["recall"] or "nan") for row in csv.DictReader(file)}
-        return Evidence(training, known, recalls, read_slices(paths[2]))
-    except (ValueError, KeyError, TypeError) as error:
+        return {"recalls": recalls, "calibration_error": error, "slices": read_slices(paths[2])}
+    except (ValueError, KeyError, TypeError) as problem:
         files = ", ".join(map(workspace.shown, paths))
-        raise RegistryError(f"one of {files} is not what evaluate writes ({error!r}): run `dvc repro -s -f evaluate`") from None
+        why = f"is not what evaluate writes ({problem!r})"
+        raise RegistryError(f"one of {files} {why}: run `dvc repro -s -f evaluate`") from None
 
 
 def read_slices(path: Path) -> dict[str, float]:

@@ -26,6 +26,28 @@ def different(lost: int, won: int) -> float:
     return min(1.0, 2 * worse(max(lost, won), min(lost, won)))
 
 
+def can_show_gain(mistakes: int, level: float) -> bool:
+    """Return whether the images suffice to tell a model that halves the old one's `mistakes` from an equal one.
+
+    Such a model corrects three of four of them, and makes one new mistake for each that is left.
+    """
+    quarter = mistakes // 4
+    return worse(3 * quarter, quarter) <= level
+
+
+def images_to_show(lost: int, won: int, images: int, level: float) -> int:
+    """Return about how many images show a gain of this size, won > lost, which `images` may have been too few for."""
+    scale = 1.0
+    while worse(round(scale * won), round(scale * lost)) > level:
+        scale *= 1.1
+    return round(scale * images)
+
+
+def p_text(p: float) -> str:
+    """Return a p value as it follows the letter: `= 0.031`, `< 0.0001`."""
+    return "< 0.0001" if p < 0.0001 else f"= {p:.2g}"
+
+
 def holm(p_values: ArrayLike) -> Sequence[float]:
     """Return p values of several tests, each adjusted so that a limit holds for all of them together (Holm 1979)."""
     p = np.asarray(p_values, float)

@@ -1,10 +1,11 @@
-"""Images whose label is probably incorrect: confident learning on cheap out-of-fold predictions.
+"""Images whose label is probably incorrect, and a baseline for models: both by one simple classifier.
 
-Northcutt, Jiang, Chuang 2021, "Confident Learning" (https://arxiv.org/abs/1911.00068), by cleanlab. The predictions come from
+Labels are judged by confident learning on its out-of-fold predictions:
+Northcutt, Jiang, Chuang 2021, "Confident Learning" (https://arxiv.org/abs/1911.00068), by cleanlab. The classifier is
 ridge regression on an approximate kernel map (Williams, Seeger 2001, "Using the Nyström Method to Speed Up Kernel Machines").
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,20 +76,53 @@ def probabilities(images: NDArray[np.uint8], labels: NDArray[np.intp]) -> NDArra
     return np.exp(calibrated)
 
 
+CLASSIFIER = "kernel ridge (Nystroem)"
+"""What people read as the name of the classifier."""
+
+
+def predict(images: NDArray[np.uint8], labels: NDArray[np.int32], test: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Return the classes that the classifier, fitted on `images`, predicts for `test`, `(n,)`.
+
+    Args:
+        images: uint8 `(n, h, w, c)`, small, of the training split; of more than `_BLOCK`, so many at random are used.
+        labels: The class of each.
+        test: Images of the same size.
+    """
+    from sklearn.linear_model import Ridge
+
+    rows = np.random.default_rng(_SEED).permutation(len(images))[:_BLOCK]
+    pixels, classes = _pixels(images[rows]), np.unique(labels[rows])
+    kernel = _kernel(pixels)
+    targets = (labels[rows, None] == classes).astype(np.float32)
+    ridge = Ridge(_RIDGE, copy_X=False).fit(kernel.fit_transform(pixels), targets)
+    blocks = np.array_split(test, max(1, -(-len(test) // _BLOCK)))
+    scores = [ridge.predict(kernel.transform(_pixels(block))) for block in blocks]
+    predicted: NDArray[np.int32] = classes[np.concatenate(scores).argmax(axis=1)].astype(np.int32)
+    return predicted
+
+
 def _scores(images: NDArray[np.uint8], targets: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return out-of-fold scores near 1 for the likely class and near 0 for the others, `(n, classes)`."""
-    from sklearn.kernel_approximation import Nystroem
     from sklearn.linear_model import Ridge
     from sklearn.model_selection import KFold, cross_val_predict
 
-    pixels = images.reshape(len(images), -1) / np.float32(255)
-    width = 1 / pixels.var(axis=0).sum()  # the inverse of the mean squared distance from the mean image
-    kernel = Nystroem(gamma=width, n_components=min(_FEATURES, len(images)), random_state=_SEED)
+    pixels = _pixels(images)
     folds = KFold(_FOLDS, shuffle=True, random_state=_SEED)
     scores: NDArray[np.float32] = cross_val_predict(
-        Ridge(_RIDGE, copy_X=False), kernel.fit_transform(pixels), targets, cv=folds
+        Ridge(_RIDGE, copy_X=False), _kernel(pixels).fit_transform(pixels), targets, cv=folds
     )
     return scores
+
+
+def _pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
+
+
+def _kernel(pixels: NDArray[np.float32]) -> Any:
+    from sklearn.kernel_approximation import Nystroem
+
+    spread = pixels.var(axis=0).sum()  # the mean squared distance from the mean image
+    return Nystroem(gamma=1 / (spread or 1), n_components=min(_FEATURES, len(pixels)), random_state=_SEED)
 
 
 def _issues(labels: NDArray[np.intp], predicted: NDArray[np.float64]) -> NDArray[np.bool_]:

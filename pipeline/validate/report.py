@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import page
+from pipeline.baseline import Baseline
 from pipeline.dataset import Dataset
 from pipeline.validate.check import Flagged, Outcome
 
@@ -16,14 +17,15 @@ SHOWN_ROWS = 12
 _COLUMNS = 120  # of a warning on stdout
 
 
-def as_json(outcomes: Sequence[Outcome], data: Dataset) -> str:
-    """Return the content of validation.json; equal outcomes give equal bytes."""
+def as_json(outcomes: Sequence[Outcome], data: Dataset, baseline: Baseline) -> str:
+    """Return the content of validation.json; equal arguments give equal bytes."""
     content = {
         "verdict": "failed" if _of(outcomes, "failed") else "passed",
         "warnings": len(_of(outcomes, "warned")),
         "dataset": data.description.name,
         "dataset_digest": data.description.digest,
         "images": sum(data.description.counts.values()),
+        "baseline": {"classifier": baseline.name, "test_accuracy": baseline.accuracy},
         "expectations": [_entry(outcome) for outcome in outcomes],
     }
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -54,11 +56,13 @@ def error_line(outcomes: Sequence[Outcome], report: str) -> str:
     )
 
 
-def summary(outcomes: Sequence[Outcome], images: int) -> str:
-    """Return what to print where nothing failed: that all passed, or for each warning a short line and the way out."""
+def summary(outcomes: Sequence[Outcome], images: int, baseline: Baseline) -> str:
+    """Return what to print where nothing failed: that all passed, or for each warning its way out; and the baseline."""
     warned = _of(outcomes, "warned")
     found = f"{len(outcomes) - len(warned)} passed, {len(warned)} warned" if warned else "all passed"
-    return "\n".join([f"{len(outcomes)} expectations on {images:,} images: {found}", *map(_warning, warned)])
+    share = f"{100 * baseline.accuracy:.2f} % of {len(baseline.labels):,} test images correct"
+    last = f"baseline of the model: {baseline.name}, {share}"
+    return "\n".join([f"{len(outcomes)} expectations on {images:,} images: {found}", *map(_warning, warned), last])
 
 
 def _of(outcomes: Sequence[Outcome], verdict: str) -> list[Outcome]:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import dataset
+from pipeline import baseline, dataset
+from pipeline.baseline import Baseline
 from pipeline.dataset import Dataset
 from pipeline.errors import ValidationFailedError
 from pipeline.params import ValidateParams
-from pipeline.validate import drift, features, near_duplicates, report, suite, tables
+from pipeline.validate import drift, features, label_issues, near_duplicates, report, suite, tables
 from pipeline.validate.check import build_data_docs, check, load
 from pipeline.validate.features import FileNames
 from pipeline.workspace import Workspace, replacing, replacing_folder, write_text
@@ -37,14 +38,16 @@ def run(params: ValidateParams, workspace: Workspace, data_docs: bool = False) -
     """
     workspace.validated.unlink(missing_ok=True)  # it belongs to one data set; an older file must not vouch for this one
     data = dataset.read(workspace.need(workspace.dataset, "ingest"))
-    frame, pairs = examine(data, params.near_duplicate_difference, dataset.file_names(workspace.dataset))
+    frame, pairs, simple = examine(data, params.near_duplicate_difference, dataset.file_names(workspace.dataset))
     frames, rules = tables.build(frame, pairs, data.description), suite.rules(data.description, params)
     outcomes = check(frames, rules, params)
 
     with replacing(workspace.features) as path:
         frame.to_parquet(path, index=False)
+    with replacing(workspace.baseline) as path:
+        baseline.write(simple, data, path)
     write_text(workspace.profile, drift.as_json(drift.profile(frame[frame["split"] == "train"], data.description)))
-    write_text(workspace.validation_json, report.as_json(outcomes, data))
+    write_text(workspace.validation_json, report.as_json(outcomes, data, simple))
     write_text(workspace.validation_html, report.as_html(outcomes, data))
     if data_docs:
         with replacing_folder(workspace.data_docs) as folder:
@@ -54,11 +57,14 @@ def run(params: ValidateParams, workspace: Workspace, data_docs: bool = False) -
     if any(outcome.verdict == "failed" for outcome in outcomes):
         raise ValidationFailedError(report.error_line(outcomes, shown))
     write_text(workspace.validated, json.dumps({"dataset_digest": data.description.digest}) + "\n")
-    print(f"{report.summary(outcomes, len(frame))}\nreport: {shown}")
+    print(f"{report.summary(outcomes, len(frame), simple)}\nreport: {shown}")
 
 
-def examine(data: Dataset, limit: float, files: FileNames = None) -> "tuple[pd.DataFrame, pd.DataFrame]":
-    """Return the features of the images and their near-duplicates up to `limit`: two threads, each with half of the cores."""
+def examine(data: Dataset, limit: float, files: FileNames = None) -> "tuple[pd.DataFrame, pd.DataFrame, Baseline]":
+    """Return the features of the images, their near-duplicates up to `limit`, and the baseline.
+
+    Two threads work on them, each with half of the cores.
+    """
     # Imported here because both threads need them, and one could meet a module that the other has half imported.
     import pandas  # noqa: F401
     import scipy.spatial  # noqa: F401
@@ -67,9 +73,10 @@ def examine(data: Dataset, limit: float, files: FileNames = None) -> "tuple[pd.D
     with half_of_the_cores(), ThreadPoolExecutor(max_workers=1) as beside:
         describing = beside.submit(_describe, data, small, files)
         found = near_duplicates.find(small, limit)
+        simple = _baseline(data, small)
         frame = describing.result()
     pairs = near_duplicates.describe(found, frame)
-    return features.mark(frame, pairs), pairs
+    return features.mark(frame, pairs), pairs, simple
 
 
 def half_of_the_cores() -> AbstractContextManager[object]:
@@ -79,6 +86,15 @@ def half_of_the_cores() -> AbstractContextManager[object]:
 
     limits: AbstractContextManager[object] = threadpool_limits(max(1, (os.cpu_count() or 1) // 2), user_api="blas")
     return limits
+
+
+def _baseline(data: Dataset, small: NDArray[np.uint8]) -> Baseline:
+    """Return what a simple classifier, fitted on the training split, predicts for the test split; `small` is of all three."""
+    tiny = features.shrink(small, label_issues.SIDE)
+    train, test = tiny[: len(data.train)], tiny[len(tiny) - len(data.test) :]
+    known = (data.train.labels >= 0) & (data.train.labels < data.description.classes)
+    predicted = label_issues.predict(train[known], data.train.labels[known], test)
+    return Baseline(name=label_issues.CLASSIFIER, labels=data.test.labels, predicted=predicted)
 
 
 def _describe(data: Dataset, small: NDArray[np.uint8], files: FileNames) -> "pd.DataFrame":

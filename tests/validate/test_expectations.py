@@ -44,7 +44,7 @@ def outcomes_of(limits: ValidateParams) -> OutcomesOf:
 def tables_of(limits: ValidateParams) -> TablesOf:
     def examined(splits: Splits) -> Tables:
         data = Dataset(DESCRIPTION, splits["train"], splits["validation"], splits["test"])
-        return stage.examine(data, limits.near_duplicate_difference)
+        return stage.examine(data, limits.near_duplicate_difference)[:2]
 
     return examined
 

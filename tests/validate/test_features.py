@@ -13,7 +13,7 @@ from tests.validate.defects import Splits
 
 
 def table(data: Dataset) -> pd.DataFrame:
-    frame, _ = stage.examine(data, limit=0.01)
+    frame, *_ = stage.examine(data, limit=0.01)
     return frame
 
 
