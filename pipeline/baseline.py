@@ -60,10 +60,11 @@ def read(path: Path, data: Dataset, shown: str) -> Baseline:
 
     try:
         table = parquet.read_table(path)
-        known = table.schema.metadata or {}
-        name, digest = known[_NAME].decode(), known[_DATA].decode()
+        metadata = table.schema.metadata or {}
+        name, digest = metadata[_NAME].decode(), metadata[_DATA].decode()
         index, labels, predicted = (table[column].cast(pyarrow.int32()).to_numpy() for column in _COLUMNS)
-        problem = "a class that does not exist" if np.any((predicted < 0) | (predicted >= data.description.classes)) else ""
+        known: NDArray[np.bool_] = (predicted >= 0) & (predicted < data.description.classes)  # false where it is missing
+        problem = "" if known.all() else "a class that does not exist"
     except (pyarrow.ArrowException, KeyError, ValueError, OSError) as error:
         problem = " ".join(str(error).split())[:120]
     if problem:

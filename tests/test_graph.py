@@ -24,7 +24,7 @@ LAYERS: Sequence[set[str]] = (
     {"ingest"},
     {"project"},
     {"provenance"},
-    {"params", "workspace", "dataset", "predictions", "environment", "process"},
+    {"params", "workspace", "dataset", "baseline", "predictions", "environment", "process"},
     {"scores", "page", "fonts", "errors"},
 )
 # The ground floor that cannot change what a stage writes into its outputs:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline import params, tracking
-from pipeline.commands.edit import set_dataset, set_training, set_values
+from pipeline.commands.edit import LIMITS, set_dataset, set_training, set_values
 from pipeline.errors import DownloadError, ParamsError, PipelineError
 from pipeline.ingest import images, readers
 from pipeline.ingest.folder import check_names
@@ -60,7 +60,8 @@ def _choose(workspace: Workspace, dataset: str | None, source: str | None, name:
     Raises:
         PipelineError: it cannot be used; params.yaml is left as it was.
     """
-    content, before = workspace.params.read_bytes(), params.load(workspace.params).ingest
+    content, old = workspace.params.read_bytes(), params.load(workspace.params)
+    before = old.ingest
     if source is not None and dataset in CATALOG:
         raise ParamsError(f"--source is for your own data, and {dataset} is not: leave one of them out")
     path = before.source if source is None else _from_root(source, workspace)
@@ -75,12 +76,16 @@ def _choose(workspace: Workspace, dataset: str | None, source: str | None, name:
         print(f"{path}: --dataset {dataset} --name {name or before.name}", flush=True)
     try:
         set_dataset(workspace.params, dataset, name, path)
-        after = params.load(workspace.params).ingest
+        new = params.load(workspace.params)
+        after = new.ingest
         if dataset not in CATALOG and _identity(before) != _identity(after):
             _fit(workspace, after)
     except PipelineError:
         workspace.params.write_bytes(content)  # so that the next try looks at the images too
         raise
+    if new.register != old.register:
+        limits = ", ".join(f"{key}: {json.dumps(getattr(new.register, key))}" for key in LIMITS)
+        print(f"limits for a model belong to its data set: register in params.yaml now has {limits}", flush=True)
 
 
 def _identity(settings: params.IngestParams) -> tuple[str, ...]:
@@ -136,8 +141,8 @@ def _get_data(workspace: Workspace) -> str | None:
         fetch(CATALOG[wanted], workspace)
     except DownloadError as error:
         print(
-            f"{error}\n\nFalling back to {EMBEDDED}, which needs no network: params.yaml now has ingest.dataset: {EMBEDDED} "
-            "and train.horizontal_flip: false.\n"
+            f"{error}\n\nFalling back to {EMBEDDED}, which needs no network: params.yaml now has ingest.dataset: {EMBEDDED}, "
+            "train.horizontal_flip: false, and null for the limits of register that are Fashion-MNIST's.\n"
         )
         set_dataset(workspace.params, EMBEDDED)
         return wanted

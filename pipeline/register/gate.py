@@ -71,9 +71,9 @@ def judge(params: RegisterParams, model: Performance) -> tuple[Rule, ...]:
     """Return every rule with its verdict; without slices or without a baseline there is no rule for them."""
     weakest, recall = min(model.recalls.items(), key=lambda item: -1.0 if math.isnan(item[1]) else item[1])
     rules = [
+        _rule("accuracy", model.accuracy, "≥", params, "min_accuracy"),
         *_against_baseline(params.baseline_significance, model),
         _against_majority(model),
-        _rule("accuracy", model.accuracy, "≥", params, "min_accuracy"),
         _rule("lowest class recall", recall, "≥", params, "min_class_recall", weakest),
         _rule("calibration error", model.calibration_error, "≤", params, "max_calibration_error"),
     ]

@@ -96,7 +96,7 @@ def predict(images: NDArray[np.uint8], labels: NDArray[np.int32], test: NDArray[
     targets = (labels[rows, None] == classes).astype(np.float32)
     ridge = Ridge(_RIDGE, copy_X=False).fit(kernel.fit_transform(pixels), targets)
     blocks = np.array_split(test, max(1, -(-len(test) // _BLOCK)))
-    scores = [ridge.predict(kernel.transform(_pixels(block))) for block in blocks]
+    scores = [ridge.predict(kernel.transform(_pixels(block))).reshape(len(block), -1) for block in blocks]
     predicted: NDArray[np.int32] = classes[np.concatenate(scores).argmax(axis=1)].astype(np.int32)
     return predicted
 

@@ -12,6 +12,7 @@ from pipeline.errors import ParamsError, PipelineError, SourceError
 from pipeline.workspace import Workspace
 
 PROJECT = Path(__file__).parents[2]
+NO_LIMITS = [f"{key}: null" for key in edit.LIMITS]
 SHIPPED, TESTED = PROJECT / "params.yaml", PROJECT / "tests/params.yaml"
 
 
@@ -34,14 +35,27 @@ def changed_lines(before: bytes, path: Path) -> list[str]:
 def test_own_data_is_written_into_params_and_taken_out_again_byte_for_byte(path: Path) -> None:
     before = path.read_bytes()
     set_dataset(path, "folder", "pets")
-    assert changed_lines(before, path) == ["dataset: folder", "name: pets", "horizontal_flip: false"]
+    assert changed_lines(before, path) == ["dataset: folder", "name: pets", "horizontal_flip: false", *NO_LIMITS]
     set_dataset(path, "npz")
     assert (params.load(path).ingest.dataset, params.load(path).ingest.dataset_name) == ("npz", "pets")
     set_values(path, {"ingest.class_names": ["a", "b"], "ingest.channels": 3, "train.horizontal_flip": True})
     set_dataset(path, "digits")
-    assert changed_lines(before, path) == ["dataset: digits", "horizontal_flip: false"]
+    assert changed_lines(before, path) == ["dataset: digits", "horizontal_flip: false", *NO_LIMITS]
     set_dataset(path, "fashion-mnist")
     assert path.read_bytes() == before
+
+
+def test_a_limit_for_a_model_belongs_to_its_data_set(path: Path) -> None:
+    shipped = params.load(SHIPPED).register
+    set_dataset(path, "folder", "pets")
+    assert params.load(path).register == shipped.model_copy(update=dict.fromkeys(edit.LIMITS))
+    set_values(path, {"register.min_accuracy": 0.97})
+    set_dataset(path, "folder", "pets")
+    assert params.load(path).register.min_accuracy == 0.97  # chosen for these data
+    set_dataset(path, "digits")
+    assert params.load(path).register.min_accuracy is None
+    set_dataset(path, "fashion-mnist")
+    assert params.load(path).register == shipped
 
 
 def test_the_data_set_already_chosen_keeps_what_the_user_set_beside_it(path: Path) -> None:

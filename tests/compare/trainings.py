@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline import dataset, provenance, tracking
+from pipeline import baseline, dataset, provenance, tracking
+from pipeline.baseline import Baseline
 from pipeline.dataset import Split
 from pipeline.provenance import GitState, TrainingRecord
 from pipeline.tracking import Published
@@ -88,7 +89,13 @@ class Trainings:
         frame = pd.DataFrame({**known, "predicted": answers.argmax(axis=1).astype(np.int32)})
         frame = frame.join(pd.DataFrame(answers, columns=list(data.description.class_names)))
         frame.to_parquet(self.workspace.predictions, index=False)
-        tracking.publish_to(self.client, run_id, Published({}, [self.workspace.predictions], "evaluation"))
+        baseline.write(self.baseline(data), data, self.workspace.baseline)
+        files = [self.workspace.predictions, self.workspace.baseline]
+        tracking.publish_to(self.client, run_id, Published({}, files, "evaluation"))
+
+    def baseline(self, data: dataset.Dataset) -> Baseline:
+        """A classifier that takes every image for the first class."""
+        return Baseline(name="constant", labels=data.test.labels, predicted=np.zeros_like(data.test.labels))
 
     def register(self, run_id: str) -> str:
         """Makes a version of the run's model."""

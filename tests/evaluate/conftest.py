@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import dataset, provenance
+from pipeline import baseline, dataset, provenance
+from pipeline.baseline import Baseline
 from pipeline.dataset import Split
 from pipeline.params import EvaluateParams
 from pipeline.provenance import GitState, TrainingRecord
@@ -48,6 +49,7 @@ class Trained:
         folder = self.workspace.dataset
         description = data_sets.write(folder, "digits", class_names, splits, (), names)  # type: ignore[arg-type]
         _write_features(self.workspace, test)
+        write_baseline(self.workspace)
         self.record(dataset_digest=description.digest, class_names=class_names)
 
 
@@ -98,6 +100,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory, build_model: BuildModel) -
     provenance.write(workspace.training, _record(description))
     workspace.history.parent.mkdir()
     _write_features(workspace, splits["test"])
+    write_baseline(workspace)
     found = {"expectations": [{"id": "no-lost-regions", "verdict": "warned"}, {"id": "labels-in-range", "verdict": "passed"}]}
     workspace.validation_json.write_text(json.dumps(found))
     workspace.history.write_text("train/loss,validation/loss,train/accuracy,validation/accuracy\n1,2,0.5,0.4\n0.5,1,0.7,0.6\n")
@@ -109,7 +112,7 @@ def trained(learned: Workspace, tmp_path: Path) -> Trained:
     """A copy of `learned` that a test may change."""
     shutil.copytree(learned.root, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("reports"))
     (tmp_path / "reports").mkdir()
-    for path in (learned.history, learned.features, learned.validation_json):
+    for path in (learned.history, learned.features, learned.baseline, learned.validation_json):
         shutil.copy(path, tmp_path / "reports")
     return Trained(Workspace(tmp_path, tmp_path))
 
@@ -127,6 +130,13 @@ def _write_features(workspace: Workspace, test: Split) -> None:
         "class_similarity": class_similarity,
     }
     pd.DataFrame(columns).to_parquet(workspace.features, index=False)
+
+
+def write_baseline(workspace: Workspace) -> None:
+    """Write a baseline that takes every image for the first class."""
+    data = dataset.read(workspace.dataset)
+    simple = Baseline(name="<simple> classifier", labels=data.test.labels, predicted=np.zeros_like(data.test.labels))
+    baseline.write(simple, data, workspace.baseline)
 
 
 def _record(description: dataset.Description) -> TrainingRecord:

@@ -14,7 +14,7 @@ from pipeline.params import EvaluateParams
 from pipeline.workspace import Workspace
 
 BuildModel = Callable[..., Any]
-INPUTS = ["features.parquet", "history.csv", "validation.json"]
+INPUTS = ["baseline.parquet", "features.parquet", "history.csv", "validation.json"]
 
 
 class Trained(Protocol):

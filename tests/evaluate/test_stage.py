@@ -41,6 +41,7 @@ def read_csv(path: Path, **options: Any) -> pd.DataFrame:
 def test_every_output_of_dvc_yaml_is_written_and_nothing_else(evaluated: tuple[Workspace, Evaluation]) -> None:
     reports = evaluated[0].metrics.parent
     assert sorted(path.name for path in reports.iterdir()) == [
+        "baseline.parquet",  # of validate
         "calibration.csv",
         "calibration.png",
         "confidence.png",
@@ -93,10 +94,12 @@ def test_metrics_are_flat_and_finite(evaluated: tuple[Workspace, Evaluation]) ->
         "brier",
         "calibration_error",
         "weakest_class_recall",
+        "baseline_accuracy",
         "test_images",
     ]
     assert np.isfinite(list(figures.values())).all()
     assert figures["test_images"] == 397
+    assert figures["baseline_accuracy"] == pytest.approx(39 / 397)  # zeros among the test images
 
 
 def test_tables_agree_with_each_other(evaluated: tuple[Workspace, Evaluation]) -> None:
@@ -158,7 +161,7 @@ def test_metric_names_are_those_of_mlflow(evaluated: tuple[Workspace, Evaluation
 
     tracked = tables.tracked(evaluated[1])
     assert {"test/accuracy", "test/recall/eight-or-8", "test/f1/nine-more", "test/precision/zero"} <= set(tracked)
-    assert len(tracked) == 9 + 3 * 10
+    assert len(tracked) == 10 + 3 * 10
     for name in tracked:
         _validate_metric_name(name)
 
@@ -219,6 +222,7 @@ def test_classes_called_like_columns_and_files_called_like_markup_are_evaluated(
         ("models/model.keras", "train"),
         ("models/training.json", "train"),
         ("reports/features.parquet", "validate"),
+        ("reports/baseline.parquet", "validate"),
     ],
 )
 def test_a_missing_input_names_the_stage_that_makes_it(

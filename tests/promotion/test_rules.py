@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pipeline.baseline import Baseline
 from pipeline.compare.comparison import DataDrift
 from pipeline.params import PromoteParams, RegisterParams
 from pipeline.promotion import rules
@@ -13,7 +14,9 @@ from pipeline.promotion.rules import Performance
 from pipeline.register.smoke import Loaded
 from pipeline.validate.drift import Drift
 
-LIMITS = RegisterParams(min_accuracy=0.5, min_class_recall=0.4, max_calibration_error=0.05, min_slice_accuracy=0.3)
+LIMITS = RegisterParams(
+    baseline_significance=0.05, min_accuracy=0.5, min_class_recall=0.4, max_calibration_error=0.05, min_slice_accuracy=0.3
+)
 PARAMS = PromoteParams(
     significance=0.05,
     max_calibration_loss=0.01,
@@ -34,10 +37,10 @@ def performance(correct: dict[str, tuple[int, int]], **changes: object) -> Perfo
         name="version 1",
         labels=labels,
         correct=hits,
-        class_names=tuple(correct),
         recalls=recalls,
         calibration_error=0.02,
         slices={"dark": 0.6},
+        baseline=Baseline(name="a simple one", labels=labels, predicted=np.zeros_like(labels)),
     )
     return replace(made, **changes)  # type: ignore[arg-type]
 
@@ -54,7 +57,15 @@ SAME_DATA = DataDrift("")
 def test_the_limits_of_register_are_asked_again_and_name_what_failed() -> None:
     kept = rules.limits(LIMITS, OLD)
     assert verdicts(kept) == dict.fromkeys(
-        ("accuracy", "lowest class recall", "calibration error", "lowest slice accuracy"), "passed"
+        (
+            "accuracy",
+            "better than the baseline: p",
+            "better than the majority class: p",
+            "lowest class recall",
+            "calibration error",
+            "lowest slice accuracy",
+        ),
+        "passed",
     )
     failed = rules.limits(LIMITS.model_copy(update={"min_class_recall": 0.61}), OLD)
     assert [(row.rule, row.value, row.limit, row.detail) for row in failed if row.verdict == "failed"] == [
@@ -62,8 +73,37 @@ def test_the_limits_of_register_are_asked_again_and_name_what_failed() -> None:
     ]
 
 
+def test_a_version_no_better_than_the_baseline_is_refused() -> None:
+    """Of 100 images 2 are correct with the version only and 1 with the baseline only: P(2 or 3 heads of 3) = 4/8."""
+    version = performance({"bag": (40, 50), "shirt": (30, 50)})
+    right = np.delete(np.flatnonzero(version.correct), [0, 1])
+    predicted = 1 - version.labels
+    predicted[[*right, 49]] = version.labels[[*right, 49]]
+    simple = Baseline(name="ridge", labels=version.labels, predicted=predicted)
+    (failed,) = [row for row in rules.limits(LIMITS, replace(version, baseline=simple)) if row.verdict == "failed"]
+    assert (failed.rule, failed.value, failed.comparison, failed.limit) == ("better than the baseline: p", 0.5, "≤", 0.05)
+    assert failed.detail.startswith(
+        "accuracy 0.7000 vs. 0.6900 of ridge; of 100 test images 2 are correct with the model only, 1 with the baseline only; "
+        "a gain of this size shows on about "
+    )
+
+
+def test_a_version_without_a_baseline_of_these_data_is_judged_by_the_rest() -> None:
+    rows = rules.limits(LIMITS, replace(OLD, baseline=None))
+    assert verdicts(rows)["better than the baseline"] == "nothing to compare"
+    assert verdicts(rows)["better than the majority class: p"] == "passed"
+
+
+def test_without_a_limit_a_value_is_shown() -> None:
+    rows = rules.limits(LIMITS.model_copy(update={"min_class_recall": None, "baseline_significance": None}), OLD)
+    shown = {row.rule: (row.verdict, row.value, row.limit, row.detail) for row in rows}
+    assert shown["lowest class recall"] == ("no rule", 0.6, None, "shirt; register.min_class_recall is null")
+    assert shown["better than the baseline: p"][0] == "no rule"
+
+
 def test_a_class_without_images_fails_and_its_recall_is_undefined() -> None:
-    row = rules.limits(LIMITS, performance({"bag": (8, 10), "shirt": (0, 0)}))[1]
+    rows = {row.rule: row for row in rules.limits(LIMITS, performance({"bag": (8, 10), "shirt": (0, 0)}))}
+    row = rows["lowest class recall"]
     assert (row.verdict, row.value, row.detail) == ("failed", None, "shirt")
 
 

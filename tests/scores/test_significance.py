@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from pipeline.scores.significance import different, holm, lost_and_won, worse
+from pipeline.scores.significance import can_show_gain, different, holm, images_to_show, lost_and_won, p_text, worse
 
 
 def test_counts_the_images_that_only_one_predicts_correctly() -> None:
@@ -29,3 +29,19 @@ def test_holm_multiplies_the_smallest_most_and_keeps_the_order() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.9, 0.8]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+def test_so_many_mistakes_show_a_model_that_halves_them() -> None:
+    """12 of 16 heads or more: 2,517 / 2^16 = 0.0384; 9 of 12: 299 / 4,096 = 0.073."""
+    assert [can_show_gain(mistakes, 0.05) for mistakes in (0, 5, 15, 16, 1000)] == [False, False, False, True, True]
+    assert [can_show_gain(mistakes, 0.0384) for mistakes in (16, 20)] == [False, True]
+
+
+def test_images_to_show_a_gain_are_those_at_hand_times_what_makes_it_significant() -> None:
+    assert images_to_show(0, 5, 100, 0.05) == 100  # 1/32
+    assert images_to_show(0, 4, 100, 0.05) == 121  # 4.84 is five
+    assert 250_000 < images_to_show(1000, 1010, 10_000, 0.05) < 1_000_000
+
+
+def test_a_tiny_p_is_a_bound() -> None:
+    assert (p_text(0.0312), p_text(0.00001)) == ("= 0.031", "< 0.0001")
