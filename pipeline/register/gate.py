@@ -19,7 +19,7 @@ from pipeline.provenance import TrainingRecord
 from pipeline.scores import significance
 from pipeline.workspace import Workspace
 
-_BETTER = "better than the baseline: p"
+_BETTER = "better than the baseline (p)"
 CHANCE_LEVEL = 0.05
 """Significance level at which every model must be better than the majority class; no param switches that off."""
 MARGIN = 0.01
@@ -118,7 +118,7 @@ def _against_baseline(level: float | None, model: Performance) -> Iterator[Rule]
     else:
         few = f"{scores}; the {mistakes} mistakes of the baseline are too few to show that a model is better"
         worse, margin = significance.worse(lost, won), max(MARGIN, 1 / images)
-        yield Rule("not worse than the baseline: p", worse, "≥", level, worse >= level, few)
+        yield Rule("not worse than the baseline (p)", worse, "≥", level, worse >= level, few)
         short = max(0.0, (lost - won) / images)
         yield Rule("accuracy below the baseline", short, "≤", margin, short <= margin)
 
@@ -131,7 +131,7 @@ def _against_majority(model: Performance) -> Rule:
     p, images = significance.worse(won, lost), len(model.labels)
     scores = f"accuracy {model.accuracy:.4f} vs. {always.mean():.4f} of always predicting {list(model.recalls)[majority]}"
     needed = _images_needed(lost, won, images, CHANCE_LEVEL)
-    return Rule("better than the majority class: p", p, "≤", CHANCE_LEVEL, p <= CHANCE_LEVEL, _joined(scores, needed))
+    return Rule("better than the majority class (p)", p, "≤", CHANCE_LEVEL, p <= CHANCE_LEVEL, _joined(scores, needed))
 
 
 def _images_needed(lost: int, won: int, images: int, level: float) -> str:

@@ -35,7 +35,7 @@ def verdicts(record: Record) -> dict[str, str]:
 
 def test_three_versions_are_refused_promoted_and_rolled_back(candidates: Trainings, capsys: pytest.CaptureFixture[str]) -> None:
     times = []
-    with pytest.raises(RefusedError, match="version 1 was refused for staging: failed accuracy, better than the baseline: p"):
+    with pytest.raises(RefusedError, match="version 1 was refused for staging: failed accuracy, better than the baseline (p)"):
         promote_to(candidates, WEAK, "staging")
     table = capsys.readouterr().out
     assert "FAILED" in table
@@ -195,7 +195,7 @@ def test_production_of_other_data_is_predicted_again_on_the_data_here(candidates
 def test_on_the_command_line_a_refusal_is_a_table_and_one_line(candidates: Trainings) -> None:
     done = pipeline(candidates.workspace, "promote", WEAK, "staging", COLUMNS="80", NO_COLOR="1")
     assert done.returncode == 1
-    assert done.stderr.startswith("error: version 1 was refused for staging: failed accuracy; ")
+    assert done.stderr.startswith("error: version 1 was refused for staging: failed accuracy, better than the baseline (p), ")
     assert done.stderr.count("\n") == 1
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert "\x1b" not in done.stdout

@@ -59,8 +59,8 @@ def test_the_limits_of_register_are_asked_again_and_name_what_failed() -> None:
     assert verdicts(kept) == dict.fromkeys(
         (
             "accuracy",
-            "better than the baseline: p",
-            "better than the majority class: p",
+            "better than the baseline (p)",
+            "better than the majority class (p)",
             "lowest class recall",
             "calibration error",
             "lowest slice accuracy",
@@ -81,7 +81,7 @@ def test_a_version_no_better_than_the_baseline_is_refused() -> None:
     predicted[[*right, 49]] = version.labels[[*right, 49]]
     simple = Baseline(name="ridge", labels=version.labels, predicted=predicted)
     (failed,) = [row for row in rules.limits(LIMITS, replace(version, baseline=simple)) if row.verdict == "failed"]
-    assert (failed.rule, failed.value, failed.comparison, failed.limit) == ("better than the baseline: p", 0.5, "≤", 0.05)
+    assert (failed.rule, failed.value, failed.comparison, failed.limit) == ("better than the baseline (p)", 0.5, "≤", 0.05)
     assert failed.detail.startswith(
         "accuracy 0.7000 vs. 0.6900 of ridge; of 100 test images 2 are correct with the model only, 1 with the baseline only; "
         "a gain of this size shows on about "
@@ -91,14 +91,14 @@ def test_a_version_no_better_than_the_baseline_is_refused() -> None:
 def test_a_version_without_a_baseline_of_these_data_is_judged_by_the_rest() -> None:
     rows = rules.limits(LIMITS, replace(OLD, baseline=None))
     assert verdicts(rows)["better than the baseline"] == "nothing to compare"
-    assert verdicts(rows)["better than the majority class: p"] == "passed"
+    assert verdicts(rows)["better than the majority class (p)"] == "passed"
 
 
 def test_without_a_limit_a_value_is_shown() -> None:
     rows = rules.limits(LIMITS.model_copy(update={"min_class_recall": None, "baseline_significance": None}), OLD)
     shown = {row.rule: (row.verdict, row.value, row.limit, row.detail) for row in rows}
     assert shown["lowest class recall"] == ("no rule", 0.6, None, "shirt; register.min_class_recall is null")
-    assert shown["better than the baseline: p"][0] == "no rule"
+    assert shown["better than the baseline (p)"][0] == "no rule"
 
 
 def test_a_class_without_images_fails_and_its_recall_is_undefined() -> None:

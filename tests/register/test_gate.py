@@ -14,8 +14,8 @@ PARAMS = RegisterParams(
 NULL = RegisterParams(
     baseline_significance=None, min_accuracy=None, min_class_recall=None, max_calibration_error=None, min_slice_accuracy=None
 )
-BASELINE = ("better than the baseline: p", "not worse than the baseline: p", "accuracy below the baseline")
-MAJORITY = "better than the majority class: p"
+BASELINE = ("better than the baseline (p)", "not worse than the baseline (p)", "accuracy below the baseline")
+MAJORITY = "better than the majority class (p)"
 
 
 def performance(correct: int, of: int, **changes: object) -> Performance:
@@ -90,7 +90,7 @@ def test_without_a_limit_a_value_is_shown_and_stops_nothing() -> None:
 def test_a_model_that_corrects_many_mistakes_of_the_baseline_is_better() -> None:
     """Of 20 images on which the two differ the model is correct on 15: P(15 or more heads) = 21,700 / 2^20."""
     (rule,) = against(70, 15, 5, 10).values()
-    assert (rule.name, rule.passed, rule.limit) == ("better than the baseline: p", True, 0.05)
+    assert (rule.name, rule.passed, rule.limit) == ("better than the baseline (p)", True, 0.05)
     assert rule.value == pytest.approx(21_700 / 2**20)
     assert rule.detail == (
         "accuracy 0.8500 vs. 0.7500 of ridge; of 100 test images 15 are correct with the model only, 5 with the baseline only"
@@ -107,7 +107,7 @@ def test_a_gain_that_may_be_chance_is_refused_with_the_number_of_images_that_wou
 
 def test_a_model_as_good_as_the_baseline_is_refused_where_a_better_one_would_show() -> None:
     (rule,) = against(80, 4, 4, 12).values()  # 16 mistakes: 12 corrected and 4 new ones are p = 0.038
-    assert (rule.name, rule.passed) == ("better than the baseline: p", False)
+    assert (rule.name, rule.passed) == ("better than the baseline (p)", False)
     assert "shows on about" not in rule.detail
 
 
@@ -118,7 +118,7 @@ def test_a_model_as_good_as_the_baseline_is_refused_where_a_better_one_would_sho
         ((354, 2, 3, 1), []),  # 3 mistakes, and one image fewer: 0.3 points
         ((350, 0, 3, 7), []),  # 0.8 points fewer: P(3 heads of 3) = 0.125
         ((350, 0, 4, 6), ["accuracy below the baseline"]),  # 1.1 points; P(4 of 4) = 0.0625
-        ((1980, 1, 7, 12), ["not worse than the baseline: p"]),  # 0.3 points; P(7 or 8 heads of 8) = 9 / 256
+        ((1980, 1, 7, 12), ["not worse than the baseline (p)"]),  # 0.3 points; P(7 or 8 heads of 8) = 9 / 256
         ((30, 0, 1, 5), []),  # one image of 36
         ((28, 0, 2, 6), ["accuracy below the baseline"]),
     ],
@@ -128,23 +128,23 @@ def test_where_the_baseline_leaves_nothing_to_show_the_model_must_not_be_worse(
 ) -> None:
     rules = against(*counts)
     if sum(counts[1::2]) >= 16:
-        assert list(rules) == ["better than the baseline: p"]
+        assert list(rules) == ["better than the baseline (p)"]
         return
-    assert list(rules) == ["not worse than the baseline: p", "accuracy below the baseline"]
+    assert list(rules) == ["not worse than the baseline (p)", "accuracy below the baseline"]
     assert [name for name, rule in rules.items() if not rule.passed] == names
     assert (
         f"the {sum(counts[1::2])} mistakes of the baseline are too few to show"
-        in rules["not worse than the baseline: p"].detail
+        in rules["not worse than the baseline (p)"].detail
     )
 
 
 def test_few_mistakes_that_are_all_corrected_show_a_better_model() -> None:
-    assert list(against(90, 5, 0, 0)) == ["better than the baseline: p"]  # P(5 heads of 5) = 1 / 32
+    assert list(against(90, 5, 0, 0)) == ["better than the baseline (p)"]  # P(5 heads of 5) = 1 / 32
 
 
 def test_the_level_is_a_param_and_null_only_shows() -> None:
     strict = PARAMS.model_copy(update={"baseline_significance": 0.01})
-    assert not against(70, 15, 5, 20, strict)["better than the baseline: p"].passed  # p = 0.0207
+    assert not against(70, 15, 5, 20, strict)["better than the baseline (p)"].passed  # p = 0.0207
     (shown,) = against(70, 0, 20, 10, NULL).values()
     assert (shown.verdict, shown.value) == ("no rule", 1.0)
     assert shown.detail.endswith("; register.baseline_significance is null")
