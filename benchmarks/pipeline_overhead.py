@@ -74,6 +74,7 @@ def scratch(folder: Path) -> Path:
     text = params.read_text()
     for key, value in (
         ("epochs", "1"),
+        ("baseline_significance", "null"),
         ("min_accuracy", "0.0"),
         ("min_class_recall", "0.0"),
         ("max_calibration_error", "1.0"),

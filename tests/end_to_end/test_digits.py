@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline import provenance, tracking
+from pipeline.commands.edit import LIMITS
 from pipeline.scores.metrics import METRICS
 from pipeline.workspace import Workspace
 
@@ -233,11 +234,16 @@ def test_without_network_or_mirror_the_shipped_params_run_on_digits_and_say_so(b
     printed = shell("python", "-m", "pipeline", "run", cwd=built_copy, **NO_NETWORK).stdout
     assert "Falling back to digits, which needs no network" in printed
     assert "\n  git add dvc.lock params.yaml" in printed
-    assert "\n  gate " in printed  # digits are few for the recipe of Fashion-MNIST: a refused model is a result too
+    assert "\n  baseline       0.9889, kernel ridge (Nystroem)\n" in printed
+    assert "\n  gate           passed: digits-classifier version " in printed
     assert printed.splitlines()[-1].endswith("To try again: python -m pipeline run --dataset fashion-mnist")
     after = (built_copy / "params.yaml").read_text()
     pairs = zip(before.splitlines(), after.splitlines(), strict=True)
-    assert [new.split("#")[0].strip() for old, new in pairs if old != new] == ["dataset: digits", "horizontal_flip: false"]
+    assert [new.split("#")[0].strip() for old, new in pairs if old != new] == [
+        "dataset: digits",
+        "horizontal_flip: false",
+        *(f"{key}: null" for key in LIMITS),
+    ]
 
 
 @pytest.mark.exhaustive
