@@ -166,8 +166,8 @@ def _warn_if_useless(row: Row, data: Dataset, train: TrainParams) -> None:
         few = f"set train.small_data.max_images to {images} or more (it took {steps} steps), or "
         print(
             f"warning: the model learned nothing: on the validation split, {' and '.join(problems)}: "
-            f"{few if steps < train.small_data.min_steps else ''}lower train.recipes.{train.architecture}.learning_rate; if that "
-            "does not help, look at the labels (reports/validation.html)",
+            f"{few if steps < train.small_data.min_steps else ''}lower train.recipes.{train.architecture}.learning_rate; if "
+            "that does not help, look at the labels (reports/validation.html)",
             file=sys.stderr,
             flush=True,
         )
