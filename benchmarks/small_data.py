@@ -158,7 +158,7 @@ def measure(settings: TrainParams, data: Dataset, on: str) -> Mapping[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         fit(model, data, settings, Path(folder), lambda _: None)
     temperature = 1.0
-    if settings.small_data.calibrate:
+    if recipe.calibrate:
         temperature = calibration.calibrate(model, data.validation, recipe.flip_averaging)
     seconds = time.perf_counter() - start
     classifier, split = architectures.classifier(model, recipe.flip_averaging), data.splits()[on]  # type: ignore[index]

@@ -161,6 +161,7 @@ class Recipe(Section):
     erase: Annotated[float, Field(ge=0, lt=1)]
     ema: Annotated[float, Field(ge=0, lt=1)]
     flip_averaging: bool
+    calibrate: bool
     precision: Literal["float32", "bfloat16"]
 
 
@@ -175,7 +176,7 @@ class Recipes(Section):
 
 
 class SmallDataParams(Section):
-    """How a recipe is adapted to few training images; the last three are lower bounds of the recipe's own values."""
+    """How a recipe is adapted to few training images; the last four are lower bounds of the recipe's own values."""
 
     max_images: Annotated[int, Field(ge=0)]
     min_steps: Count

@@ -24,10 +24,11 @@ def steps_per_epoch(split: Split, recipe: Recipe) -> int:
 def batches(split: Split, recipe: Recipe, seed: int, epoch: int) -> Iterator[tuple[Images, NDArray[np.int32]]]:
     """Yield images uint8 `(batch, h, w, c)` and labels int32 `(batch,)` of one epoch (from 0) of the training split."""
     order = np.random.default_rng((seed, epoch)).permutation(len(split))
+    border = _border(split.images) if recipe.shift else None
 
     def gather(step: int) -> tuple[Images, NDArray[np.int32]]:
         rows = np.sort(order[step * recipe.batch_size : (step + 1) * recipe.batch_size])  # so that the disk reads forwards
-        images = augment(split.images[rows], rows, recipe, seed, epoch, step)
+        images = augment(split.images[rows], rows, recipe, seed, epoch, step, border)
         return np.ascontiguousarray(images), split.labels[rows]
 
     steps = steps_per_epoch(split, recipe)
@@ -40,17 +41,26 @@ def batches(split: Split, recipe: Recipe, seed: int, epoch: int) -> Iterator[tup
             yield batch
 
 
-def augment(images: Images, rows: NDArray[np.int64], recipe: Recipe, seed: int, epoch: int, step: int) -> Images:
+def augment(
+    images: Images,
+    rows: NDArray[np.int64],
+    recipe: Recipe,
+    seed: int,
+    epoch: int,
+    step: int,
+    border: NDArray[np.uint8] | None = None,
+) -> Images:
     """Return the images of one step, uint8 `(n, h, w, c)`, flipped, shifted and erased as the recipe says.
 
-    `rows` `(n,)` are the images' positions in the training split; `epoch` and `step` (of the epoch) count from 0.
+    `rows` `(n,)` are the images' positions in the training split; `epoch` and `step` (of the epoch) count from 0; `border`
+    `(c,)` is the colour behind shifted images (default: black).
     """
     random = np.random.default_rng((seed, epoch, step))
     if recipe.flip != "none":
         which = random.random(len(images)) < 0.5 if recipe.flip == "random" else _first_flips(rows, seed) ^ bool(epoch % 2)
         images = np.where(which[:, None, None, None], images[:, :, ::-1], images)
     if recipe.shift:
-        images = _shifted(images, recipe.shift, random)
+        images = _shifted(images, recipe.shift, random, border)
     side = round(recipe.erase * min(images.shape[1:3]))
     return _erased(images, side, random) if side else images
 
@@ -67,10 +77,19 @@ def _first_flips(rows: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
     return (mixed >> np.uint64(63)).astype(bool)
 
 
-def _shifted(images: Images, most: int, random: np.random.Generator) -> Images:
-    """Move each image by up to `most` pixels either way; the border is filled with black."""
-    count, height, width, _ = images.shape
-    padded = np.pad(images, ((0, 0), (most, most), (most, most), (0, 0)))
+def _border(images: Images) -> NDArray[np.uint8]:
+    """Return the median colour of the corners of up to 1,000 images: black, white, or what is usual around these."""
+    some = images[:: max(1, len(images) // 1000)]
+    colour: NDArray[np.uint8] = np.median(some[:, [0, 0, -1, -1], [0, -1, 0, -1]], axis=(0, 1)).astype(np.uint8)
+    return colour
+
+
+def _shifted(images: Images, most: int, random: np.random.Generator, border: NDArray[np.uint8] | None) -> Images:
+    """Move each image by up to `most` pixels either way, in front of the colour `border`."""
+    count, height, width, channels = images.shape
+    padded = np.empty((count, height + 2 * most, width + 2 * most, channels), np.uint8)
+    padded[...] = 0 if border is None else border
+    padded[:, most:-most, most:-most] = images
     down, right = random.integers(0, 2 * most + 1, (2, count))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), axis=(1, 2))
     moved: Images = windows[np.arange(count), down, right].transpose(0, 2, 3, 1)

@@ -1,4 +1,4 @@
-"""The state of a training after each epoch, so that it resumes after a kill and ends with the same weights, bit for bit.
+"""The state of a training after its epochs, so that it resumes after a kill and ends with the same weights, bit for bit.
 
 `.checkpoints/<key>/` lies outside the outputs, which DVC deletes before a stage runs. The key is a digest of all that
 determines the result, so a checkpoint can never be taken for another training's. None of Keras' own savers keeps everything

@@ -14,20 +14,15 @@ _SMALLEST_BATCH = 16  # images: batch norm needs some to estimate a mean from
 _BATCHES = 20  # per epoch, so that batches shrink with the data
 
 
-def is_small(params: TrainParams, data: Description) -> bool:
-    """Return whether the recipe is adapted to the number of training images."""
-    return data.counts["train"] <= params.small_data.max_images
-
-
 def adapted(params: TrainParams, data: Description) -> TrainParams:
     """Return `params` with the recipe in use adapted to `data`, where its training split is small; else as they are.
 
     Adapting an adapted recipe changes nothing, so recorded values rebuild the same training.
     """
-    if not is_small(params, data):
-        return params
     recipe, small = getattr(params.recipes, params.architecture), params.small_data
     images = data.counts["train"]
+    if images > small.max_images:
+        return params
     batch = min(recipe.batch_size, images, max(_SMALLEST_BATCH, 2 ** round(math.log2(images / _BATCHES))))
     changed = recipe.model_copy(
         update={
@@ -37,6 +32,7 @@ def adapted(params: TrainParams, data: Description) -> TrainParams:
             "shift": max(recipe.shift, round(small.shift * min(data.image_shape[:2]))),
             "dropout": max(recipe.dropout, small.dropout),
             "label_smoothing": max(recipe.label_smoothing, small.label_smoothing),
+            "calibrate": recipe.calibrate or small.calibrate,
         }
     )
     return params.model_copy(update={"recipes": params.recipes.model_copy(update={params.architecture: changed})})

@@ -21,13 +21,13 @@ from pipeline.provenance import TrainingPlan, TrainingRecord, Value
 from pipeline.train import architectures, calibration, checkpoint, machine, warm_start
 from pipeline.train.checkpoint import Row
 from pipeline.train.fit import fit
-from pipeline.train.recipe import adapted, is_small, recipe_of, settings_of
+from pipeline.train.recipe import adapted, recipe_of, settings_of
 from pipeline.train.warm_start import Lineage
 from pipeline.workspace import Workspace, replacing
 
 
 def run(params: Params, workspace: Workspace) -> None:
-    """Train on the validated data set; an interrupted training resumes after its last finished epoch.
+    """Train on the validated data set; an interrupted training resumes after the epoch of its last checkpoint.
 
     Raises:
         MissingInputError: the data set is missing or has not passed validation.
@@ -78,8 +78,12 @@ def _print_start(plan: TrainingPlan, wanted: TrainParams, train: TrainParams, im
     print(f"{train.architecture}: {images:,} images · {size} · {threads}", flush=True)
     if recipe != given:
         now, before = recipe.model_dump(), given.model_dump()
-        changes = [f"{key} {before[key]:g} → {now[key]:g}" for key in now if now[key] != before[key]]
+        changes = [f"{key} {_short(before[key])} → {_short(now[key])}" for key in now if now[key] != before[key]]
         print(f"recipe adapted to few images (train.small_data): {', '.join(changes)}", flush=True)
+
+
+def _short(value: float) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}"
 
 
 def _stored(path: Path, plan: TrainingPlan) -> TrainingPlan:
@@ -130,11 +134,11 @@ def _write(
 
     network = architectures.build(train, plan.image_shape, len(plan.class_names), precision="float32")
     network.set_weights(model.get_weights())
-    flips, temperature = recipe_of(train).flip_averaging, 1.0
-    if train.small_data.calibrate and is_small(train, data.description):
-        temperature = calibration.calibrate(network, data.validation, flips)
+    recipe, temperature = recipe_of(train), 1.0
+    if recipe.calibrate:
+        temperature = calibration.calibrate(network, data.validation, recipe.flip_averaging)
         print(f"temperature {temperature:g}, fitted on the validation split: probabilities are scaled by it")
-    classifier = architectures.classifier(network, flips)
+    classifier = architectures.classifier(network, recipe.flip_averaging)
     with replacing(workspace.model) as aside:
         checkpoint.save_model(classifier, aside)
     with replacing(workspace.history) as aside:
@@ -158,8 +162,8 @@ def _warn_if_useless(row: Row, data: Dataset, train: TrainParams) -> None:
     problems = []
     if not loss <= guess:
         problems.append(f"loss {loss:.4g} above {guess:.3f}, that of guessing among {data.description.classes} classes")
-    if accuracy < majority:
-        problems.append(f"accuracy {accuracy:.4f} below {majority:.4f}, the share of the largest class")
+    if accuracy <= majority:
+        problems.append(f"accuracy {accuracy:.4f}, not above {majority:.4f}, the share of the largest class")
     if problems:
         images, recipe = len(data.train), recipe_of(train)
         steps = recipe.epochs * (images // recipe.batch_size)

@@ -65,6 +65,17 @@ def test_a_shift_moves_whole_images_and_fills_with_black(params: TrainParams) ->
     assert seen == possible
 
 
+def test_shifted_images_stand_in_front_of_the_usual_colour_of_the_corners(params: TrainParams) -> None:
+    images = np.full((60, 8, 8, 3), (250, 200, 90), np.uint8)
+    images[:10] = 7  # a few are unlike the others
+    images[:, 2:6, 2:6] = 100
+    split = Split(images, np.zeros(60, np.int32), np.arange(60, dtype=np.int32))
+    chosen = recipe_of(changed(params, shift=2, batch_size=60))
+    ((moved, _),) = batches(split, chosen, 1, 0)
+    colours = {tuple(colour) for colour in moved[10:].reshape(-1, 3).tolist()}
+    assert colours == {(250, 200, 90), (100, 100, 100)}
+
+
 def test_erasing_hides_at_most_one_square(params: TrainParams) -> None:
     images = augmented(params, erase=0.45)  # 3 of 7 pixels
     for image in images:

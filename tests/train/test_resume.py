@@ -137,7 +137,8 @@ def test_the_checkpoints_of_a_training_in_progress_are_kept(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("change", "value"), [("epochs", 7), ("batch_size", 65), ("learning_rate", 0.1), ("dropout", 0.1), ("ema", 0.5)]
+    ("change", "value"),
+    [("epochs", 7), ("batch_size", 65), ("learning_rate", 0.1), ("dropout", 0.1), ("ema", 0.5), ("calibrate", True)],
 )
 def test_the_key_covers_all_that_determines_the_weights(params: TrainParams, change: str, value: float) -> None:
     known = checkpoint.key(params, "data", 2)
