@@ -260,7 +260,7 @@ def test_few_images_adapt_the_recipe_and_the_probabilities(ready: Workspace, cap
     assert "notebook: 300 images · batch 16, 17 epochs, 306 steps · " in printed
     assert (
         "recipe adapted to few images (train.small_data): epochs 2 → 17, batch_size 50 → 16, learning_rate 0.002 → 0.00064, "
-        "label_smoothing 0 → 0.05, shift 0 → 2, calibrate false → true\n"
+        "label_smoothing 0 → 0.1, shift 0 → 2, calibrate false → true\n"
     ) in printed
     record, run = provenance.read_training(ready.training), only_run(ready)
     assert f"temperature {record.temperature:g}, fitted on the validation split" in printed
