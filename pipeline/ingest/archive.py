@@ -110,9 +110,7 @@ def _members(archive: zipfile.ZipFile | tarfile.TarFile, path: Path) -> Iterator
                 raise _refused(path, info.filename, "is encrypted")
             yield _Member(_decoded(info), info.file_size, info)
         return
-    for number, entry in enumerate(archive):
-        if number > _MAX_MEMBERS:
-            raise _too_many(path)
+    for entry in archive:
         if entry.issym() or entry.islnk():
             raise _refused(path, entry.name, f"is a link to {entry.linkname!r}")
         if not entry.isfile() and not entry.isdir():
@@ -134,7 +132,9 @@ def _check(path: Path, members: Iterator[_Member], free: int) -> list[_Member]:
     kept: dict[str, _Member] = {}
     limit = max(_ALWAYS_FINE, _MAX_RATIO * path.stat().st_size)
     total = 0
-    for member in members:
+    for number, member in enumerate(members):
+        if number >= _MAX_MEMBERS:
+            raise SourceError(f"{path} holds more than {_MAX_MEMBERS:,} files: unpack it, and set ingest.source to the folder")
         place = PurePosixPath(member.name)
         if place.is_absolute() or ".." in place.parts or member.name[1:2] == ":":
             raise _refused(path, member.name, "leaves the folder that it is unpacked into")
@@ -152,8 +152,6 @@ def _check(path: Path, members: Iterator[_Member], free: int) -> list[_Member]:
                 f"{path} unpacks to more than {limit:,} bytes, {_MAX_RATIO} times its size: if it is no bomb, unpack it, and "
                 "set ingest.source to the folder"
             )
-        if len(kept) >= _MAX_MEMBERS:
-            raise _too_many(path)
         kept[str(place)] = _Member(str(place), member.size, member.handle)
     if total > free:
         raise SourceError(f"{path} unpacks to {total:,} bytes, but the disk has {free:,} left: free disk space")
@@ -168,10 +166,6 @@ def _is_too_long(place: PurePosixPath) -> bool:
 
 def _refused(path: Path, name: str, problem: str) -> SourceError:
     return SourceError(f"{path}: member {name!a} {problem}: make the archive again without it")
-
-
-def _too_many(path: Path) -> SourceError:
-    return SourceError(f"{path} holds more than {_MAX_MEMBERS:,} files: unpack it, and set ingest.source to the folder")
 
 
 def _write(stream: IO[bytes], target: Path, member: _Member, path: Path) -> None:

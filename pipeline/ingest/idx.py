@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pipeline.errors import SourceError
 from pipeline.ingest import arrays
-from pipeline.ingest.source import FullError, Source, Stream, describe_file, given_class_names, unpacked
+from pipeline.ingest.source import FullError, Source, Stream, check_size, describe_file, given_class_names, unpacked
 from pipeline.params import IngestParams
 
 _UINT8 = 0x08
@@ -89,13 +89,10 @@ def read_array(path: Path, dimensions: int, scratch: Path) -> NDArray[np.uint8]:
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as stream:
             shape = _read_shape(stream, path, dimensions)
-            promised = math.prod(shape)
             if isinstance(stream, gzip.GzipFile):
-                with unpacked(stream, promised + 1, scratch) as content:  # one too many: then gzip checks its CRC too
-                    _check_size(content.size, promised, shape, path)
-                    return content.map(np.uint8, shape)
+                return unpacked(stream, np.uint8, shape, scratch, str(path))
             start = stream.tell()
-            _check_size(path.stat().st_size - start, promised, shape, path)
+            check_size(path.stat().st_size - start, math.prod(shape), str(path))
             return np.memmap(stream, np.uint8, "r", start, shape)
     except EOFError:
         raise SourceError(f"{path} is truncated: its gzip stream has no end. Get the file again") from None
@@ -121,15 +118,5 @@ def _read_shape(stream: Stream, path: Path, dimensions: int) -> tuple[int, ...]:
         raise SourceError(f"{path} ends inside its header, after {4 + len(sizes)} bytes. Get the file again")
     shape = tuple(int(size) for size in np.frombuffer(sizes, ">u4"))
     if 0 in shape:
-        raise SourceError(f"{path} is empty: its header says {_format(shape)}")
+        raise SourceError(f"{path} is empty: its header says {' × '.join(map(str, shape))}")
     return shape
-
-
-def _check_size(held: int, promised: int, shape: tuple[int, ...], path: Path) -> None:
-    if held != promised:
-        actual = f"only {held:,}" if held < promised else "more"
-        raise SourceError(f"{path} promises {_format(shape)} = {promised:,} bytes and holds {actual}. Get the file again")
-
-
-def _format(shape: tuple[int, ...]) -> str:
-    return " × ".join(f"{size:,}" for size in shape)

@@ -1,10 +1,10 @@
 """What every reader returns, and what readers share: names, labels, the names of splits, and unpacking to disk."""
 
+import math
 import re
 import tempfile
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -141,29 +141,20 @@ class Stream(Protocol):
         """Return at most `size` bytes; none at the end."""
 
 
-@dataclass(frozen=True)
-class Unpacked:
-    """A nameless file on disk, so that memory does not grow with the data; it vanishes with its last user."""
-
-    file: Any
-    size: int  # bytes
-
-    def map(self, dtype: Any, shape: tuple[int, ...], order: Literal["C", "F"] = "C") -> NDArray[Any]:
-        """Return its content as a read-only memory-mapped array, which outlives the `with` block."""
-        return np.memmap(self.file, dtype, "r", 0, shape, order)
-
-
-@contextmanager
-def unpacked(stream: Stream, limit: int, scratch: Path) -> Iterator[Unpacked]:
-    """Yield up to `limit` bytes of `stream`, in a file on the disk of the folder `scratch`.
+def unpacked(
+    stream: Stream, dtype: Any, shape: tuple[int, ...], scratch: Path, where: str, order: Literal["C", "F"] = "C"
+) -> NDArray[Any]:
+    """Return the array in `stream` from a nameless file on the disk of `scratch`, so that memory does not grow with the data.
 
     Raises:
-        FullError: they cannot be written.
+        SourceError: the stream holds more or less than `shape` promises; no more is unpacked.
+        FullError: the file cannot be written.
     """
+    promised = math.prod(shape) * np.dtype(dtype).itemsize
     # Unbuffered: what a full disk leaves in a buffer would fail once more when the file is closed.
     with tempfile.TemporaryFile(dir=scratch, buffering=0) as file:
         size = 0
-        while block := stream.read(min(_BLOCK, limit - size)):
+        while block := stream.read(min(_BLOCK, promised + 1 - size)):  # one too many: then gzip and zipfile check their CRC
             rest = memoryview(block)
             try:
                 while rest:  # an unbuffered write may stop short
@@ -171,4 +162,12 @@ def unpacked(stream: Stream, limit: int, scratch: Path) -> Iterator[Unpacked]:
             except OSError as error:
                 raise FullError(error.errno, error.strerror) from None
             size += len(block)
-        yield Unpacked(file, size)
+        check_size(size, promised, where)
+        return np.memmap(file, dtype, "r", 0, shape, order)
+
+
+def check_size(held: int, promised: int, where: str) -> None:
+    """Raise SourceError unless as many bytes are held as were promised."""
+    if held != promised:
+        actual = f"only {held:,}" if held < promised else "more"
+        raise SourceError(f"{where} promises {promised:,} bytes and holds {actual}. Get the file again")

@@ -41,12 +41,12 @@ BAD = {
     "floats, not bytes": (gzip.compress(b"\0\0\x0d\3" + IMAGES[4:]), "starts with the bytes 00 00 0d 03 instead of"),
     "first byte not zero": (gzip.compress(b"\1" + IMAGES[1:]), "starts with the bytes 01 00 08 03 instead of"),
     "header cut": (gzip.compress(IMAGES[:10]), "ends inside its header, after 10 bytes"),
-    "one byte short": (gzip.compress(IMAGES[:-1]), "promises 2 × 2 × 3 = 12 bytes and holds only 11"),
-    "one byte more": (gzip.compress(IMAGES + b"\0"), "promises 2 × 2 × 3 = 12 bytes and holds more"),
-    "a second gzip stream": (WHOLE + gzip.compress(b"\0"), "promises 2 × 2 × 3 = 12 bytes and holds more"),
+    "one byte short": (gzip.compress(IMAGES[:-1]), "promises 12 bytes and holds only 11"),
+    "one byte more": (gzip.compress(IMAGES + b"\0"), "promises 12 bytes and holds more"),
+    "a second gzip stream": (WHOLE + gzip.compress(b"\0"), "promises 12 bytes and holds more"),
     "header promises terabytes": (
         gzip.compress(IMAGES[:4] + b"\xff" * 12 + b"\0"),
-        "promises 4,294,967,295 × .* and holds only 1",
+        "promises .* bytes and holds only 1",
     ),
     "no images": (gzip.compress(b"\0\0\x08\3" + bytes(12)), "is empty: its header says 0 × 0 × 0"),
 }
@@ -101,7 +101,7 @@ def test_a_gzip_bomb_is_read_no_further_than_its_header_promises(tmp_path: Path)
     (tmp_path / "images.gz").write_bytes(content)
     tracemalloc.start()
     start = time.perf_counter()
-    with pytest.raises(SourceError, match="= 2,560 bytes and holds more"):
+    with pytest.raises(SourceError, match="promises 2,560 bytes and holds more"):
         idx.read_array(tmp_path / "images.gz", 3, tmp_path)
     seconds, (_, peak) = time.perf_counter() - start, tracemalloc.get_traced_memory()
     tracemalloc.stop()
