@@ -238,4 +238,4 @@ def _card(evaluation: Evaluation) -> str:
 
 def _plain(name: str) -> str:
     """Return a class name as plain Markdown, no longer than a table's cell holds."""
-    return plain(shortened(name, 80))
+    return plain(shortened(name, 60))
