@@ -31,7 +31,8 @@ COLUMNS = (
     "train/images_per_second",
     "train/seconds",
 )
-_VALIDATION_BATCH = 500  # images; changes no result, only time
+_VALIDATION_BATCH = 500  # images; changes no result, only time and memory: larger images are validated in smaller batches
+_VALIDATION_PIXELS = 500 * 64 * 64  # 224×224 pixels would take 0.8 GB more than training does
 _UNREAD = 50  # steps between two reads of the loss: each read waits for the GPU
 _INTERVAL = 1.0  # seconds from one checkpoint, printed line and request to MLflow to the next: 1,000 epochs may take 20 s
 _DIVERGED = 1e4  # mean loss per image; guessing has ln(classes), and a spike from which a training recovers some tens
@@ -114,8 +115,9 @@ def _train(step: Step, split: Split, params: TrainParams, epoch: int) -> tuple[f
 def _validate(step: Step, split: Split) -> tuple[float, float]:
     """Return mean cross-entropy and accuracy, without flip averaging."""
     sums = np.zeros(2)
-    for first in range(0, len(split), _VALIDATION_BATCH):
-        rows = slice(first, first + _VALIDATION_BATCH)
+    batch = min(_VALIDATION_BATCH, max(1, _VALIDATION_PIXELS // math.prod(split.images.shape[1:3])))
+    for first in range(0, len(split), batch):
+        rows = slice(first, first + batch)
         sums += step.validate(split.images[rows], split.labels[rows]).numpy()
     loss, accuracy = sums / len(split)
     return loss, accuracy
