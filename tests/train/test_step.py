@@ -4,12 +4,14 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from pipeline.dataset import Split
 from pipeline.params import TrainParams
-from pipeline.train import architectures
+from pipeline.train import architectures, fit
 from pipeline.train.recipe import recipe_of
 from pipeline.train.step import Average, Step
 from tests.train.recipes import changed
@@ -38,6 +40,23 @@ def test_validation_smooths_nothing_and_changes_nothing(params: TrainParams) -> 
     losses = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(64), LABELS]
     assert step.validate(IMAGES, LABELS).numpy()[0] == pytest.approx(losses.sum(), rel=1e-4)
     assert all((a == b).all() for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_larger_images_are_validated_in_smaller_batches_with_the_same_scores(
+    params: TrainParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = architectures.build(params, (12, 12, 1), 4)
+    step, split = Step(model, recipe_of(params), Average(model, 0)), Split(IMAGES, LABELS, LABELS)
+    whole, validate, sizes = fit._validate(step, split), step.validate, []
+
+    def counted(images: Any, labels: Any) -> Any:
+        sizes.append(len(images))
+        return validate(images, labels)
+
+    monkeypatch.setattr(step, "validate", counted)
+    monkeypatch.setattr(fit, "_VALIDATION_PIXELS", 30 * 12 * 12)
+    assert fit._validate(step, split) == pytest.approx(whole)
+    assert sizes == [30, 30, 4]
 
 
 @pytest.mark.parametrize(("optimizer", "rate"), [("sgd", 0.2), ("adam", 0.003)])
