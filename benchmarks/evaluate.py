@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.measure import Costs, record
-from pipeline import dataset, environment, params, provenance
+from pipeline import baseline, dataset, environment, params, provenance
 from pipeline.dataset import Split
 from pipeline.evaluate import evaluation, plots, predict, report, tables
 from pipeline.evaluate.plots import charts
@@ -54,7 +54,10 @@ def parts(costs: Costs, workspace: Workspace, images: int | None) -> None:
     features = {name: values[rows] for name, values in known.items()}
     cut = evaluation.slices(features, found.correct, chosen.slice_bins)
     training = provenance.read_training(workspace.training)
-    whole = evaluation.Evaluation(data, training, found, speed, scores, ends, cut)
+    simple = baseline.read(workspace.baseline, there, workspace.shown(workspace.baseline))
+    if images is not None:
+        simple = replace(simple, labels=simple.labels[rows], predicted=simple.predicted[rows])
+    whole = evaluation.Evaluation(data, training, found, simple, speed, scores, ends, cut)
     costs.of("tables", lambda: tables.write(whole, workspace))
     history = charts.read_history(workspace.history)
     costs.of("plots", lambda: plots.write(whole, model, history, chosen.grid_images, workspace))

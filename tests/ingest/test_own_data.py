@@ -63,6 +63,11 @@ def put_idx(source: Path, first: int = 0) -> None:
             (source / f"{split}-{kind}-ubyte{'.gz' if split == 'train' else ''}").write_bytes(packed)
 
 
+def put_table_beside_folders(source: Path, content: str) -> None:
+    put_folder(source)
+    (source / "a.csv").write_text(content)
+
+
 def put_folder(source: Path, images: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] = IMAGES) -> None:
     for number, image in enumerate(images):
         path = source / ("ant", "bee", "cat")[number % 3] / f"{number:02}.png"
@@ -132,8 +137,8 @@ def test_npy_files_of_one_folder_are_read_together(workspace: Workspace, source:
         (lambda source: put_idx(source), "idx"),
         (lambda source: np.savez(source / "a.npz", x=IMAGES, y=LABELS), "npz"),
         (lambda source: (source / "a.tsv").write_text("file\tlabel\n"), "csv"),
-        (lambda source: (put_folder(source), (source / "a.csv").write_text("file,label\n")), "csv"),
-        (lambda source: (put_folder(source), (source / "a.csv").write_text("epoch,loss\n")), "folder"),
+        (lambda source: put_table_beside_folders(source, "file,label\n"), "csv"),
+        (lambda source: put_table_beside_folders(source, "epoch,loss\n"), "folder"),
     ],
 )
 def test_the_kind_of_the_data_is_found_out(
