@@ -41,6 +41,7 @@ EXPECTATIONS = (
     "no-almost-blank-images",
     "no-inverted-images",
     "no-lost-regions",
+    "no-clipped-images",
     "images-unique",
     "no-image-in-two-splits",
     "splits-agree-on-labels",
@@ -127,6 +128,7 @@ class ValidateParams(Section):
     min_contrast_ratio: Share
     min_class_similarity: Annotated[float, Field(ge=-1, le=1)]
     max_blank_band_share: Share
+    max_clipped_share: Share
     near_duplicate_difference: Annotated[float, Field(ge=0, le=0.01)]  # the search for candidates is tuned for these
     max_flagged_share: Share
     stop: list[str]

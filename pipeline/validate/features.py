@@ -36,10 +36,11 @@ COLUMNS = {
     "foreground_fraction": "float64",  # share of pixels unlike the corners, by more than FOREGROUND of the image's range
     "digest": "str",  # of the pixels
     "also_in": "str",  # other splits with an image of the same pixels; missing where there is none
-    # The next three are missing where the image is blank, its label is unknown, or its class varies more than USUAL allows.
+    # The next four are missing where the image is blank, its label is unknown, or its class varies more than USUAL allows.
     "contrast_ratio": "float64",  # contrast / the median of the class
     "class_similarity": "float64",  # correlation with the mean image of the class
     "blank_band_share": "float64",  # longest run of rows or columns of one level / all, less the median of the class
+    "clipped_share": "float64",  # share of the values at 0 or 255, less the median of the class
     "label_probability": "float64",  # this and the next: see label_issues.columns
     "suggested": "str",
     "near_duplicate_of_train": "float64",  # 1 where train holds the same image or a near-duplicate, else 0; missing in train
@@ -48,7 +49,12 @@ COLUMNS = {
 
 FileNames = Mapping[SplitName, Sequence[str]] | None
 FOREGROUND = 0.1
-USUAL = {"contrast_ratio": (0.05, 0.25, 1), "class_similarity": (0.05, 0.2, 1), "blank_band_share": (0.95, 0, 0.25)}
+USUAL = {
+    "contrast_ratio": (0.05, 0.25, 1),
+    "class_similarity": (0.05, 0.2, 1),
+    "blank_band_share": (0.95, 0, 0.25),
+    "clipped_share": (0.95, 0, 0.25),
+}
 """Feature → quantile and its range in a class that it can judge. Photos of clothes, dark and bright ones on any background,
 have no common look that an inverted one could be unlike."""
 _SIDE = 32  # pixels; larger images are averaged down before they are compared with each other
@@ -69,12 +75,14 @@ def table(data: Dataset, small: NDArray[np.uint8], files: FileNames = None) -> "
     frame = pd.concat(parts, ignore_index=True)
     frame["also_in"] = _also_in(frame)
     judged = frame["label"].between(0, len(names) - 1) & (frame["contrast"] > 0)
-    labels, contrast, band = (frame[column].where(judged) for column in ("label", "contrast", "blank_band_share"))
+    labels, contrast = (frame[column].where(judged) for column in ("label", "contrast"))
     correlation = _class_similarity(small, frame["label"].clip(0, len(names) - 1).to_numpy(), len(names))
     similarity = pd.Series(correlation, dtype="float64").round(5).where(judged)  # float32 sums differ between machines
     frame["contrast_ratio"] = contrast / contrast.groupby(labels).transform("median")
     frame["class_similarity"] = similarity
-    frame["blank_band_share"] = (band - band.groupby(labels).transform("median")).round(5)
+    for column in ("blank_band_share", "clipped_share"):
+        share = frame[column].where(judged)
+        frame[column] = (share - share.groupby(labels).transform("median")).round(5)
     for column, (share, low, high) in USUAL.items():
         quantile = frame[column].groupby(labels).transform("quantile", share, "higher" if share < 0.5 else "lower")
         frame[column] = frame[column].where(quantile.between(low, high))
@@ -149,6 +157,7 @@ def _of_pixels(images: NDArray[np.uint8]) -> "dict[str, NDArray[np.generic] | li
         "foreground_fraction": _foreground(images),
         "digest": [hashlib.blake2b(row.tobytes(), digest_size=_DIGEST_BYTES).hexdigest() for row in rows],
         "blank_band_share": np.maximum(_blank_rows(images), _blank_rows(images.swapaxes(1, 2))),
+        "clipped_share": ((rows == 0) | (rows == 255)).mean(axis=1),
     }
 
 

@@ -34,7 +34,13 @@ class Rule:
     @property
     def estimate(self) -> bool:
         """Whether it compares images with what is usual: one that flags many does not fit the data."""
-        return self.id in ("no-almost-blank-images", "no-inverted-images", "no-lost-regions", "no-label-issues")
+        return self.id in (
+            "no-almost-blank-images",
+            "no-inverted-images",
+            "no-lost-regions",
+            "no-clipped-images",
+            "no-label-issues",
+        )
 
     def severity(self, params: ValidateParams) -> Literal["stop", "warn"]:
         """Return whether a failure ends the pipeline: those of shape and type, whose limit is not a choice, always do."""
@@ -64,6 +70,7 @@ REMEDIES = {
     "no-almost-blank-images": ("validate.min_contrast_ratio", _LOOK),
     "no-inverted-images": ("validate.min_class_similarity", _LOOK),
     "no-lost-regions": ("validate.max_blank_band_share", _LOOK),
+    "no-clipped-images": ("validate.max_clipped_share", _LOOK),
     "images-unique": ("", "remove the copies"),
     "no-image-in-two-splits": ("", _SERIES),
     "splits-agree-on-labels": ("", "keep each image under its correct label only"),
@@ -139,11 +146,13 @@ def _within_class(params: ValidateParams) -> tuple[Rule, ...]:
     contrast = "contrast of every image / the median of its class: no image is almost blank"
     similarity = "correlation of every image with the mean of its class: no image is inverted"
     band = "share of every image in one stretch of one level, beyond the median of its class: no part is lost"
+    clipped = "share of every image at 0 or 255, beyond the median of its class: no image is over- or underexposed"
     ratio, least, most = params.min_contrast_ratio, params.min_class_similarity, params.max_blank_band_share
     return (
         _between("no-almost-blank-images", "images", "contrast_ratio", contrast, "are almost blank", ratio),
         _between("no-inverted-images", "images", "class_similarity", similarity, "are probably inverted", least),
         _between("no-lost-regions", "images", "blank_band_share", band, "have a large blank band", None, most),
+        _between("no-clipped-images", "images", "clipped_share", clipped, "are clipped", None, params.max_clipped_share),
     )
 
 

@@ -79,6 +79,13 @@ def half_blank(splits: Splits) -> None:
     splits["train"].images[11, 4:] = 128
 
 
+def black_and_white_image(splits: Splits) -> None:
+    bright = splits["train"].images[11] > 128
+    for name, split in splits.items():  # others on grey, as photos are
+        splits[name] = replace(split, images=(split.images // 2 + 40).astype(np.uint8))
+    splits["train"].images[11] = np.where(bright, 255, 0)
+
+
 def shifted(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """One pixel to the right, and slightly darker."""
     darker: NDArray[np.uint8] = (np.roll(image, 1, axis=1) * np.array([0] + [0.95] * 7)[None, :, None]).astype(np.uint8)
@@ -132,6 +139,7 @@ IN_THE_DATA: Mapping[str, Callable[[Splits], None]] = {
     "no-almost-blank-images": almost_blank_image,
     "no-inverted-images": inverted_image,
     "no-lost-regions": half_blank,
+    "no-clipped-images": black_and_white_image,
     "no-near-duplicates-across-splits": shifted_copy_across_splits,
     "no-near-duplicates-within-a-split": shifted_copy_within_test,
     "duplicates-agree-on-class": shifted_copy_of_another_class,

@@ -36,13 +36,13 @@ def test_good_data_is_vouched_for_by_its_digest_alone(
     assert json.loads(workspace.validated.read_text()) == {"dataset_digest": digest}
     printed, warned = capfd.readouterr()
     assert printed.splitlines() == [
-        "27 expectations on 1,795 images: all passed",
+        "28 expectations on 1,795 images: all passed",
         "baseline of the model: kernel ridge (Nystroem), 98.34 % of 362 test images correct",
         "report: reports/validation.html",
     ]
     assert warned == ""
     assert len(pd.read_parquet(workspace.features)) == 1795
-    assert "✓ Passed: all 27 expectations" in workspace.validation_html.read_text()
+    assert "✓ Passed: all 28 expectations" in workspace.validation_html.read_text()
 
 
 def test_digits_at_28_pixels_pass_the_shipped_limits(ingested: Ingested, splits: Splits, limits: ValidateParams) -> None:
@@ -88,7 +88,7 @@ def test_bad_data_stops_the_pipeline_with_one_line(ingested: Ingested, splits: S
     source, label = splits["test"].source_index[7], splits["test"].labels[7]
     line = str(error.value)
     assert line.startswith(
-        "the data failed 1 of 27 expectations: no-blank-images: 1 of 1,795 images is blank, "
+        "the data failed 1 of 28 expectations: no-blank-images: 1 of 1,795 images is blank, "
         f"limit ≥ 0.005: test row 7 (source {source}, class {label}): contrast 0; see reports/validation.html; to continue: "
         "remove these images, or change validate.min_contrast, or remove no-blank-images from validate.stop (params.yaml)"
     )
@@ -102,7 +102,7 @@ def test_bad_data_is_reported_with_its_images(ingested: Ingested, splits: Splits
         stage.run(limits.model_copy(update={"stop": ["images-unique"]}), workspace)
     page = workspace.validation_html.read_text()
     images = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
-    assert "✗ Failed: 1 of 27 expectations" in page
+    assert "✗ Failed: 1 of 28 expectations" in page
     assert len(images) == 2
     assert images[0] == images[1]  # a duplicate looks like its original
     assert not re.search(r'(src|href)="(?!data:)', page)

@@ -50,7 +50,7 @@ def test_the_verdict_comes_first_and_then_what_failed(page: "Page", report: str,
     page.set_viewport_size({"width": size[0], "height": size[1]})
     page.goto(report)
     verdicts = page.locator(".verdict")
-    assert verdicts.all_inner_texts() == ["✗ Failed: 1 of 27 expectations", "! Warned: 3"]
+    assert verdicts.all_inner_texts() == ["✗ Failed: 1 of 28 expectations", "! Warned: 3"]
     box = verdicts.first.bounding_box()
     assert box is not None
     assert box["y"] + box["height"] < size[1] / 3
