@@ -81,8 +81,8 @@ def table(data: Dataset, small: NDArray[np.uint8], files: FileNames = None) -> "
     frame["contrast_ratio"] = contrast / contrast.groupby(labels).transform("median")
     frame["class_similarity"] = similarity
     for column in ("blank_band_share", "clipped_share"):
-        share = frame[column].where(judged)
-        frame[column] = (share - share.groupby(labels).transform("median")).round(5)
+        own = frame[column].where(judged)
+        frame[column] = (own - own.groupby(labels).transform("median")).round(5)
     for column, (share, low, high) in USUAL.items():
         quantile = frame[column].groupby(labels).transform("quantile", share, "higher" if share < 0.5 else "lower")
         frame[column] = frame[column].where(quantile.between(low, high))
