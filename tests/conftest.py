@@ -130,7 +130,8 @@ def new_clone(shell: Shell) -> Callable[[Path], Path]:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(PROJECT / name, folder / name)
         shutil.copy(PARAMS, folder)
-        (folder / "dvc.lock").unlink(missing_ok=True)  # made by the user
+        for name in ("dvc.lock", "reports/metrics.json"):  # made by the user, who may have committed them
+            (folder / name).unlink(missing_ok=True)
         shell("git", "init", "-q", "-b", "main", cwd=folder)
         shell("git", "add", "-A", cwd=folder)
         someone = ("-c", "user.name=somebody", "-c", "user.email=somebody@localhost")

@@ -124,7 +124,7 @@ def test_bad_data_is_not_vouched_for_by_an_older_file(ingested: Ingested, splits
 def test_many_failures_are_all_named_in_one_line(ingested: Ingested, splits: Splits, limits: ValidateParams) -> None:
     for inject in (defects.label_that_is_no_class, defects.class_absent_from_validation, defects.blank_image):
         inject(splits)
-    with pytest.raises(ValidationFailedError, match="failed 3 of 27") as error:
+    with pytest.raises(ValidationFailedError, match="failed 3 of 28") as error:
         stage.run(limits, ingested(splits))
     for name in ("labels-in-range", "classes-all-present", "no-blank-images"):
         assert name in str(error.value)
