@@ -18,7 +18,7 @@ from pipeline.ingest import images, readers
 from pipeline.ingest.folder import check_names
 from pipeline.ingest.known import CATALOG, fetch
 from pipeline.register.gate import read_evidence
-from pipeline.workspace import Workspace
+from pipeline.workspace import Workspace, replacing
 
 EMBEDDED = "digits"  # ships inside scikit-learn
 
@@ -81,7 +81,8 @@ def _choose(workspace: Workspace, dataset: str | None, source: str | None, name:
         if dataset not in CATALOG and _identity(before) != _identity(after):
             _fit(workspace, after)
     except PipelineError:
-        workspace.params.write_bytes(content)  # so that the next try looks at the images too
+        with replacing(workspace.params) as aside:
+            aside.write_bytes(content)  # so that the next try looks at the images too
         raise
     if new.register != old.register:
         limits = ", ".join(f"{key}: {json.dumps(getattr(new.register, key))}" for key in LIMITS)

@@ -3,7 +3,6 @@
 import os
 import shutil
 import unicodedata
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from pipeline.ingest.images import look
 from pipeline.ingest.readers import opened
 from pipeline.ingest.source import split_of
 from pipeline.workspace import Workspace
-from tests.ingest.test_own_data import put_folder, source, wanted, workspace
+from tests.ingest.test_own_data import files, put_folder, source, wanted, workspace
 
 __all__ = ["source", "workspace"]  # fixtures
 RANDOM = np.random.default_rng(1)
@@ -31,12 +30,6 @@ def put(folder: Path, count: int = 60, size: int = 8) -> None:
 def ingest(workspace: Workspace, **changed: object) -> dataset.Description:
     stage.run(wanted("folder", **changed), workspace)
     return dataset.describe(workspace.dataset)
-
-
-def files(workspace: Workspace) -> Mapping[dataset.SplitName, tuple[str, ...]]:
-    names = dataset.file_names(workspace.dataset)
-    assert names is not None
-    return names
 
 
 @pytest.mark.parametrize(

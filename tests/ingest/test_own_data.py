@@ -25,6 +25,12 @@ IMAGES = RANDOM.integers(256, size=(60, 8, 8), dtype=np.uint8)
 LABELS = np.tile(np.arange(3, dtype=np.uint8), 20)
 
 
+def files(workspace: Workspace) -> Mapping[SplitName, tuple[str, ...]]:
+    names = dataset.file_names(workspace.dataset)
+    assert names is not None
+    return names
+
+
 def wanted(dataset: str, **changed: object) -> IngestParams:
     settings: dict[str, object] = {
         "dataset": dataset,

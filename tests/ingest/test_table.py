@@ -16,7 +16,7 @@ from pipeline import dataset
 from pipeline.errors import SourceError
 from pipeline.ingest import stage
 from pipeline.workspace import Workspace
-from tests.ingest.test_own_data import IMAGES, LABELS, source, wanted, workspace
+from tests.ingest.test_own_data import IMAGES, LABELS, files, source, wanted, workspace
 
 __all__ = ["source", "workspace"]  # fixtures
 NAMES = ("ant", "bee", "cat")
@@ -39,12 +39,6 @@ def put_table(
 def ingest(workspace: Workspace, **changed: object) -> dataset.Dataset:
     stage.run(wanted("csv", **changed), workspace)
     return dataset.read(workspace.dataset)
-
-
-def files(workspace: Workspace) -> Mapping[dataset.SplitName, tuple[str, ...]]:
-    names = dataset.file_names(workspace.dataset)
-    assert names is not None
-    return names
 
 
 def check_rows(data: dataset.Dataset, workspace: Workspace) -> None:
