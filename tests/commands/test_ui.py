@@ -84,23 +84,13 @@ def test_a_browser_shows_runs_data_sets_report_and_version(
         sees_the_description(page)
         page.screenshot(path=screenshots / "mlflow-run.png")
 
-        for split, context in (("train", "training"), ("test", "testing")):
-            page.get_by_text(f"digits-{split}").first.click()
-            page.get_by_text("Array Datasource").wait_for(timeout=PATIENCE)
-            page.get_by_text(context, exact=True).first.wait_for(timeout=PATIENCE)
-            page.get_by_text("image shape").first.wait_for(timeout=PATIENCE)
-            page.screenshot(path=screenshots / f"mlflow-data-{split}.png")
-            page.keyboard.press("Escape")
-
+        sees_the_data_sets(page, screenshots)
         page.goto(f"{opened}/model-metrics")
-        for section in ("test", "test/f1", "test/precision", "test/recall", "train", "validation"):
-            page.get_by_text(section, exact=True).first.wait_for(timeout=PATIENCE)
+        sees_the_charts(page)
         page.screenshot(path=screenshots / "mlflow-charts.png")
 
         page.goto(f"{opened}/artifacts/evaluation/report.html")
-        headline = page.frame_locator("iframe").locator("h1")
-        headline.wait_for(timeout=PATIENCE)
-        assert f"{100 * scores['accuracy']:.2f}\u00a0%" in headline.inner_text()
+        sees_the_report(page, scores)
         page.screenshot(path=screenshots / "mlflow-report.png")
 
         page.goto(f"{host}/#/models/digits-classifier/versions/1")
@@ -110,6 +100,27 @@ def test_a_browser_shows_runs_data_sets_report_and_version(
 
 def training_id(built: Path) -> str:
     return str(json.loads((built / "models/training.json").read_text())["training_id"])
+
+
+def sees_the_data_sets(page: "Page", screenshots: Path) -> None:
+    for split, context in (("train", "training"), ("test", "testing")):
+        page.get_by_text(f"digits-{split}").first.click()
+        page.get_by_text("Array Datasource").wait_for(timeout=PATIENCE)
+        page.get_by_text(context, exact=True).first.wait_for(timeout=PATIENCE)
+        page.get_by_text("image shape").first.wait_for(timeout=PATIENCE)
+        page.screenshot(path=screenshots / f"mlflow-data-{split}.png")
+        page.keyboard.press("Escape")
+
+
+def sees_the_charts(page: "Page") -> None:
+    for section in ("test", "test/f1", "test/precision", "test/recall", "train", "validation"):
+        page.get_by_text(section, exact=True).first.wait_for(timeout=PATIENCE)
+
+
+def sees_the_report(page: "Page", scores: dict[str, float]) -> None:
+    headline = page.frame_locator("iframe").locator("h1")
+    headline.wait_for(timeout=PATIENCE)
+    assert f"{100 * scores['accuracy']:.2f}\u00a0%" in headline.inner_text()
 
 
 def sees_the_table(page: "Page", scores: dict[str, float]) -> None:
