@@ -137,6 +137,14 @@ def content_digest(folder: Path) -> str:
     return _content(folder, description.name, description.class_names)[0]
 
 
+def test_digest(data: Dataset) -> str:
+    """Return the SHA-256 over image shape, images and labels of the test split: equal for models judged on equal images."""
+    digest = hashlib.sha256(f"test{data.description.image_shape}{len(data.test)}".encode())
+    digest.update(np.ascontiguousarray(data.test.images).data)
+    digest.update(np.ascontiguousarray(data.test.labels, dtype="<i4").data)
+    return digest.hexdigest()
+
+
 def _content(folder: Path, name: str, class_names: tuple[str, ...]) -> tuple[str, Mapping[str, tuple[int, ...]]]:
     """Return the SHA-256 over names, shapes and every array, and the shape of each array."""
     digest = hashlib.sha256(json.dumps([name, *class_names]).encode())

@@ -55,6 +55,20 @@ def test_one_pixel_or_one_name_changes_the_digest(tmp_path: Path) -> None:
     assert len(digests) == 3
 
 
+def test_the_test_digest_depends_on_nothing_but_the_test_split(tmp_path: Path) -> None:
+    write(tmp_path / "one")
+    write(tmp_path / "renamed", names=("a", "c"))
+    write(tmp_path / "other", value=8)
+    relabelled = {**splits(), "test": Split(splits()["test"].images, np.ones(1, np.int32), splits()["test"].source_index)}
+    retrained = {**splits(8), "test": splits()["test"]}
+    for name, arrays in {"relabelled": relabelled, "retrained": retrained}.items():
+        (tmp_path / name).mkdir()
+        data_sets.write(tmp_path / name, "toys", ("a", "b"), arrays, ())
+    digests = {path.name: dataset.test_digest(dataset.read(path)) for path in tmp_path.iterdir()}
+    assert digests["one"] == digests["renamed"] == digests["retrained"]
+    assert len({digests["one"], digests["other"], digests["relabelled"]}) == 3
+
+
 def truncate(folder: Path) -> None:
     path = folder / "train/images.npy"
     path.write_bytes(path.read_bytes()[:-1])
