@@ -205,9 +205,8 @@ def from_16_bits(values: NDArray[np.uint16]) -> NDArray[np.uint8]:
 
 def refuse_12_bits(values: NDArray[np.uint16], where: str) -> None:
     """Raise SourceError if no value needs more than 12 bits: such a camera's image would become black."""
-    highest = int(values.max(initial=0))
-    if 0 < highest <= _TWELVE_BITS:
+    if 0 < int(values.max(initial=0)) <= _TWELVE_BITS:
         raise SourceError(
-            f"{where} has 16 bits per channel, but no value above {highest:,}: it looks like 12-bit data, which would become "
-            "black: multiply the values by 16, or save it with 8 bits per channel"
+            f"{where} has 16 bits per channel, but no value above {_TWELVE_BITS:,}: it looks like 12-bit data, which would "
+            "become black: multiply the values by 16, or save it with 8 bits per channel"
         )

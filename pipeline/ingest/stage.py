@@ -23,6 +23,8 @@ from pipeline.ingest.split import Rows, cut
 from pipeline.params import IngestParams
 from pipeline.workspace import Workspace, replacing, replacing_folder
 
+_LISTED = 20  # damaged files named on the one line
+
 
 def run(params: IngestParams, workspace: Workspace) -> None:
     """Write data/dataset and reports/samples.png.
@@ -120,13 +122,15 @@ def _without_damaged(source: Source, preprocessing: Preprocessing, *, skip: bool
     """Return `source` without the files that cannot be read, which are printed."""
     parts = {name: images for name, images in source.given().items() if isinstance(images, Files)}
     problems = {name: images.damaged(preprocessing) for name, images in parts.items()}
-    reasons = [
-        f"{images.names[row]} {reason.removeprefix(f'{images.paths[row]} ').rpartition(': ')[0]}"
-        for name, images in parts.items()
-        for row, reason in problems[name].items()
-    ]
-    total = sum(len(images.labels) for images in parts.values())
-    summary = f"{len(reasons):,} of {total:,} files cannot be read: {listed(reasons, '; ')}"
+    names: dict[str, list[str]] = {}  # by reason: a hundred files of one camera have the same
+    for name, images in parts.items():
+        for row, reason in problems[name].items():
+            short = reason.removeprefix(f"{images.paths[row]} ").rpartition(": ")[0]
+            names.setdefault(short, []).append(images.names[row])
+    damaged, total = sum(map(len, names.values())), sum(len(images.labels) for images in parts.values())
+    most = max(1, _LISTED // len(names))
+    groups = listed([f"{listed(files, most=most)} ({reason})" for reason, files in names.items()], "; ")
+    summary = f"{damaged:,} of {total:,} files cannot be read: {groups}"
     if not skip:
         only = [reason for found in problems.values() for reason in found.values()]
         way_out = "Delete them or save them again, or leave them out by ingest.on_damaged: skip"

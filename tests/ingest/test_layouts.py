@@ -206,9 +206,11 @@ def test_all_damaged_files_are_listed_at_once(workspace: Workspace, source: Path
     with pytest.raises(SourceError) as caught:
         ingest(workspace)
     message = str(caught.value)
-    assert "data/source: 23 of 120 files cannot be read: bee/01.png is empty; bee/04.png " in message
+    assert "data/source: 23 of 120 files cannot be read: bee/01.png, bee/07.png, bee/13.png, " in message
+    assert "bee/55.png and 2 more (is empty); bee/04.png, bee/10.png, " in message
     assert message.count("bee/") == 20
-    assert "and 3 more. Delete them or save them again, or leave them out by ingest.on_damaged: skip" in message
+    assert "and 1 more (is not an image, despite its name). Delete them or save them again, or leave them out by " in message
+    assert message.endswith("ingest.on_damaged: skip")
     assert "\n" not in message
 
 
@@ -220,7 +222,7 @@ def test_damaged_files_can_be_skipped_and_move_no_other_image(
     before = {file: name for name, names in files(workspace).items() for file in names}
     damage(source, 4)
     assert sum(ingest(workspace, on_damaged="skip").counts.values()) == 116
-    assert "skipped: 4 of 120 files cannot be read: bee/01.png is empty; " in capsys.readouterr().err
+    assert "skipped: 4 of 120 files cannot be read: bee/01.png, bee/07.png (is empty); " in capsys.readouterr().err
     after = {file: name for name, names in files(workspace).items() for file in names}
     assert after.items() <= before.items()
 
