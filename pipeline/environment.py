@@ -1,10 +1,11 @@
 """Quiet the libraries and keep what they write inside the checkout, by environment variables set before they load.
 
-Variables that the user set are left alone.
+Variables that the user set are left alone. What they may hold, passwords and tokens, is never shown: `shown_url`.
 """
 
 import gc
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -72,6 +73,26 @@ def loading(without: tuple[str, ...] = ()) -> Iterator[None]:
             gc.enable()
 
 
+def shown_url(uri: str) -> str:
+    """Return `uri` without user, password, query and fragment; where they cannot be told apart, as little as is certain."""
+    from pipeline.page import printable  # loads NumPy, which --help does without
+
+    text = printable(uri)
+    scheme, slashes, rest = text.partition("://")
+    if not slashes:  # a path, or host:port, whose scheme was forgotten
+        return text if re.match(r"[.~]?/(?!/)", text) else _MASKED if "@" in text else re.split(r"[?#]", text)[0]
+    authority, path, *_ = *re.split(r"(?=[/?#])", rest, maxsplit=1), ""
+    if not re.fullmatch(r"[A-Za-z][\w+.-]*", scheme):
+        return _MASKED
+    if authority and "@" in path and not re.fullmatch(_HOST_NAME, authority):  # of a password with an unescaped / ? or #
+        return f"{scheme}://{_MASKED}"
+    host = re.sub(_NO_PORT, f":{_MASKED}", authority.rpartition("@")[2])
+    return f"{scheme}://{host}{re.split('[?#]', path)[0]}"
+
+
+_MASKED = "…"
+_HOST_NAME = r"[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]+"
+_NO_PORT = r"(?<!:):(?!\d{0,5}$)[^:\]]*$"  # perhaps a password, behind which the host was forgotten
 _QUIET = {
     "TF_CPP_MIN_LOG_LEVEL": "3",  # it logs missing GPUs as errors; real errors are raised in Python too
     "GRPC_VERBOSITY": "ERROR",

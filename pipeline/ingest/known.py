@@ -9,7 +9,6 @@ reported on stderr, and the next mirror tried. A mirror that does not respond is
 
 import hashlib
 import os
-import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -23,6 +22,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from pipeline.dataset import SourceFile
+from pipeline.environment import shown_url
 from pipeline.errors import DownloadError, SourceError
 from pipeline.ingest import idx
 from pipeline.ingest.images import Arrays
@@ -182,7 +182,7 @@ def _download(file: SourceFile, known: Known, mirrors: list[str], workspace: Wor
     from requests import RequestException
 
     for url in tuple(mirrors):
-        shown = without_secrets(f"{url}/{file.name}")
+        shown = shown_url(f"{url}/{file.name}")
         print(f"downloading {file.name} ({file.bytes:,} bytes) from {shown}", file=sys.stderr)
         try:
             return _retrieve(url, file, workspace.downloads)
@@ -196,7 +196,7 @@ def _download(file: SourceFile, known: Known, mirrors: list[str], workspace: Wor
             if url not in known.urls:
                 raise SourceError(f"{shown} {problem}: put the correct file there, or unset {MIRROR}") from None
             print(f"{known.name}: {shown} {problem}", file=sys.stderr)
-    folder, mirror = workspace.shown(workspace.downloads), without_secrets(os.environ.get(MIRROR, ""))
+    folder, mirror = workspace.shown(workspace.downloads), shown_url(os.environ.get(MIRROR, ""))
     raise DownloadError(
         f"{known.name}: {file.name} is neither in {folder}/ nor in ${MIRROR} ({mirror or 'not set'}), and no official mirror "
         f"provided it: put the {len(known.files)} files into {folder}/, or set {MIRROR} to a folder or URL that holds "
@@ -228,11 +228,6 @@ def _retrieve(url: str, file: SourceFile, folder: Path) -> Path:
 def _keep_compressed(response: Any, **_: object) -> None:
     """Stop requests from unpacking a .gz file that a server labels "Content-Encoding: gzip"."""
     response.raw.headers.pop("Content-Encoding", None)
-
-
-def without_secrets(url: str) -> str:
-    """Return `url` without user, password, query and fragment."""
-    return re.split(r"[?#]", re.sub(r"//[^/]*@", "//", url))[0]
 
 
 @contextmanager

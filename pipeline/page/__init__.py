@@ -7,6 +7,7 @@ A template extends `page.html.j2` and fills the blocks `title`, `headline` and `
 import base64
 import io
 import json
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _MARKDOWN = frozenset("\\`*_{}[]()<#|!~")  # not >: MLflow would show the backslash
+_BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # they reorder the text around them
 _CELLS = 20_000  # of a heat map with a number; a million images and a thousand classes can have 300,000
 _SIDE = 96  # pixels, about, of an embedded image's longer side
 
@@ -101,6 +103,15 @@ def _png(pixels: NDArray[np.uint8]) -> str:
     content = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(content, "png")
     return embedded(content.getvalue())
+
+
+def printable(text: str) -> str:
+    """Return `text` on one line, without control characters, terminal escapes and bidirectional overrides.
+
+    The joiners and marks that Persian, Hebrew and emoji need stay (https://trojansource.codes lists what does not).
+    """
+    line = " ".join(text.split())
+    return "".join(sign for sign in line if sign not in _BIDI and unicodedata.category(sign) not in ("Cc", "Cs"))
 
 
 def plain(text: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline import environment
+from pipeline.environment import shown_url
 from pipeline.errors import TrackingError, UnreachableError
 from pipeline.tracking.views import TRAININGS, View
 from pipeline.workspace import Workspace, replacing
@@ -32,8 +33,8 @@ def tracking_uri(workspace: Workspace) -> str:
         return f"{_SQLITE}{workspace.home / uri.removeprefix(_SQLITE)}"
     if not _is_server(uri):
         raise TrackingError(
-            f"MLFLOW_TRACKING_URI={uri} is not a tracking URI: write sqlite:///PATH, http://HOST:PORT or postgresql://…, "
-            "or unset it to use mlflow.db in the project"
+            f"MLFLOW_TRACKING_URI={shown_url(uri)} is not a tracking URI: write sqlite:///PATH, http://HOST:PORT or "
+            "postgresql://…, or unset it to use mlflow.db in the project"
         )
     return uri
 
@@ -72,7 +73,8 @@ def connect(workspace: Workspace) -> Any:
         client.search_experiments(max_results=1)
     except lost as error:
         raise UnreachableError(
-            f"the tracking store {_shown(uri)} does not answer ({_reason(error, uri)}): start it, or change MLFLOW_TRACKING_URI"
+            f"the tracking store {shown_url(uri)} does not answer ({_reason(error, uri)}): start it, or change "
+            "MLFLOW_TRACKING_URI"
         ) from None
     return client
 
@@ -100,8 +102,8 @@ def store_guard(workspace: Workspace) -> Iterator[None]:
     except lost_errors() as error:
         uri = tracking_uri(workspace)
         raise UnreachableError(
-            f"the tracking store {_shown(uri)} failed midway ({_reason(error, uri)}): run the command again once it answers; "
-            "that completes or undoes what was started"
+            f"the tracking store {shown_url(uri)} failed midway ({_reason(error, uri)}): run the command again once it "
+            "answers; that completes or undoes what was started"
         ) from None
 
 
@@ -156,18 +158,12 @@ def experiment_id(client: Any, workspace: Workspace, name: str, view: View = TRA
     if experiment.lifecycle_stage == "deleted":
         raise TrackingError(
             f"the experiment {name} was deleted in the MLflow UI: restore it with "
-            f"`MLFLOW_TRACKING_URI={_shown(tracking_uri(workspace))} mlflow experiments restore "
+            f"`MLFLOW_TRACKING_URI={shown_url(tracking_uri(workspace))} mlflow experiments restore "
             f"--experiment-id {experiment.experiment_id}`"
         )
     if view.tag not in experiment.tags:  # an existing view may have been changed by a user
         client.set_experiment_tag(experiment.experiment_id, view.tag, view.content())
     return str(experiment.experiment_id)
-
-
-def _shown(uri: str) -> str:
-    """Return `uri` without a password."""
-    password = urlsplit(uri).password
-    return uri.replace(f":{password}@", ":***@") if password else uri
 
 
 def _reason(error: BaseException, uri: str) -> str:

@@ -16,7 +16,7 @@ import pytest
 from pipeline.dataset import SourceFile
 from pipeline.errors import DownloadError, SourceError
 from pipeline.ingest import known
-from pipeline.ingest.known import CATALOG, Known, fetch, without_secrets
+from pipeline.ingest.known import CATALOG, Known, fetch
 from pipeline.params import KNOWN
 from pipeline.workspace import Workspace
 
@@ -316,18 +316,6 @@ def test_secrets_in_a_mirror_url_are_never_printed(
         fetch(clothes(dead()), workspace)
     assert server.requests != []
     assert "secret" not in str(raised.value) + "".join(capsys.readouterr())
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("https://me:se@cr?et@host/folder/x@1.0/a.gz?sig=1", "https://host/folder/x@1.0/a.gz"),
-        ("https://host/a#b", "https://host/a"),
-        ("/a/folder", "/a/folder"),
-    ],
-)
-def test_user_password_and_query_are_left_out_of_a_printed_url(url: str, shown: str) -> None:
-    assert without_secrets(url) == shown
 
 
 def test_embedded_data_needs_no_file(workspace: Workspace) -> None:
