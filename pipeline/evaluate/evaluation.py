@@ -16,7 +16,7 @@ from pipeline.dataset import Dataset
 from pipeline.errors import EvaluationError
 from pipeline.predictions import Predictions
 from pipeline.provenance import TrainingRecord
-from pipeline.scores.intervals import Interval, wilson
+from pipeline.scores.intervals import Interval, proportion
 from pipeline.scores.metrics import Floats, Scores
 
 _FEWEST = 10  # images of a slice
@@ -117,6 +117,6 @@ def _slices(name: str, values: Floats, correct: NDArray[np.bool_], bins: int) ->
     for each in range(1, len(edges) + 1):
         rows = known[place == each]
         if len(rows) >= _FEWEST:
-            low, high = wilson(np.array([correct[rows].sum()]), np.array([len(rows)]))
+            low, high = proportion(np.array([correct[rows].sum()]), np.array([len(rows)]))
             bounds = float(values[rows].min()), float(values[rows].max())
             yield Slice(name, *bounds, len(rows), float(correct[rows].mean()), Interval(float(low[0]), float(high[0])))

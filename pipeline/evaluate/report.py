@@ -15,7 +15,7 @@ from pipeline.evaluate.plots import confusion, figures
 from pipeline.fonts import drawable, shortened
 from pipeline.page import plain
 from pipeline.scores import significance
-from pipeline.scores.intervals import wilson
+from pipeline.scores.intervals import proportion
 from pipeline.scores.metrics import METRICS, confused_pairs, decimal, normalized, percent
 from pipeline.workspace import Workspace, write_text
 
@@ -104,7 +104,7 @@ def _classes(evaluation: Evaluation) -> Iterator[Mapping[str, Any]]:
     """Yield a row per class; of too many, those of lowest recall."""
     scores, per_class = evaluation.scores, evaluation.scores.per_class
     correct = np.diagonal(scores.confusion)
-    ends = {"precision": wilson(correct, scores.confusion.sum(axis=0)), "recall": wilson(correct, per_class.support)}
+    ends = {"precision": proportion(correct, scores.confusion.sum(axis=0)), "recall": proportion(correct, per_class.support)}
     order = range(len(correct)) if len(correct) <= _CLASSES else np.argsort(per_class.recall, kind="stable")[:_CLASSES].tolist()
     for label in order:
         cells = {}

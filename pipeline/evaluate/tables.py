@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pipeline import predictions
 from pipeline.evaluate.evaluation import Evaluation
 from pipeline.predictions import CONFUSION_COLUMN
-from pipeline.scores.intervals import wilson
+from pipeline.scores.intervals import proportion
 from pipeline.scores.metrics import METRICS, decimal, normalized, percent
 from pipeline.workspace import Workspace, replacing, write_text
 
@@ -74,7 +74,7 @@ def _per_class(evaluation: Evaluation) -> dict[str, Sequence[str] | NDArray[Any]
     ratios = (("precision", per_class.precision, confusion.sum(axis=0)), ("recall", per_class.recall, per_class.support))
     for name, values, of in ratios:
         columns[name] = values
-        columns[f"{name}_low"], columns[f"{name}_high"] = wilson(np.diagonal(confusion), of)
+        columns[f"{name}_low"], columns[f"{name}_high"] = proportion(np.diagonal(confusion), of)
     others = {"f1": per_class.f1, "average_precision": per_class.average_precision, "support": per_class.support}
     return {**columns, **others}
 
