@@ -7,8 +7,8 @@ from pipeline import tracking
 from pipeline.doctor import runs, stages
 from pipeline.doctor.finding import Checked, Finding, Registry, counted
 from pipeline.project import Project
-from pipeline.promotion import lock
-from pipeline.promotion.lock import Lock
+from pipeline.tracking import lock
+from pipeline.tracking.lock import Lock
 
 _FIXABLE: Sequence[Callable[[Registry], Checked]] = (stages.check, runs.check)
 

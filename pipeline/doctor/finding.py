@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.project import Project
-from pipeline.promotion.lock import Lock
+from pipeline.tracking.lock import Lock
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from pipeline import tracking
 from pipeline.doctor.finding import Checked, Finding, Registry, counted
 from pipeline.errors import RegistryError
 from pipeline.process import Process
-from pipeline.promotion import ledger, lock, transitions
-from pipeline.promotion.lock import Lock
+from pipeline.promotion import ledger, transitions
 from pipeline.promotion.transitions import CurrentStages
-from pipeline.tracking import Source
+from pipeline.tracking import Source, lock
+from pipeline.tracking.lock import Lock
 
 _SILENT = timedelta(hours=1)  # a live training sends its system metrics every 5 seconds
 # No automatic fix: intact files cannot be reconstructed, and which version replaces it is a person's decision.

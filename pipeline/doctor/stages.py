@@ -7,11 +7,11 @@ from typing import Any
 from pipeline.doctor.finding import Checked, Finding, Registry, counted
 from pipeline.errors import RegistryError, TrackingError
 from pipeline.promotion import ledger, transitions
-from pipeline.promotion.lock import Lock
 from pipeline.promotion.record import Entry
 from pipeline.promotion.transitions import CurrentStages
 from pipeline.promotion.writer import Writer
 from pipeline.tracking import Source
+from pipeline.tracking.lock import Lock
 
 
 def check(registry: Registry) -> Checked:

@@ -15,8 +15,8 @@ from typing import Any, Literal, get_args
 
 from pipeline.errors import RefusedError
 from pipeline.promotion import ledger
-from pipeline.promotion.lock import Lock
 from pipeline.promotion.record import Entry, Record
+from pipeline.tracking.lock import Lock
 
 Stage = Literal["none", "staging", "production", "archived"]
 STAGES: tuple[Stage, ...] = get_args(Stage)

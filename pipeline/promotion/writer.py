@@ -10,11 +10,11 @@ from typing import Any
 from pipeline import provenance, tracking
 from pipeline.errors import RegistryError
 from pipeline.project import Project
-from pipeline.promotion import ledger, lock, transitions
-from pipeline.promotion.lock import Lock
+from pipeline.promotion import ledger, transitions
 from pipeline.promotion.record import Entry, Kind, Record, Row
 from pipeline.promotion.transitions import CurrentStages
-from pipeline.tracking import Source
+from pipeline.tracking import Source, lock
+from pipeline.tracking.lock import Lock
 
 _TIMEOUT = 60  # seconds, of promote.on_promotion
 

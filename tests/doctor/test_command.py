@@ -9,7 +9,8 @@ import pytest
 from pipeline.doctor import command
 from pipeline.errors import LockedError
 from pipeline.project import Project
-from pipeline.promotion import ledger, lock, transitions
+from pipeline.promotion import ledger, transitions
+from pipeline.tracking import lock
 from pipeline.workspace import Workspace
 from tests.doctor.cases import DoctorCase
 from tests.promotion.registry import COMPLETED, POINTS, REVERTED, Movers

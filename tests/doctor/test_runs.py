@@ -15,9 +15,8 @@ from pipeline.doctor import command, runs
 from pipeline.doctor.finding import Registry
 from pipeline.process import Process
 from pipeline.project import Project
-from pipeline.promotion import lock
 from pipeline.provenance import GitState, TrainingPlan
-from pipeline.tracking import LiveRun
+from pipeline.tracking import LiveRun, lock
 from tests.doctor.cases import DoctorCase
 
 PROJECT = Path(__file__).parents[2]

@@ -10,8 +10,9 @@ import pytest
 
 from pipeline import tracking
 from pipeline.project import Project
-from pipeline.promotion import command, ledger, lock, transitions
+from pipeline.promotion import command, ledger, transitions
 from pipeline.promotion.record import Record
+from pipeline.tracking import lock
 from pipeline.workspace import Workspace
 from tests.compare.trainings import MODEL, PLAIN, SWAPPED, Trainings, write_data
 

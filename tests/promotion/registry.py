@@ -12,8 +12,9 @@ from typing import Any
 
 from pipeline import environment, tracking
 from pipeline.errors import LockedError
-from pipeline.promotion import ledger, lock, transitions
+from pipeline.promotion import ledger, transitions
 from pipeline.promotion.record import Entry, Kind, Record, Row
+from pipeline.tracking import lock
 from pipeline.workspace import Workspace
 
 PROJECT = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.errors import LockedError
 from pipeline.process import Process
-from pipeline.promotion import lock
+from pipeline.tracking import lock
 from tests.promotion.registry import LOCKED, MODEL, Movers, Registry
 
 NAME = f"{MODEL}-lock"

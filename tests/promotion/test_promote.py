@@ -8,8 +8,9 @@ import pytest
 
 from pipeline.errors import EvaluationError, MissingInputError, PipelineError, RefusedError, RegistryError
 from pipeline.project import Project
-from pipeline.promotion import command, ledger, lock
+from pipeline.promotion import command, ledger
 from pipeline.promotion.record import Record
+from pipeline.tracking import lock
 from tests.compare.trainings import MODEL, PLAIN, Trainings, write_data
 from tests.promotion.checkouts import (
     BETTER,

@@ -6,7 +6,8 @@ from itertools import pairwise
 import pytest
 
 from pipeline.errors import RefusedError
-from pipeline.promotion import ledger, lock, transitions
+from pipeline.promotion import ledger, transitions
+from pipeline.tracking import lock
 from tests.promotion.registry import COMPLETED, LOCKED, MODEL, POINTS, REVERTED, WRITES, Movers, Registry, on_each_write
 
 

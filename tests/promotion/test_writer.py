@@ -7,7 +7,8 @@ import pytest
 
 from pipeline.errors import LockedError, RefusedError
 from pipeline.project import Project
-from pipeline.promotion import command, ledger, lock
+from pipeline.promotion import command, ledger
+from pipeline.tracking import lock
 from tests.compare.trainings import MODEL, Trainings
 from tests.promotion.checkouts import (
     BETTER,
