@@ -23,18 +23,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+_MOST = 10_000  # characters of an error
 STAGES, COMMANDS = "Stages of dvc.yaml", "Commands"
 
 
 def main() -> None:
     """Run the command in `sys.argv`; an error that the user can fix ends it with one line and exit code 1."""
     environment.prepare()
+    environment.guard_output()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, so that the MLflow run is ended
     process.end_with_dvc()
     try:
         app(prog_name="python -m pipeline")
     except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {environment.message(error, most=_MOST)}", file=sys.stderr)
         sys.exit(1)
     except OSError as error:  # a full disk or missing permissions
         print(f"error: {error.filename or 'a file'} cannot be used: {error.strerror or error}", file=sys.stderr)

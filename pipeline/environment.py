@@ -1,15 +1,23 @@
 """Quiet the libraries and keep what they write inside the checkout, by environment variables set before they load.
 
-Variables that the user set are left alone. What they may hold, passwords and tokens, is never shown: `shown_url`.
+Variables that the user set are left alone. Passwords and tokens in them are never shown: `shown_url` and `redacted` for our
+messages, and a filter in stdout and stderr for those of libraries.
 """
 
+import codecs
 import gc
+import io
 import os
 import re
 import sys
 import tempfile
+import threading
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
+from types import TracebackType
+from urllib.parse import unquote
 
 from pipeline.errors import PipelineError
 from pipeline.workspace import Workspace
@@ -90,6 +98,106 @@ def shown_url(uri: str) -> str:
     return f"{scheme}://{host}{re.split('[?#]', path)[0]}"
 
 
+def redacted(text: str) -> str:
+    """Return `text`, which may quote URLs, without the secrets in them: of our variables wherever they stand, else in URLs."""
+    for name in _ADDRESSES:
+        if "://" in (url := os.environ.get(name, "").strip()):
+            text = text.replace(url, shown_url(url))
+    text = re.sub(
+        r"[A-Za-z][\w+.-]*://[^\s'\"`<>]*[^\s'\"`<>.,:;!?)\]}…]", lambda found: shown_url(found.group()), _filtered(text)
+    )
+    return re.sub(r"(?<=\S)\?[\w.~%-]+=[^\s'\"`<>)]*", "", text)  # a query behind a path alone, as urllib3 quotes it
+
+
+def message(error: BaseException, most: int = 200) -> str:
+    """Return the first `most` characters of the error's text, on one line and without secrets."""
+    from pipeline.page import printable
+
+    return printable(redacted(str(error)) or type(error).__name__)[:most]
+
+
+def _filtered(text: str) -> str:
+    """Return `text` without the secrets in the environment."""
+    for secret in _secrets(*(os.environ.get(name, "") for name in (*_ADDRESSES, *_TOKENS))):
+        text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "***", text)
+    return text
+
+
+@cache
+def _secrets(*values: str) -> tuple[str, ...]:
+    """Return what must not be shown, the longest first: `values` are those of `_ADDRESSES`, then of `_TOKENS`."""
+    addresses, tokens = values[: len(_ADDRESSES)], values[len(_ADDRESSES) :]
+    found = {secret for url in addresses if "://" in url for secret in _parts(url) if secret not in shown_url(url)}
+    return tuple(sorted(filter(None, {*found, *map(str.strip, tokens)}), key=len, reverse=True))
+
+
+def _parts(url: str) -> Iterator[str]:
+    """Yield passwords, tokens and signatures in `url`, as they are written and decoded."""
+    scheme, _, rest = url.partition("://")
+    user, colon, password = rest.rpartition("@")[0].partition(":")
+    found = [password] if colon else [user] if scheme.startswith("http") else []  # a database's user is no token
+    for each in re.split(r"[?#&]", rest)[1:]:
+        key, equals, value = each.partition("=")
+        if len(value or key) >= _LONG or (equals and re.search(_SENSITIVE, key, re.IGNORECASE)):
+            found.append(value or key)
+    for each in found:
+        yield from (each, unquote(each))
+
+
+class _Stream(io.TextIOWrapper):
+    """A text stream that hides the secrets of the environment, and writes what its encoding lacks in ASCII."""
+
+    def write(self, text: str) -> int:
+        return super().write(_filtered(text))
+
+
+def guard_output() -> None:
+    """Make stdout and stderr unable to show a secret of the environment, or to fail on a character; also after a crash."""
+    codecs.register_error("in_ascii", _in_ascii)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper) and not isinstance(stream, _Stream):
+            stream.flush()
+            encoding, buffered = stream.encoding, stream.line_buffering
+            setattr(
+                sys,
+                name,
+                _Stream(stream.detach(), encoding, "in_ascii", line_buffering=buffered, write_through=name == "stderr"),
+            )
+    # Of Python's own child processes, which know no handler of ours; the encoding stays as it is.
+    os.environ["PYTHONIOENCODING"] = f"{os.environ.get('PYTHONIOENCODING', '').partition(':')[0]}:backslashreplace"
+    sys.excepthook = _print_crash
+    threading.excepthook = lambda crash: _print_crash(crash.exc_type, crash.exc_value, crash.exc_traceback)
+
+
+def _print_crash(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    print(redacted("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr, flush=True)
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Replace what an encoding lacks by how one types it; what has no such form by its escape."""
+    text, place = codecs.backslashreplace_errors(error)
+    if isinstance(error, UnicodeEncodeError):
+        signs = error.object[error.start : error.end]
+        text = "".join(_TYPED.get(sign) or sign.encode("ascii", "backslashreplace").decode() for sign in signs)
+    return text, place
+
+
+_ADDRESSES = (
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_REGISTRY_URI",
+    "DATASET_MIRROR",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "http_proxy",
+    "https_proxy",
+)
+_TOKENS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_SENSITIVE = r"pass|pwd|token|sig|secret|key|cred|auth"
+_LONG = 16  # characters, of a value in a query that is no setting of a connection
+_TYPED = dict(
+    zip("·–—…×≥≤±→←✓“”‘’\u00a0", ("-", "-", "-", "...", "x", ">=", "<=", "+-", "->", "<-", "ok", *"\"\"'' "), strict=True)
+)
 _MASKED = "…"
 _HOST_NAME = r"[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]+"
 _NO_PORT = r"(?<!:):(?!\d{0,5}$)[^:\]]*$"  # perhaps a password, behind which the host was forgotten

@@ -1,8 +1,13 @@
-"""What is shown of a URL, whoever wrote it."""
+"""What is shown of URLs and secrets, whoever writes them."""
+
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pipeline.environment import shown_url
+from pipeline.environment import redacted, shown_url
+
+PROJECT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize(
@@ -48,3 +53,58 @@ def test_a_url_is_shown_without_user_password_query_and_fragment(url: str, shown
 def test_a_malformed_url_shows_no_part_that_may_be_a_secret(url: str, shown: str) -> None:
     assert shown_url(url) == shown
     assert "SECRET" not in shown
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "text", "shown"),
+    [
+        ("", "", "GET (http://me:SECRET@host:9), 'https://host/x?sig=SECRET'.", "GET (http://host:9), 'https://host/x'."),
+        ("", "", "Pool(port=443): with url: /key?Signature=SECRET (Caused by", "Pool(port=443): with url: /key (Caused by"),
+        ("", "", "run it? a=b: http://host:9: no, http://[::1] too", "run it? a=b: http://host:9: no, http://[::1] too"),
+        ("MLFLOW_TRACKING_URI", "http://me:my SECRET@host", "at http://me:my SECRET@host/api", "at http://host/api"),
+        ("MLFLOW_TRACKING_URI", "postgresql://me:SEC%20RET@db/me", "password 'SEC RET' of me", "password '***' of me"),
+        ("MLFLOW_TRACKING_URI", "postgresql://db/m?sslmode=require&password=SECRET", "require SECRET", "require ***"),
+        ("MLFLOW_TRACKING_URI", "postgresql://mlflow:mlflow@db/mlflow", "user mlflow", "user mlflow"),
+        ("MLFLOW_TRACKING_URI", "https://SECRET@host", "user SECRET", "user ***"),
+        ("DATASET_MIRROR", "https://host/a?sv=2&se=SECRETSECRETSECRET", "SECRETSECRETSECRET", "***"),
+        ("MLFLOW_TRACKING_TOKEN", "SECRET\n", "header 'Bearer SECRET\\n'", "header 'Bearer ***\\n'"),
+        ("DATASET_MIRROR", "/a folder?x=y", "in /a folder?x=y", "in /a folder"),
+    ],
+)  # fmt: skip
+def test_a_text_that_quotes_urls_is_shown_without_their_secrets(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, text: str, shown: str
+) -> None:
+    if variable:
+        monkeypatch.setenv(variable, value)
+    assert redacted(text) == shown
+    assert redacted(shown) == shown
+
+
+GUARDED = "from pipeline import environment; environment.prepare(); environment.guard_output(); import os, sys, logging\n"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "print('SECRET', 'SECRET', file=sys.stderr)",
+        "logging.getLogger('sqlalchemy').error('with %s', os.environ['MLFLOW_TRACKING_URI'])",
+        "import warnings; warnings.warn(os.environ['MLFLOW_TRACKING_URI'])",
+        "raise OSError(os.environ['MLFLOW_TRACKING_URI'])",
+        "raise OSError('https://me:' + 'SEC' + 'RET2@elsewhere/x')",
+        "import threading; t = threading.Thread(target=os.chdir, args=('https://a:SECRET2@elsewhere/x',)); t.start(); t.join()",
+    ],
+)
+def test_what_libraries_print_and_crashes_hold_no_secret(shell: Any, code: str) -> None:
+    done = shell("python", "-c", GUARDED + code, cwd=PROJECT, check=False, MLFLOW_TRACKING_URI="http://me:SECRET@host")
+    shown = [line for line in (done.stdout + done.stderr).splitlines() if not line.startswith("    ")]  # not the code itself
+    assert len(done.stderr) > 5
+    assert "SECRET" not in "".join(shown)
+
+
+def test_an_output_in_ascii_shows_what_it_can(shell: Any) -> None:
+    code = (
+        'print("a → b · 3 × ≥ 0.5 … 猫"); print("é", file=sys.stderr); os.system(sys.executable + " -c \'print(chr(8594))\'")'
+    )
+    done = shell("python", "-c", GUARDED + code, cwd=PROJECT, PYTHONIOENCODING="ascii", LC_ALL="C", LANG="C")
+    assert {*done.stdout.splitlines()} == {"\\u2192", "a -> b - 3 x >= 0.5 ... \\u732b"}
+    assert done.stderr == "\\xe9\n"

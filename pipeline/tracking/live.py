@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from pipeline import environment
 from pipeline.errors import UnreachableError
 from pipeline.process import Process
 from pipeline.provenance import TrainingPlan, TrainingRecord
@@ -81,7 +82,7 @@ class LiveRun:
                 step()
         except gone as error:
             self._lost = True
-            reason = " ".join(str(error).split())[:300]
+            reason = environment.message(error, 300)
             warn(f"{reason}. Training continues without tracking; evaluate publishes the run once the store answers")
 
 

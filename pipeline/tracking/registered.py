@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline import provenance
+from pipeline import environment, provenance
 from pipeline.errors import RegistryError
 from pipeline.provenance import TrainingRecord
 from pipeline.tracking import manifest
@@ -161,5 +161,6 @@ def _fetching(source: Source) -> Iterator[None]:
     try:
         yield
     except lost as error:
-        reason = " ".join(str(error).split())[:200]
-        raise RegistryError(f"the files of {source.model_name} {source.name} cannot be read: {reason}") from None
+        raise RegistryError(
+            f"the files of {source.model_name} {source.name} cannot be read: {environment.message(error)}"
+        ) from None

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline import dataset, provenance
+from pipeline import dataset, environment, provenance
 from pipeline.dataset import SPLITS, SplitName
 from pipeline.errors import UnreachableError
+from pipeline.page import printable
 from pipeline.process import Process
 from pipeline.provenance import TrainingPlan, TrainingRecord
 from pipeline.tracking.models import log_model, logged_model
@@ -42,7 +43,7 @@ class Published:
 
 def warn(message: str) -> None:
     """Print one line on stderr."""
-    print(f"warning: {message}", file=sys.stderr, flush=True)
+    print(f"warning: {printable(environment.redacted(message))}", file=sys.stderr, flush=True)
 
 
 def publish(workspace: Workspace, published: Published) -> None:

@@ -73,8 +73,7 @@ def connect(workspace: Workspace) -> Any:
         client.search_experiments(max_results=1)
     except lost as error:
         raise UnreachableError(
-            f"the tracking store {shown_url(uri)} does not answer ({_reason(error, uri)}): start it, or change "
-            "MLFLOW_TRACKING_URI"
+            f"the tracking store {shown_url(uri)} does not answer ({_reason(error)}): start it, or change MLFLOW_TRACKING_URI"
         ) from None
     return client
 
@@ -102,7 +101,7 @@ def store_guard(workspace: Workspace) -> Iterator[None]:
     except lost_errors() as error:
         uri = tracking_uri(workspace)
         raise UnreachableError(
-            f"the tracking store {shown_url(uri)} failed midway ({_reason(error, uri)}): run the command again once it "
+            f"the tracking store {shown_url(uri)} failed midway ({_reason(error)}): run the command again once it "
             "answers; that completes or undoes what was started"
         ) from None
 
@@ -166,10 +165,8 @@ def experiment_id(client: Any, workspace: Workspace, name: str, view: View = TRA
     return str(experiment.experiment_id)
 
 
-def _reason(error: BaseException, uri: str) -> str:
-    """Return the operating system's message where the error quotes one, else its first line; without a password."""
+def _reason(error: BaseException) -> str:
+    """Return the operating system's message where the error quotes one, else its first line; without secrets."""
     text = str(error).strip() or type(error).__name__
     quoted = re.search(r"\[Errno -?\d+\] ([^'\")]+)", text)
-    line = quoted.group(1) if quoted else text.splitlines()[0][:200]
-    password = urlsplit(uri).password
-    return line.replace(password, "***") if password else line
+    return quoted.group(1) if quoted else environment.redacted(text).splitlines()[0][:200]

@@ -1,21 +1,24 @@
 """`python -m pipeline ui` as a user starts it, and its pages in a real browser."""
 
 import json
+import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote, urlsplit
 
 import psutil
 import pytest
 
-from tests.servers import free_port
+from tests.servers import free_port, postgresql
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -25,43 +28,85 @@ PATIENCE = 30_000  # milliseconds, on a machine that does other things
 COLUMNS = ("test/accuracy", "weakest_class", "test/weakest_class_recall", "fit_seconds", "parameters", "train.architecture")
 
 
-@pytest.fixture
-def served(built: Path) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+@contextmanager
+def serving(checkout: Path, **variables: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """The running command, and the address that it prints."""
     command = [sys.executable, "-m", "pipeline", "ui", "--no-browser", "--port", str(free_port())]
-    with subprocess.Popen(command, cwd=built, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    outputs: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "env": {**os.environ, **variables}}
+    with subprocess.Popen(command, cwd=checkout, **outputs) as process:
         assert process.stdout is not None
         lines = [process.stdout.readline(), process.stdout.readline()]
         try:
             yield process, lines[1].removeprefix("MLflow UI: ").strip()
         finally:
-            process.terminate()  # not killed: its server would stay
+            process.kill()
+
+
+@pytest.fixture
+def served(built: Path) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    with serving(built) as running:
+        yield running
 
 
 def listening(process: "subprocess.Popen[str]") -> set[str]:
-    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    return {c.laddr.ip for p in family for c in p.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+    connections = psutil.Process(process.pid).net_connections("tcp")
+    return {each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN}
 
 
-def test_it_serves_this_experiments_runs_on_loopback_only_until_ctrl_c(served: tuple["subprocess.Popen[str]", str]) -> None:
+def asked(url: str, *headers: tuple[str, str], body: bytes | None = None) -> tuple[int, bytes]:
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json", **dict(headers)})  # noqa: S310  # http://
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310  # our own http://
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def test_it_serves_this_experiments_runs_on_loopback_to_who_has_the_link_until_ctrl_c(
+    served: tuple["subprocess.Popen[str]", str],
+) -> None:
     process, address = served
     view = "workflowType=machine_learning&viewStateShareKey=trainings"
-    assert re.fullmatch(rf"http://127\.0\.0\.1:\d+/#/experiments/\d+/runs\?{view}", address)
-    host, experiment = address.split("/#")[0], address.split("/")[5]
+    matched = re.fullmatch(rf"(http://127\.0\.0\.1:\d+)/\?token=([\w-]{{43}})#/experiments/(\d+)/runs\?{view}", address)
+    assert matched
+    host, token, experiment = matched.groups()
     question = json.dumps({"experiment_ids": [experiment]}).encode()
-    headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(f"{host}/api/2.0/mlflow/runs/search", question, headers)  # noqa: S310  # our own http://
-    with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310  # our own http://
-        runs = json.load(answer)["runs"]
-    assert [run["info"]["status"] for run in runs] == ["FINISHED"]
+    search = f"{host}/api/2.0/mlflow/runs/search"
+    for headers in (
+        [],
+        [("Authorization", "Bearer x")],
+        [("Cookie", f"{cookie_name(host)}=x")],
+        [("Authorization", "Basic eDp4")],
+    ):
+        status, answer = asked(search, *headers, body=question)
+        assert (status, answer[:13]) == (403, b"Open the link")
+    assert asked(f"{host}/?token=x")[0] == asked(f"{host}/ajax-api/2.0/mlflow/experiments/get?experiment_id=0")[0] == 403
+    for header in (("Authorization", f"Bearer {token}"), ("Cookie", f"{cookie_name(host)}={token}")):
+        status, answer = asked(search, header, body=question)
+        assert [run["info"]["status"] for run in json.loads(answer)["runs"]] == ["FINISHED"]
     assert listening(process) == {"127.0.0.1"}
-    family = psutil.Process(process.pid).children(recursive=True)
+    assert psutil.Process(process.pid).children() == []  # so that nothing stays behind, however it is killed
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=60) == 0
-    deadline = time.monotonic() + 15
-    while any(child.is_running() for child in family) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not any(child.is_running() for child in family)
+
+
+def cookie_name(host: str) -> str:
+    return f"pipeline-ui-{host.rpartition(':')[2]}"
+
+
+@pytest.mark.exhaustive
+def test_a_killed_one_leaves_no_server_and_a_databases_password_is_in_no_command_line_and_no_output(built: Path) -> None:
+    with postgresql() as store, serving(built, MLFLOW_TRACKING_URI=store) as (process, address):
+        password = unquote(urlsplit(store).password or "")
+        host = address.partition("/?")[0]
+        assert asked(f"{host}/health")[0] == 403
+        commands = ["\0".join(each.info["cmdline"] or ()) for each in psutil.process_iter(["cmdline"])]
+        assert not [line for line in commands if password in line or quote(password) in line or "token=" in line]
+        assert password not in (built / ".cache/mlflow-server.log").read_text()
+        process.kill()
+        process.wait()
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", urlsplit(host).port or 0)) != 0
 
 
 @pytest.mark.exhaustive
@@ -69,11 +114,12 @@ def test_a_browser_shows_runs_data_sets_report_and_version(
     served: tuple["subprocess.Popen[str]", str], built: Path, open_mlflow: Callable[..., Any], screenshots: Path
 ) -> None:
     _, address = served
-    host = address.split("/#")[0]
+    host = address.split("/?")[0]
     scores = json.loads((built / "reports/metrics.json").read_text())
     with open_mlflow(host) as page:
         page.set_viewport_size({"width": 1800, "height": 1100})
         page.goto(address)
+        assert page.url.startswith(f"{host}/#/experiments/")  # the token became a cookie
         run = page.get_by_role("link", name=f"notebook-{training_id(built)[:8]}")
         run.wait_for(timeout=PATIENCE)
         sees_the_table(page, scores)
