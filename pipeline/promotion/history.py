@@ -97,7 +97,7 @@ def _as_json(entry: Entry) -> dict[str, Any]:
     for row in content["rows"]:
         if row["value"] is not None and not math.isfinite(row["value"]):
             row["value"] = None
-    return {**content, "state": entry.state, "run_id": entry.run_id, "digest": entry.record.digest}
+    return {**content, "state": entry.state, "record_run_id": entry.run_id, "digest": entry.digest}
 
 
 def _print(model: str, entries: Sequence[Entry]) -> None:

@@ -63,7 +63,7 @@ def _entry(run: Any) -> Entry:
         record = Record(**{**content, "rows": tuple(Row(**row) for row in content["rows"])})
         if datetime.fromisoformat(record.when).tzinfo is None:
             raise ValueError(f"{record.when} has no time zone")
-        return Entry(record, tags["state"], run.info.run_id, run.info.status, tags)
+        return Entry(record, tags["state"], run.info.run_id, run.info.status, tags, text)
     except (ValueError, TypeError, KeyError) as error:
         reason = " ".join(str(error).split())[:150]
         raise RegistryError(
@@ -84,7 +84,7 @@ def append(client: Any, experiment: str, known: Sequence[Entry], record: Record,
     """
     number, digest = head(client, record.model)
     if known and known[-1].record.number > number:  # a writer was killed before it set the head
-        number, digest = known[-1].record.number, known[-1].record.digest
+        number, digest = known[-1].record.number, known[-1].digest
     linked = replace(record, number=number + 1, previous=digest)
     text = linked.text()
     tags = {f"record.{part + 1}": text[part * _PART : (part + 1) * _PART] for part in range(-(-len(text) // _PART))}
@@ -95,8 +95,9 @@ def append(client: Any, experiment: str, known: Sequence[Entry], record: Record,
     run = client.create_run(experiment, start_time=start, tags=tags, run_name=name)
     if state != "intent":
         client.set_terminated(run.info.run_id, "FINISHED")
-    _set_head(client, linked)
-    return Entry(linked, state, run.info.run_id)
+    entry = Entry(linked, state, run.info.run_id, text=text)
+    _set_head(client, entry)
+    return entry
 
 
 def mark(client: Any, entry: Entry, state: State) -> Entry:
@@ -104,7 +105,7 @@ def mark(client: Any, entry: Entry, state: State) -> Entry:
     client.set_tag(entry.run_id, "state", state)
     client.set_terminated(entry.run_id, "FINISHED" if state == "done" else "KILLED")
     if head(client, entry.record.model)[0] < entry.record.number:  # never back, where a later record was written
-        _set_head(client, entry.record)
+        _set_head(client, entry)
     return replace(entry, state=state)
 
 
@@ -131,8 +132,8 @@ def head(client: Any, model: str) -> tuple[int, str]:
     return (int(number), digest) if number.isdecimal() else (0, "")
 
 
-def _set_head(client: Any, record: Record) -> None:
-    client.set_registered_model_tag(record.model, HEAD, f"{record.number} {record.digest}")
+def _set_head(client: Any, entry: Entry) -> None:
+    client.set_registered_model_tag(entry.record.model, HEAD, f"{entry.record.number} {entry.digest}")
 
 
 def moves(entries: Sequence[Entry], until: datetime | None = None) -> list[Record]:
@@ -210,8 +211,8 @@ def _altered(entries: Sequence[Entry], last: tuple[int, str]) -> Iterator[str]:
     }  # number → digest → where
     for entry in entries:
         holders.setdefault(entry.record.number - 1, {}).setdefault(entry.record.previous, f"record {entry.record.number}")
-    records = [entry.record for entry in entries]
-    differing = [each.number for each in records if each.number in holders and each.digest not in holders[each.number]]
+    numbered = [(entry.record.number, entry.digest) for entry in entries]
+    differing = [number for number, digest in numbered if number in holders and digest not in holders[number]]
     for number in differing:
         holder = " and ".join(holders[number].values())
         if number + 1 in differing or number == last[0]:

@@ -61,15 +61,16 @@ class Record:
     rows: tuple[Row, ...]
     git_commit: str | None
     evidence: str  # the page with its scores: runs:/RUN/PATH, on the version's run
+    # Older records lack what follows.
+    weights_digest: str = ""  # of the version: its number alone may name another one later
+    run_id: str = ""  # of the version
+    test_digest: str = ""  # `dataset.test_digest` of the test split it was judged on; "" where it was judged on none
+    accuracy: float | None = None  # of the version on that test split
+    candidates: int | None = None  # how many versions were judged on that test split so far, this one included
 
     def text(self) -> str:
         """Return canonical JSON: equal records are equal texts."""
         return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of the canonical JSON."""
-        return hashlib.sha256(self.text().encode()).hexdigest()
 
     @property
     def failures(self) -> list[str]:
@@ -105,3 +106,9 @@ class Entry:
     run_id: str
     status: str = field(default="", compare=False)  # of the run
     tags: Mapping[str, str] = field(default_factory=dict, compare=False)
+    text: str = field(default="", compare=False)  # of the record, as stored
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the stored text: of an older record, which lacks fields, `record.text()` is another."""
+        return hashlib.sha256((self.text or self.record.text()).encode()).hexdigest()

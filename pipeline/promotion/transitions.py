@@ -10,7 +10,7 @@ The next writer completes a move whose alias was set, and reverts any other.
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from pipeline.errors import RefusedError
@@ -41,6 +41,7 @@ class CurrentStages:
 
     aliases: Mapping[str, str]  # alias → version
     tags: Mapping[str, str]  # version → its tag `stage`
+    weights: Mapping[str, str] = field(default_factory=dict)  # version → digest of its weights, where it is known
 
     def stage_of(self, version: str) -> str:
         """Return the stage of a version that exists."""
@@ -54,7 +55,9 @@ def current_stages(client: Any, model: str) -> CurrentStages:
     """Return the stages of all versions; MlflowException where there is no such model."""
     aliases = {alias: str(version) for alias, version in client.get_registered_model(model).aliases.items()}
     found = client.search_model_versions(f"name = '{model}'")
-    return CurrentStages(aliases, {str(entry.version): entry.tags.get("stage", "none") for entry in found})
+    tags = {str(entry.version): entry.tags for entry in found}
+    stages = {version: each.get("stage", "none") for version, each in tags.items()}
+    return CurrentStages(aliases, stages, {version: each.get("weights_digest", "") for version, each in tags.items()})
 
 
 def describe(version: str, stage: str) -> str:

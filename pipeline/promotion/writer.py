@@ -57,6 +57,8 @@ class Writer:
             rows=tuple(rows),
             git_commit=f"{git.commit} with changes" if git.dirty else git.commit,
             evidence=evidence or f"runs:/{source.run_id}/evaluation/report.html",
+            weights_digest=self.stages.weights.get(version, ""),
+            run_id=source.run_id,
         )
 
     def _experiment(self) -> str:
@@ -90,7 +92,8 @@ def notify(entry: Entry, project: Project) -> None:
     command = project.params.promote.command
     if not command:
         return
-    text = json.dumps({**asdict(entry.record), "digest": entry.record.digest, "run_id": entry.run_id}, ensure_ascii=False)
+    content = {**asdict(entry.record), "digest": entry.digest, "record_run_id": entry.run_id}
+    text = json.dumps(content, ensure_ascii=False)
     try:
         done = subprocess.run(
             command, input=text, cwd=project.workspace.root, capture_output=True, text=True, timeout=_TIMEOUT, check=False

@@ -170,7 +170,7 @@ def test_json_holds_every_field(lines: Callable[..., list[str]]) -> None:
     assert refusal["rows"][0]["verdict"] == "failed"
     assert refusal["rows"][1]["value"] is None
     assert refusal["previous"] == records[2]["digest"]
-    assert set(refusal) == {*Record.__dataclass_fields__, "state", "run_id", "digest"}
+    assert set(refusal) == {*Record.__dataclass_fields__, "state", "record_run_id", "digest"}
 
 
 def test_json_of_a_time(lines: Callable[..., list[str]]) -> None:

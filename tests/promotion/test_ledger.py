@@ -1,5 +1,6 @@
 """The history: what a record keeps, each defect that somebody can make by hand, and what was in production when."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Sequence
@@ -55,7 +56,7 @@ def change(registry: Registry, number: int, /, **fields: Any) -> None:
 def forge(registry: Registry, **changes: Any) -> None:
     """Appends a copy of record 5 by hand, well linked where `changes` do not say otherwise."""
     last = entry(registry, 5)
-    content = {**json.loads(last.record.text()), "number": 6, "previous": last.record.digest, **changes}
+    content = {**json.loads(last.record.text()), "number": 6, "previous": last.digest, **changes}
     state = content.pop("state", "done")
     forged = Record(**{**content, "rows": tuple(Row(**row) for row in content["rows"])})
     tags = {**ledger.labels(forged), "record.1": forged.text(), "state": state}
@@ -212,6 +213,20 @@ def test_a_record_that_is_damaged_is_one_line(written: Registry, fields: dict[st
     with pytest.raises(RegistryError, match=f"run {run_id} is not a valid promotion record") as error:
         written.entries()
     assert "\n" not in str(error.value)
+
+
+def test_records_that_lack_newer_fields_keep_their_digests(written: Registry) -> None:
+    """Record 5 as an older version of the pipeline wrote it."""
+    last = entry(written, 5)
+    newer = ("weights_digest", "run_id", "test_digest", "accuracy", "candidates")
+    content = {name: value for name, value in json.loads(last.text).items() if name not in newer}
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    written.client.set_tag(last.run_id, "record.1", text)
+    set_head(written, f"5 {hashlib.sha256(text.encode()).hexdigest()}")
+    assert written.problems() == []
+    assert (entry(written, 5).record.run_id, entry(written, 5).record.candidates) == ("", None)
+    written.move("3", "staging")
+    assert written.problems() == []
 
 
 def test_recovery_of_an_older_record_leaves_the_head_where_it_is(written: Registry) -> None:

@@ -70,8 +70,8 @@ def test_the_record_goes_to_on_promotion(candidates: Trainings, capsys: pytest.C
     set_params(candidates.workspace, {'on_promotion: ""': f"on_promotion: {sys.executable} notice.py"})
     command.archive(WEAK, "never", Project.load(candidates.workspace))
     (notice,) = (json.loads(line) for line in (candidates.workspace.root / "notices").read_text().splitlines())
-    (record,) = records(candidates)
-    assert (notice["kind"], notice["version"], notice["reason"], notice["digest"]) == ("archive", "1", "never", record.digest)
+    (entry,) = ledger.read(candidates.client, MODEL)
+    assert (notice["kind"], notice["version"], notice["reason"], notice["digest"]) == ("archive", "1", "never", entry.digest)
     assert capsys.readouterr().err == ""
 
 
