@@ -236,6 +236,7 @@ class PromoteParams(Section):
     """What a version must show on its way to staging and production; `promote` reads it, no stage does."""
 
     significance: Fraction
+    max_accuracy_loss: Share
     max_calibration_loss: Share
     max_data_drift: Positive | None
     min_gain: Share | None

@@ -35,7 +35,7 @@ class Row:
     @property
     def shown_limit(self) -> str:
         """The limit, as in "≥ 0.9"; empty where there is none."""
-        return "" if self.limit is None else f"{self.comparison} {self.limit:g}"
+        return "" if self.limit is None else f"{self.comparison} {self.limit:.4g}"
 
     @property
     def measured(self) -> str:

@@ -1,25 +1,31 @@
 """The rules of a promotion, each a row of the record. Pure: no file is read, no server is asked.
 
 To reach staging, a version must keep the limits of `register`. To reach production, it must also not be worse than the version
-there: McNemar's test on the images that both predicted tells a loss from chance, and Holm's correction keeps one unlucky class
-of many from stopping a version. A rule without a limit, or with nothing to compare with, is a row too.
+there, nor than the best that ever was there: many steps, each too small to be seen, would otherwise add up. Both are tests of
+non-inferiority: the lower end of the paired interval of the accuracy difference must stay above a limit. The limit is
+`promote.max_accuracy_loss` or, where the images are too few to show so small a loss, what they can show, which the row says.
+Classes and slices are tested together, so that one unlucky one of many does not stop a version. A rule without a limit, or with
+nothing to compare with, is a row too. How often this is wrong, by simulation: docs/trust.md.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.compare.comparison import DataDrift
 from pipeline.params import PromoteParams, RegisterParams
 from pipeline.promotion.record import Row
 from pipeline.register import gate
 from pipeline.register.smoke import Loaded
-from pipeline.scores import significance
+from pipeline.scores import intervals, significance
 
 LOADS = "loads and predicts"  # the one rule that --force does not override
-_OVERALL, _CLASSES = "not worse than production", "no class worse than production"
+_OVERALL, _BEST = "not worse than production", "not worse than the best so far in production"
+_CLASSES, _SLICES = "no class worse than production", "no slice worse than production"
 _CALIBRATION, _GAIN = "calibration error increase", "accuracy gain"
 _DRIFT = "training data drift from production"
 _MEGABYTE = 1_000_000
@@ -30,6 +36,7 @@ class Performance(gate.Performance):
     """The performance of a version on the test images."""
 
     name: str  # as in "version 3 (production)"
+    slice_rows: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)  # slice of the test split → (n,), its images
 
 
 def limits(params: RegisterParams, new: Performance) -> list[Row]:
@@ -52,29 +59,47 @@ def limits(params: RegisterParams, new: Performance) -> list[Row]:
     return rows
 
 
-def against(params: PromoteParams, new: Performance, old: Performance | None, drift: DataDrift | None) -> list[Row]:
+def against(
+    params: PromoteParams,
+    new: Performance,
+    old: Performance | None,
+    drift: DataDrift | None,
+    why_not: str = "nothing is in production",
+) -> list[Row]:
     """Return the comparison of `new` with `old`, the version in production, row for row on the same images.
 
     Args:
         params: The significance level and the margins.
         new: The version that is to go to production.
-        old: None where nothing is in production; then there is nothing to compare with.
-        drift: How the training data of `new` differs from that of `old`; None where nothing is in production.
+        old: The version in production, or the last that was; None where there is nothing to compare with.
+        drift: How the training data of `new` differs from that of `old`; None where `old` is.
+        why_not: Why there is nothing to compare with.
     """
     if old is None or drift is None:
-        rules = (_OVERALL, _CLASSES, _CALIBRATION, _GAIN, _DRIFT)
-        return [_not_compared(rule, "nothing is in production") for rule in rules]
+        rules = (_OVERALL, _CLASSES, _SLICES, _CALIBRATION, _GAIN, _DRIFT)
+        return [_not_compared(rule, why_not) for rule in rules]
     loss, gain = new.calibration_error - old.calibration_error, new.accuracy - old.accuracy
     errors = f"{new.calibration_error:.4f} vs. {old.calibration_error:.4f}"
     return [
-        _overall(params.significance, new, old),
-        _classes(params.significance, new, old),
+        _not_worse(_OVERALL, new, old, params.significance, params.max_accuracy_loss),
+        *_parts(params.significance, new, old),
         _at_most(_CALIBRATION, loss, params.max_calibration_loss, "max_calibration_loss", errors),
         _no_rule(_GAIN, gain, "min_gain")
         if params.min_gain is None
         else Row(rule=_GAIN, verdict=_verdict(gain >= params.min_gain), value=gain, comparison="≥", limit=params.min_gain),
         _data_drift(params.max_data_drift, drift),
     ]
+
+
+def against_best(params: PromoteParams, new: Performance, best: Performance | None, among: int, note: str) -> Row:
+    """Return the comparison of `new` with `best`, the most accurate version that ever was in production.
+
+    The best of `among` versions was also the luckiest on these images, so the significance level is divided by their number.
+    `note` says why there is nothing to compare with (`best` is None), or what else there is to know.
+    """
+    if best is None:
+        return _not_compared(_BEST, note)
+    return _not_worse(_BEST, new, best, params.significance / among, params.max_accuracy_loss, note)
 
 
 def costs(params: PromoteParams, cost: Loaded) -> list[Row]:
@@ -85,29 +110,57 @@ def costs(params: PromoteParams, cost: Loaded) -> list[Row]:
     ]
 
 
-def _overall(level: float, new: Performance, old: Performance) -> Row:
+def _not_worse(rule: str, new: Performance, old: Performance, level: float, accepted: float, note: str = "") -> Row:
+    """Judge the lower end of the accuracies' difference by the loss that is accepted, or the smallest that can be seen."""
     lost, won = significance.lost_and_won(old.correct, new.correct)
-    scores = f"accuracy {new.accuracy:.4f} vs. {old.accuracy:.4f} of {old.name}"
-    return _mcnemar(_OVERALL, significance.worse(lost, won), level, scores, lost, won, "McNemar's p")
+    images, visible = len(new.labels), significance.visible_loss(lost + won, level)
+    discordant = max(float(lost + won), visible)
+    just_visible = intervals.lowest_difference((discordant + visible) / 2, (discordant - visible) / 2, images)
+    low, limit = intervals.lowest_difference(lost, won, images), min(-accepted, just_visible)
+    detail = (
+        f"accuracy {new.accuracy:.4f} vs. {old.accuracy:.4f} of {old.name}; {_counts(lost, won)}; {_unseen(visible, images)}"
+    )
+    detail = f"{detail}; {note}" if note else detail
+    return Row(rule=rule, verdict=_verdict(low >= limit), value=low, comparison="≥", limit=limit, detail=detail)
 
 
-def _classes(level: float, new: Performance, old: Performance) -> Row:
-    """Judge the class with the smallest p, adjusted for all classes that have images."""
+def _unseen(visible: float, images: int) -> str:
+    return f"a loss below {100 * visible / images:.2g} points cannot be seen in {images:,} images"
+
+
+def _counts(lost: int, won: int) -> str:
+    return f"{won} newly correct, {lost} newly incorrect"
+
+
+def _parts(level: float, new: Performance, old: Performance) -> list[Row]:
+    """Judge the class and the slice with the smallest p, adjusted for all classes and slices that have images."""
     names = list(new.recalls)
-    known = [label for label in range(len(names)) if np.any(new.labels == label)]
-    counts = [
-        significance.lost_and_won(old.correct[rows], new.correct[rows]) for rows in (new.labels == each for each in known)
-    ]
+    classes = {names[label]: new.labels == label for label in np.unique(new.labels).tolist()}
+    parts = [*classes.items(), *new.slice_rows.items()]
+    counts = [significance.lost_and_won(old.correct[rows], new.correct[rows]) for _, rows in parts]
     adjusted = significance.holm([significance.worse(*each) for each in counts])
-    least = int(np.argmin(adjusted))
-    name = names[known[least]]
-    scores = f"{name}: recall {new.recalls[name]:.4f} vs. {old.recalls[name]:.4f}"
-    return _mcnemar(_CLASSES, adjusted[least], level, scores, *counts[least], "McNemar's p after Holm")
 
+    def least(rule: str, among: Sequence[int], score: str) -> Row:
+        if not among:
+            return _not_compared(rule, "there are no slices of these data")
+        place = min(among, key=lambda each: adjusted[each])
+        (name, rows), (lost, won) = parts[place], counts[place]
+        accuracies = f"{name}: {score} {new.correct[rows].mean():.4f} vs. {old.correct[rows].mean():.4f}"
+        visible = significance.visible_loss(lost + won, level / len(parts))
+        detail = f"{accuracies}; {_counts(lost, won)}; McNemar's p after Holm; {_unseen(visible, int(rows.sum()))} of it"
+        return Row(
+            rule=rule,
+            verdict=_verdict(adjusted[place] >= level),
+            value=adjusted[place],
+            comparison="≥",
+            limit=level,
+            detail=detail,
+        )
 
-def _mcnemar(rule: str, p: float, level: float, scores: str, lost: int, won: int, test: str) -> Row:
-    detail = f"{scores}; {won} newly correct, {lost} newly incorrect; {test}"
-    return Row(rule=rule, verdict=_verdict(p >= level), value=p, comparison="≥", limit=level, detail=detail)
+    return [
+        least(_CLASSES, range(len(classes)), "recall"),
+        least(_SLICES, range(len(classes), len(parts)), "accuracy"),
+    ]
 
 
 def _data_drift(limit: float | None, drift: DataDrift) -> Row:

@@ -64,12 +64,12 @@ def difference(lost: int, won: int, images: int, z: float = _Z) -> Interval:
     return Interval(_lower(lost, won, images, z), -_lower(won, lost, images, z))
 
 
-def lowest_difference(lost: int, won: int, images: int) -> float:
+def lowest_difference(lost: float, won: float, images: int) -> float:
     """Return the lower end of `difference` for 95 % on this side: the loss that is not ruled out, as a negative share."""
     return _lower(lost, won, images, _Z_ONE_SIDED)
 
 
-def _lower(lost: int, won: int, images: int, z: float) -> float:
+def _lower(lost: float, won: float, images: int, z: float) -> float:
     from scipy.optimize import brentq
 
     def distance(delta: float) -> float:

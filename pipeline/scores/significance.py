@@ -16,14 +16,27 @@ def worse(lost: int, won: int) -> float:
 
     1.0 where the two models differ on no image; see `lost_and_won`.
     """
-    from scipy.stats import binomtest
+    from scipy.special import bdtrc
 
-    return float(binomtest(lost, lost + won, alternative="greater").pvalue) if lost + won else 1.0
+    return float(bdtrc(lost - 1, lost + won, 0.5)) if lost else 1.0
 
 
 def different(lost: int, won: int) -> float:
     """Return p of the two-sided form of `worse`: twice the smaller tail, 1.0 at most."""
     return min(1.0, 2 * worse(max(lost, won), min(lost, won)))
+
+
+def visible_loss(discordant: int, level: float) -> float:
+    """Return the smallest loss, in images, that the score form of `worse` (McNemar 1947) tells from chance.
+
+    Args:
+        discordant: Images that only one of the two models predicts correctly.
+        level: The significance level, one-sided.
+    """
+    from scipy.special import ndtri
+
+    z = -float(ndtri(level))
+    return float(max(z * np.sqrt(discordant), z * z))  # fewer discordant images than z² show nothing, even if all are lost
 
 
 def can_show_gain(mistakes: int, level: float) -> bool:

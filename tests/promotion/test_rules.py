@@ -12,6 +12,7 @@ from pipeline.promotion import rules
 from pipeline.promotion.record import Row
 from pipeline.promotion.rules import Performance
 from pipeline.register.smoke import Loaded
+from pipeline.scores import intervals
 from pipeline.validate.drift import Drift
 
 LIMITS = RegisterParams(
@@ -19,6 +20,7 @@ LIMITS = RegisterParams(
 )
 PARAMS = PromoteParams(
     significance=0.05,
+    max_accuracy_loss=0.002,
     max_calibration_loss=0.01,
     max_data_drift=None,
     min_gain=None,
@@ -113,18 +115,55 @@ def test_slices_of_other_data_are_nothing_to_compare() -> None:
 
 def test_equal_predictions_pass() -> None:
     rows = rules.against(PARAMS, OLD, OLD, SAME_DATA)
-    assert [row.verdict for row in rows] == ["passed", "passed", "passed", "no rule", "no rule"]
-    assert [row.value for row in rows] == [1.0, 1.0, 0.0, 0.0, 0.0]
+    assert [row.verdict for row in rows] == ["passed", "passed", "nothing to compare", "passed", "no rule", "no rule"]
+    assert [row.value for row in rows[1:]] == [1.0, None, 0.0, 0.0, 0.0]
+    assert rows[0].value == pytest.approx(-(Z**2) / (200 + Z**2))  # Wilson's, of 0 of 200 images
 
 
-def test_a_few_more_mistakes_are_chance_and_many_are_not() -> None:
-    """Of 4 images lost and none won p is 1/16, of 5 it is 1/32."""
-    chance, worse = (
-        rules.against(PARAMS, performance({"bag": (80 - n, 100), "shirt": (60, 100)}), OLD, SAME_DATA)[0] for n in (4, 5)
+Z = 1.644854  # standard normal quantile of 0.95
+
+
+@pytest.mark.parametrize(("lost", "won", "verdict"), [(0, 0, "passed"), (2, 0, "passed"), (3, 0, "failed"), (9, 3, "failed")])
+def test_a_few_more_mistakes_are_chance_and_more_are_not(lost: int, won: int, verdict: str) -> None:
+    """A loss shows from z·√(lost + won) on, and from z² = 2.7 images: 3 of 3 (1.73 z²) and 6 of 12 (1.73) do, 2 of 2 do not."""
+    new = performance({"bag": (80 - lost, 100), "shirt": (60 + won, 100)})
+    row = rules.against(PARAMS, new, OLD, SAME_DATA)[0]
+    assert (row.rule, row.verdict, row.comparison) == ("not worse than production", verdict, "≥")
+    assert row.value == intervals.lowest_difference(lost, won, 200)
+    assert f"{won} newly correct, {lost} newly incorrect" in row.detail
+    seen = max(Z * (lost + won) ** 0.5, Z**2) / 200
+    assert row.detail.endswith(f"a loss below {100 * seen:.2g} points cannot be seen in 200 images")
+
+
+@pytest.mark.parametrize(("accepted", "verdict"), [(0.01, "failed"), (0.06, "passed")])
+def test_a_loss_that_is_accepted_passes_although_it_shows(accepted: float, verdict: str) -> None:
+    """Five of 200 images: a loss of 0.049 is not ruled out."""
+    params = PARAMS.model_copy(update={"max_accuracy_loss": accepted})
+    row = rules.against(params, performance({"bag": (75, 100), "shirt": (60, 100)}), OLD, SAME_DATA)[0]
+    assert row.verdict == verdict
+
+
+def test_many_images_show_a_small_loss_and_the_limit_is_the_param() -> None:
+    old = performance({"bag": (90_000, 100_000)})
+    passed, failed = (
+        rules.against(PARAMS, performance({"bag": (90_000 - lost, 100_000)}), old, SAME_DATA)[0] for lost in (170, 190)
     )
-    assert (chance.verdict, worse.verdict) == ("passed", "failed")
-    assert [chance.value, worse.value] == pytest.approx([1 / 16, 1 / 32])
-    assert "accuracy 0.6750 vs. 0.7000 of version 1; 0 newly correct, 5 newly incorrect" in worse.detail
+    assert (passed.verdict, failed.verdict) == ("passed", "failed")
+    assert passed.limit == failed.limit == -0.002
+
+
+def test_the_best_of_many_was_also_the_luckiest() -> None:
+    """Three lost of three show at 0.05 (z = 1.64), not at a fifth of that (z = 2.33)."""
+    new = performance({"bag": (77, 100), "shirt": (60, 100)})
+    alone, among_five = (rules.against_best(PARAMS, new, OLD, among, "") for among in (1, 5))
+    assert (alone.verdict, among_five.verdict) == ("failed", "passed")
+    assert alone.rule == among_five.rule == "not worse than the best so far in production"
+    assert "a loss below 2.7 points cannot be seen in 200 images" in among_five.detail
+
+
+def test_without_a_best_version_the_row_says_why() -> None:
+    row = rules.against_best(PARAMS, OLD, None, 1, "version 3 was deleted")
+    assert (row.verdict, row.detail) == ("nothing to compare", "version 3 was deleted")
 
 
 def test_a_class_that_got_worse_stops_a_version_that_is_better_overall() -> None:
@@ -133,6 +172,19 @@ def test_a_class_that_got_worse_stops_a_version_that_is_better_overall() -> None
     assert [row.verdict for row in rows[:2]] == ["passed", "failed"]
     assert rows[1].value == pytest.approx(2 / 64)
     assert rows[1].detail.startswith("bag: recall 0.7400 vs. 0.8000; 0 newly correct, 6 newly incorrect")
+    assert rows[1].detail.endswith("a loss below 4.8 points cannot be seen in 100 images of it")  # 1.96 * sqrt(6)
+
+
+def test_a_slice_that_got_worse_stops_a_version_that_is_better_overall() -> None:
+    """Seven lost of two classes and two slices: p = 4/128 after Holm; of the class, which won as well, it is chance."""
+    slices = {"dark": np.arange(200) < 80, "bright": np.arange(200) >= 80}
+    old = performance({"bag": (80, 100), "shirt": (60, 100)}, slice_rows=slices)
+    new = performance({"bag": (73, 100), "shirt": (90, 100)}, slice_rows=slices)
+    new.correct[80:90] = True
+    rows = rules.against(PARAMS, new, old, SAME_DATA)
+    assert [row.verdict for row in rows[:3]] == ["passed", "passed", "failed"]
+    assert rows[2].value == pytest.approx(4 / 128)
+    assert rows[2].detail.startswith("dark: accuracy 0.9125 vs. 1.0000; 0 newly correct, 7 newly incorrect")
 
 
 def test_holm_allows_one_unlucky_class_of_many() -> None:
@@ -145,7 +197,7 @@ def test_holm_allows_one_unlucky_class_of_many() -> None:
 
 @pytest.mark.parametrize(("error", "verdict"), [(0.0299, "passed"), (0.031, "failed"), (0.001, "passed")])
 def test_calibration_may_lose_its_margin(error: float, verdict: str) -> None:
-    row = rules.against(PARAMS, replace(OLD, calibration_error=error), OLD, SAME_DATA)[2]
+    row = rules.against(PARAMS, replace(OLD, calibration_error=error), OLD, SAME_DATA)[3]
     assert row.verdict == verdict
     assert row.value == pytest.approx(error - 0.02)
 
@@ -153,7 +205,7 @@ def test_calibration_may_lose_its_margin(error: float, verdict: str) -> None:
 @pytest.mark.parametrize(("correct", "verdict"), [(61, "failed"), (62, "passed")])
 def test_a_minimum_gain_is_required_where_one_is_set(correct: int, verdict: str) -> None:
     params = PARAMS.model_copy(update={"min_gain": 0.01})
-    row = rules.against(params, performance({"bag": (80, 100), "shirt": (correct, 100)}), OLD, SAME_DATA)[3]
+    row = rules.against(params, performance({"bag": (80, 100), "shirt": (correct, 100)}), OLD, SAME_DATA)[4]
     assert (row.verdict, row.limit) == (verdict, 0.01)
 
 
@@ -173,15 +225,15 @@ BRIGHTER = DataDrift("", (Drift("pixel_mean", 0.4, 0.1), Drift("contrast", 0.05,
 def test_drift_of_the_training_data_is_shown_and_limited_where_a_limit_is_set(
     limit: float | None, drift: DataDrift, verdict: str, value: float | None, detail: str
 ) -> None:
-    row = rules.against(PARAMS.model_copy(update={"max_data_drift": limit}), OLD, OLD, drift)[4]
+    row = rules.against(PARAMS.model_copy(update={"max_data_drift": limit}), OLD, OLD, drift)[5]
     assert (row.verdict, row.detail) == (verdict, detail)
     assert row.value == pytest.approx(value)
 
 
 def test_with_nothing_in_production_every_comparison_says_so() -> None:
-    rows = rules.against(PARAMS.model_copy(update={"min_gain": 0.01}), OLD, None, None)
-    assert {(row.verdict, row.detail) for row in rows} == {("nothing to compare", "nothing is in production")}
-    assert len(rows) == 5
+    rows = rules.against(PARAMS.model_copy(update={"min_gain": 0.01}), OLD, None, None, "nothing was ever in production")
+    assert {(row.verdict, row.detail) for row in rows} == {("nothing to compare", "nothing was ever in production")}
+    assert len(rows) == 6
 
 
 def test_time_and_size_have_limits_where_they_are_set() -> None:
@@ -197,4 +249,4 @@ def test_time_and_size_have_limits_where_they_are_set() -> None:
 
 def test_a_tiny_p_is_shown_as_tiny() -> None:
     rows = rules.against(PARAMS, performance({"bag": (20, 100), "shirt": (60, 100)}), OLD, SAME_DATA)
-    assert rows[0].measured == "< 0.0001 (must be ≥ 0.05)"
+    assert rows[1].measured == "< 0.0001 (must be ≥ 0.05)"

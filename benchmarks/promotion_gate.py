@@ -1,0 +1,203 @@
+"""Simulates what the gate to production refuses and lets through, with the functions that `promote` uses.
+
+    .venv/bin/python -m benchmarks.promotion_gate equal | walk | stubborn | loss
+
+Image by image: each test image has a difficulty, the chance that a model of this accuracy predicts it correctly; two models share
+it and are otherwise independent. The difficulties of a class are Beta-distributed, as spread out as makes two equal models
+disagree on the share of images on which retrained models did (benchmarks/results/discordant.json). Nothing is trained here.
+
+equal     candidates that are as good as production: how many are refused
+walk      each version 0.4 points worse than the one before: at which step it is stopped
+stubborn  the same, where 20 candidates of that quality are tried for each step
+loss      a candidate that is worse than production: how large a loss is let through
+"""
+
+import argparse
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.stats import beta
+
+from benchmarks.measure import record
+from pipeline import params
+from pipeline.compare.comparison import DataDrift
+from pipeline.params import PromoteParams
+from pipeline.promotion import rules
+from pipeline.promotion.rules import Performance
+from pipeline.workspace import Workspace
+
+IMAGES = (36, 100, 360, 1_000, 10_000)
+_FASHION = (0.885, 0.988, 0.905, 0.945, 0.905, 0.985, 0.800, 0.975, 0.985, 0.977)  # recalls of `default`, 93.5 % in all
+_FEATURES, _BINS = 4, 4  # slices: of four features, the first of which follows the difficulty
+_STEPS = 20_000  # of the table of difficulties
+Models = Sequence[NDArray[np.bool_]]  # which images each predicts correctly, (n,)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A data set and the family of models that are trained on it."""
+
+    recalls: tuple[float, ...]  # of each class, by the first model
+    discordant: float  # share of the images that only one of two equal models predicts correctly
+
+    @cache  # noqa: B019, a handful of tasks
+    def difficulties(self, loss: float) -> NDArray[np.float64]:
+        """Return the chance of a correct prediction, (classes, quantiles), of a model whose accuracy is lower by `loss`."""
+        errors = 1 - np.array(self.recalls)
+        spread = brentq(lambda s: 2 * np.mean(errors * (1 - errors)) * s / (s + 1) - self.discordant, 1e-4, 1e3)
+        errors = errors * (1 + loss / errors.mean())
+        places = (np.arange(_STEPS) + 0.5) / _STEPS
+        return np.stack([beta.ppf(places, (1 - error) * spread, error * spread) for error in errors])
+
+    def models(self, generator: np.random.Generator, images: int, losses: Sequence[float]) -> Iterator[Performance]:
+        """Yield a model for each loss, all on the same new test images."""
+        labels = np.arange(images) % len(self.recalls)
+        places = generator.integers(0, _STEPS, images)
+        slices = _slices(generator, places / _STEPS)
+        for number, loss in enumerate(losses, 1):
+            correct = generator.random(images) < self.difficulties(loss)[labels, places]
+            yield _performance(f"version {number}", labels.astype(np.int32), correct, slices, len(self.recalls))
+
+
+FASHION = Task(_FASHION, 0.035)
+DIGITS = Task((0.97,) * 10, 0.02)
+
+
+def _slices(generator: np.random.Generator, easiness: NDArray[np.float64]) -> Mapping[str, NDArray[np.bool_]]:
+    images, found = len(easiness), {}
+    for feature in range(_FEATURES):
+        values = generator.random(images) + (easiness if feature == 0 else 0)
+        place = np.argsort(np.argsort(values)) * _BINS // images
+        found |= {f"{feature}.{part}": place == part for part in range(_BINS)}
+    return {name: rows for name, rows in found.items() if rows.sum() >= 10}  # as few as evaluate's slices have
+
+
+def _performance(
+    name: str, labels: NDArray[np.int32], correct: NDArray[np.bool_], slices: Mapping[str, NDArray[np.bool_]], classes: int
+) -> Performance:
+    recalls = {str(label): float(correct[labels == label].mean()) for label in range(classes)}
+    return Performance(
+        name=name,
+        labels=labels,
+        correct=correct,
+        recalls=recalls,
+        calibration_error=0.02,
+        slices={},
+        baseline=None,
+        slice_rows=slices,
+    )
+
+
+def refused(limits: PromoteParams, new: Performance, past: Sequence[Performance]) -> list[str]:
+    """Return the rules by which `new` is refused; `past` were in production, the last one still is."""
+    *earlier, production = past
+    best = max(earlier, key=lambda each: each.accuracy, default=None)
+    if best is not None and best.accuracy <= production.accuracy:
+        best = None
+    rows = [
+        *rules.against(limits, new, production, DataDrift("not simulated")),
+        rules.against_best(limits, new, best, len(past), ""),
+    ]
+    return [row.rule for row in rows if row.verdict == "failed"]
+
+
+def equal(limits: PromoteParams, seeds: int) -> list[dict[str, Any]]:
+    """Return how many candidates are refused that are as good as all that were in production."""
+    figures = []
+    for name, task in (("Fashion-MNIST", FASHION), ("digits", DIGITS)):
+        for images in IMAGES:
+            for past in (1, 2, 5):
+                counts: dict[str, int] = {}
+                for seed in range(seeds):
+                    *before, new = task.models(np.random.default_rng(seed), images, [0.0] * (past + 1))
+                    failed = refused(limits, new, before)
+                    for rule in [*failed, *(["any"] if failed else [])]:
+                        counts[rule] = counts.get(rule, 0) + 1
+                shares = {rule: round(100 * count / seeds, 1) for rule, count in counts.items()}
+                figures.append({"set": name, "images": images, "past": past, "refused": shares.pop("any", 0.0), **_by_rule(shares)})
+                print(figures[-1], flush=True)
+    return figures
+
+
+def _by_rule(shares: Mapping[str, float]) -> dict[str, float]:
+    short = {
+        "not worse than production": "production",
+        "not worse than the best so far in production": "best",
+        "no class worse than production": "class",
+        "no slice worse than production": "slice",
+    }
+    return {key: shares.get(rule, 0.0) for rule, key in short.items()}
+
+
+def walk(limits: PromoteParams, seeds: int, tries: int, step: float, images: int = 10_000, steps: int = 8) -> dict[str, Any]:
+    """Return at which step a walk down is stopped, each of `steps` steps being `step` worse, with so many `tries` each."""
+    taken = []
+    for seed in range(seeds):
+        losses = [0.0, *(step * place for place in range(1, steps + 1) for _ in range(tries))]
+        first, *others = FASHION.models(np.random.default_rng(seed), images, losses)
+        past = [first]
+        for place in range(steps):
+            passed = (each for each in others[place * tries : (place + 1) * tries] if not refused(limits, each, past))
+            if (new := next(passed, None)) is None:
+                break
+            past.append(new)
+        taken.append(len(past) - 1)
+    found = np.array(taken)
+    figures = {
+        "images": images,
+        "step": 100 * step,
+        "tries": tries,
+        "walks": seeds,
+        "second": round(100 * float(np.mean(found < 2)), 1),  # stopped at the first or the second step
+        "third": round(100 * float(np.mean(found < 3)), 1),
+        "lost": {"mean": round(100 * step * float(found.mean()), 2), "max": round(100 * step * float(found.max()), 2)},
+    }
+    print(figures, flush=True)
+    return figures
+
+
+def loss(limits: PromoteParams, seeds: int) -> list[dict[str, Any]]:
+    """Return how large a loss is let through, against one version in production."""
+    figures = []
+    for name, task in (("Fashion-MNIST", FASHION), ("digits", DIGITS)):
+        for images in IMAGES:
+            losses = np.geomspace(0.001, 0.6, 40)
+            passed = [_passed(limits, task, images, each, seeds) for each in losses]
+            half, rare = (float(np.interp(-share, -np.array(passed), losses)) for share in (0.5, 0.05))
+            figures.append({"set": name, "images": images, "half": round(100 * half, 1), "rare": round(100 * rare, 1)})
+            print(figures[-1], flush=True)
+    return figures
+
+
+def _passed(limits: PromoteParams, task: Task, images: int, worse: float, seeds: int) -> float:
+    kept = 0
+    for seed in range(seeds):
+        old, new = task.models(np.random.default_rng(seed), images, [0.0, worse])
+        kept += not refused(limits, new, [old])
+    return kept / seeds
+
+
+def main(part: str, seeds: int) -> None:
+    """Run one part and store its figures."""
+    limits = params.load(Workspace.find().params).promote
+    if part == "equal":
+        record("promotion_equal", equal(limits, seeds), f"0-{seeds - 1}")
+    elif part == "loss":
+        record("promotion_loss", loss(limits, seeds), f"0-{seeds - 1}")
+    else:
+        tries = 20 if part == "stubborn" else 1
+        figures = [walk(limits, count, tries, step) for step in (0.004, 0.003, 0.002) for count in (20, seeds)]
+        record("promotion_walk", figures, f"0-{seeds - 1}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=("equal", "walk", "stubborn", "loss"))
+    parser.add_argument("--seeds", type=int, default=1000)
+    given = parser.parse_args()
+    main(given.part, given.seeds)
