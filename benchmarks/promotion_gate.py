@@ -1,14 +1,14 @@
 """Simulates what the gate to production refuses and lets through, with the functions that `promote` uses.
 
-    .venv/bin/python -m benchmarks.promotion_gate equal | walk | stubborn | loss
+    .venv/bin/python -m benchmarks.promotion_gate retrain [SET ARCHITECTURE] | equal | walk | loss [--seeds N]
 
-Image by image: each test image has a difficulty, the chance that a model of this accuracy predicts it correctly; two models share
-it and are otherwise independent. The difficulties of a class are Beta-distributed, as spread out as makes two equal models
-disagree on the share of images on which retrained models did (benchmarks/results/discordant.json). Nothing is trained here.
+Each test image has a difficulty: the chance that a model of this accuracy predicts it correctly. Models share the difficulties
+and are otherwise independent. Those of a class are Beta-distributed, spread out so that two equal models disagree on as many
+images as retrained ones did. Only `retrain` trains.
 
+retrain   models that differ in the seed only: on how many test images does just one of two predict correctly
 equal     candidates that are as good as production: how many are refused
-walk      each version 0.4 points worse than the one before: at which step it is stopped
-stubborn  the same, where 20 candidates of that quality are tried for each step
+walk      each version worse than the one before, with one candidate for each step, and with 20: at which step it is stopped
 loss      a candidate that is worse than production: how large a loss is let through
 """
 
@@ -16,6 +16,7 @@ import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import beta
 
+from benchmarks import small_data
 from benchmarks.measure import record
 from pipeline import params
 from pipeline.compare.comparison import DataDrift
@@ -69,7 +71,7 @@ DIGITS = Task((0.97,) * 10, 0.02)
 
 
 def _slices(generator: np.random.Generator, easiness: NDArray[np.float64]) -> Mapping[str, NDArray[np.bool_]]:
-    images, found = len(easiness), {}
+    images, found = len(easiness), dict[str, NDArray[np.bool_]]()
     for feature in range(_FEATURES):
         values = generator.random(images) + (easiness if feature == 0 else 0)
         place = np.argsort(np.argsort(values)) * _BINS // images
@@ -119,7 +121,9 @@ def equal(limits: PromoteParams, seeds: int) -> list[dict[str, Any]]:
                     for rule in [*failed, *(["any"] if failed else [])]:
                         counts[rule] = counts.get(rule, 0) + 1
                 shares = {rule: round(100 * count / seeds, 1) for rule, count in counts.items()}
-                figures.append({"set": name, "images": images, "past": past, "refused": shares.pop("any", 0.0), **_by_rule(shares)})
+                figures.append(
+                    {"set": name, "images": images, "past": past, "refused": shares.pop("any", 0.0), **_by_rule(shares)}
+                )
                 print(figures[-1], flush=True)
     return figures
 
@@ -182,22 +186,49 @@ def _passed(limits: PromoteParams, task: Task, images: int, worse: float, seeds:
     return kept / seeds
 
 
-def main(part: str, seeds: int) -> None:
+def retrain(name: str, architecture: str, seeds: int) -> dict[str, Any]:
+    """Return on which share of the test images just one of two models is correct that differ in the seed only."""
+    from pipeline import environment
+
+    environment.prepare()
+    from pipeline.train import machine
+
+    settings = params.load(Workspace.find().params).train
+    settings = settings.model_copy(update={"architecture": architecture, "horizontal_flip": name.startswith("fashion")})
+    machine.prepare(settings)
+    data = small_data.load(name)
+    correct = []
+    for seed in range(1, seeds + 1):
+        probabilities, _ = small_data.train(settings.model_copy(update={"seed": seed}), data, "test")
+        correct.append(probabilities.argmax(axis=1) == data.test.labels)
+    shares = [100 * float(np.mean(a != b)) for a, b in combinations(correct, 2)]
+    spread = {"mean": round(float(np.mean(shares)), 2), "min": round(min(shares), 2), "max": round(max(shares), 2)}
+    accuracy = round(100 * float(np.mean(correct)), 2)
+    return {
+        "set": f"{name}, {len(data.train):,} training images",
+        "architecture": architecture,
+        "images": len(data.test),
+        "accuracy": accuracy,
+        "discordant": spread,
+    }
+
+
+def main(part: str, what: Sequence[str], seeds: int) -> None:
     """Run one part and store its figures."""
     limits = params.load(Workspace.find().params).promote
-    if part == "equal":
-        record("promotion_equal", equal(limits, seeds), f"0-{seeds - 1}")
-    elif part == "loss":
-        record("promotion_loss", loss(limits, seeds), f"0-{seeds - 1}")
+    if part == "retrain":
+        record("discordant", [retrain(what[0], what[1], seeds)], f"1-{seeds}")
+    elif part == "walk":
+        walks = [(20, 1, 0.004), *((seeds, tries, step) for tries in (1, 20) for step in (0.004, 0.003, 0.002))]
+        record("promotion_walk", [walk(limits, *each) for each in walks], f"0-{seeds - 1}")
     else:
-        tries = 20 if part == "stubborn" else 1
-        figures = [walk(limits, count, tries, step) for step in (0.004, 0.003, 0.002) for count in (20, seeds)]
-        record("promotion_walk", figures, f"0-{seeds - 1}")
+        record(f"promotion_{part}", {"equal": equal, "loss": loss}[part](limits, seeds), f"0-{seeds - 1}")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("equal", "walk", "stubborn", "loss"))
+    parser.add_argument("part", choices=("retrain", "equal", "walk", "loss"))
+    parser.add_argument("what", nargs="*", default=["digits", "default"])
     parser.add_argument("--seeds", type=int, default=1000)
     given = parser.parse_args()
-    main(given.part, given.seeds)
+    main(given.part, given.what, given.seeds)

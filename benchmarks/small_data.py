@@ -147,6 +147,14 @@ def resized(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def measure(settings: TrainParams, data: Dataset, on: str) -> Mapping[str, Any]:
     """Train once as the stage does; return the recipe, seconds, and scores on the split `on`."""
     from pipeline.scores.metrics import score
+
+    probabilities, found = train(settings, data, on)
+    scores = score(data.splits()[on].labels, probabilities, _CALIBRATION_BINS)  # type: ignore[index]
+    return {**found, "accuracy": scores.accuracy, "calibration_error": scores.calibration.error}
+
+
+def train(settings: TrainParams, data: Dataset, on: str) -> tuple[NDArray[np.float32], Mapping[str, Any]]:
+    """Train once as the stage does; return the probabilities for the split `on`, `(n, classes)`, recipe and seconds."""
     from pipeline.train import architectures, calibration
     from pipeline.train.fit import fit
     from pipeline.train.recipe import adapted, recipe_of
@@ -164,15 +172,9 @@ def measure(settings: TrainParams, data: Dataset, on: str) -> Mapping[str, Any]:
     classifier, split = architectures.classifier(model, recipe.flip_averaging), data.splits()[on]  # type: ignore[index]
     firsts = range(0, len(split), 500)
     probabilities = np.concatenate([classifier.predict_on_batch(split.images[first : first + 500]) for first in firsts])
-    scores = score(split.labels, probabilities, _CALIBRATION_BINS)
     steps = recipe.epochs * (len(data.train) // recipe.batch_size)
-    return {
-        "recipe": f"batch {recipe.batch_size}, {recipe.epochs} epochs, {steps:,} steps",
-        "accuracy": scores.accuracy,
-        "calibration_error": scores.calibration.error,
-        "temperature": temperature,
-        "seconds": seconds,
-    }
+    words = f"batch {recipe.batch_size}, {recipe.epochs} epochs, {steps:,} steps"
+    return probabilities, {"recipe": words, "temperature": temperature, "seconds": seconds}
 
 
 def scikit_learn(data: Dataset, on: str) -> Mapping[str, float]:

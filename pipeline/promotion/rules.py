@@ -24,7 +24,7 @@ from pipeline.register.smoke import Loaded
 from pipeline.scores import intervals, significance
 
 LOADS = "loads and predicts"  # the one rule that --force does not override
-_OVERALL, _BEST = "not worse than production", "not worse than the best so far in production"
+OVERALL, _BEST = "not worse than production", "not worse than the best so far in production"
 _CLASSES, _SLICES = "no class worse than production", "no slice worse than production"
 _CALIBRATION, _GAIN = "calibration error increase", "accuracy gain"
 _DRIFT = "training data drift from production"
@@ -76,12 +76,12 @@ def against(
         why_not: Why there is nothing to compare with.
     """
     if old is None or drift is None:
-        rules = (_OVERALL, _CLASSES, _SLICES, _CALIBRATION, _GAIN, _DRIFT)
+        rules = (OVERALL, _CLASSES, _SLICES, _CALIBRATION, _GAIN, _DRIFT)
         return [_not_compared(rule, why_not) for rule in rules]
     loss, gain = new.calibration_error - old.calibration_error, new.accuracy - old.accuracy
     errors = f"{new.calibration_error:.4f} vs. {old.calibration_error:.4f}"
     return [
-        _not_worse(_OVERALL, new, old, params.significance, params.max_accuracy_loss),
+        _not_worse(OVERALL, new, old, params.significance, params.max_accuracy_loss),
         *_parts(params.significance, new, old),
         _at_most(_CALIBRATION, loss, params.max_calibration_loss, "max_calibration_loss", errors),
         _no_rule(_GAIN, gain, "min_gain")
