@@ -196,6 +196,7 @@ class TrainParams(Section):
     warm_start: Annotated[str, Field(strict=False, coerce_numbers_to_str=True)]  # `warm_start: 3` is a version
     seed: Seed
     threads: Annotated[int, Field(ge=0)]
+    record_diff: bool
     small_data: SmallDataParams
     recipes: Recipes
 

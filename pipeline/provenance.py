@@ -9,9 +9,10 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +23,21 @@ from pipeline.workspace import write_text
 
 Value = str | int | float | bool
 MAX_DIFF_BYTES = 1_000_000
+_DIFF = ("-c", "core.quotePath=off", "diff", "HEAD", "--no-color", "--no-ext-diff", "--src-prefix=a/", "--dst-prefix=b/")
+_MAX_LINE = 10_000  # characters that are searched for secrets
+_SECRETS = {
+    "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY",
+    "an AWS access key": r"\b(AKIA|ASIA)[0-9A-Z]{16}\b",
+    "an AWS secret key": r"(?i)aws_?secret_?(access_?)?key\W{1,8}[0-9A-Za-z/+]{40}\b",
+    "a password in a URL": r"[a-z][\w+.-]*://[^\s/:@'\"]*:(?![${<*])[^\s/@'\"]+@",
+    "a token": (
+        r"\b(gh[pousr]_[0-9A-Za-z]{36}|github_pat_\w{22}|glpat-[\w-]{20}|xox[abeprs]-[\w-]{10}|hf_[0-9A-Za-z]{30}|"
+        r"sk-[\w-]{20}|AIza[\w-]{35}|npm_[0-9A-Za-z]{36}|pypi-[\w-]{50}|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.)"
+    ),
+    "a password or key": (
+        r"(?i)\b\w*(password|passwd|secret|token|api_?key)\w*[\"']?\s*[:=]\s*[\"'](?![${<])[^\"'\s]{8,}[\"']"
+    ),
+}
 _PACKAGES = ("tensorflow", "keras", "numpy", "mlflow", "dvc", "pandas", "scikit-learn", "great-expectations")
 
 
@@ -39,6 +55,7 @@ class GitState:
     dirty: bool
     diff: str  # `git diff HEAD`, at most MAX_DIFF_BYTES
     untracked: tuple[str, ...]  # files that the diff cannot show
+    withheld: bool = False  # whether there were changes that `diff` leaves out, by train.record_diff
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,23 +137,66 @@ def weights_digest(model: Any) -> str:
     return digest.hexdigest()
 
 
-def git_state(root: Path) -> GitState:
-    """Return commit, branch and uncommitted changes of the checkout at `root`."""
+def git_state(root: Path, record_diff: bool = True) -> GitState:
+    """Return commit, branch and uncommitted changes of the checkout at `root`; whether there are any, without `record_diff`."""
     commit = _git(root, "rev-parse", "HEAD")
     if commit is None:
         return GitState(None, None, False, "", ())
     ours = ("--", ".", ":(exclude)dvc.lock")  # every repro writes it; it is no code
-    diff = _git(root, "diff", "HEAD", "--no-color", "--no-ext-diff", *ours) or ""
+    diff = _git(root, *_DIFF, *ours) or ""
     if len(diff.encode()) > MAX_DIFF_BYTES:
         diff = diff.encode()[:MAX_DIFF_BYTES].decode(errors="ignore") + "\n… cut here: commit before training\n"
     untracked = (_git(root, "ls-files", "--others", "--exclude-standard", *ours) or "").splitlines()
     branch = _git(root, "rev-parse", "--abbrev-ref", "HEAD")
-    return GitState(commit.strip(), (branch or "").strip() or None, bool(diff or untracked), diff, tuple(untracked))
+    state = GitState(commit.strip(), (branch or "").strip() or None, bool(diff or untracked), diff, tuple(untracked))
+    return state if record_diff else without_diff(state)
+
+
+def without_diff(git: GitState) -> GitState:
+    """Return `git` without the text of the changes."""
+    return replace(git, diff="", withheld=git.withheld or bool(git.diff))
+
+
+@dataclass(frozen=True)
+class Change:
+    """A line of a diff that adds or removes something."""
+
+    file: str
+    number: int  # of the line in the new file; in the old one where it was removed
+    text: str
+
+
+def changes(diff: str) -> Iterator[Change]:
+    """Yield the changed lines of a diff of git's."""
+    old = new = old_left = new_left = 0
+    file = ""
+    for line in diff.split("\n"):
+        if old_left <= 0 and new_left <= 0:
+            if found := re.match(r"(?:---|\+\+\+) \"?[ab]/(.*?)\"?\t?$", line):
+                file = found.group(1)
+            elif found := re.match(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@", line):
+                old, new = int(found.group(1)), int(found.group(3))
+                old_left, new_left = int(found.group(2) or 1), int(found.group(4) or 1)
+        elif line.startswith(("+", "-", " ")):
+            if line[0] != " ":
+                yield Change(file, new if line[0] == "+" else old, line[1:])
+            old, old_left = old + (line[0] != "+"), old_left - (line[0] != "+")
+            new, new_left = new + (line[0] != "-"), new_left - (line[0] != "-")
+
+
+def secrets(diff: str) -> Iterator[tuple[str, Change]]:
+    """Yield the changed lines that look like a well-known kind of secret, and which; a home-made password is not found."""
+    for change in changes(diff):
+        kind = next((kind for kind, pattern in _SECRETS.items() if re.search(pattern, change.text[:_MAX_LINE])), None)
+        if kind:
+            yield kind, change
 
 
 def _git(root: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, errors="replace", check=True)
+        done = subprocess.run(
+            ["git", *arguments], cwd=root, capture_output=True, encoding="utf-8", errors="replace", check=True
+        )
     except (OSError, subprocess.CalledProcessError):  # no git, no repository, no commit yet, or somebody else's checkout
         return None
     return done.stdout

@@ -16,6 +16,16 @@ from pipeline.tracking.registered import (
     model_folder,
     training_record,
 )
-from pipeline.tracking.runs import PROCESS, Published, logged_params, publish, publish_to, run_for, update_project_run, warn
+from pipeline.tracking.runs import (
+    PROCESS,
+    Published,
+    announce_changes,
+    logged_params,
+    publish,
+    publish_to,
+    run_for,
+    update_project_run,
+    warn,
+)
 from pipeline.tracking.store import connect, experiment_id, has_store, store_guard, tracking_uri
 from pipeline.tracking.views import PROMOTIONS, TRAININGS

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from pipeline.dataset import SPLITS, SplitName
 from pipeline.errors import UnreachableError
 from pipeline.page import printable
 from pipeline.process import Process
-from pipeline.provenance import TrainingPlan, TrainingRecord
+from pipeline.provenance import GitState, TrainingPlan, TrainingRecord
 from pipeline.tracking.models import log_model, logged_model
 from pipeline.tracking.store import connect, experiment_id
 from pipeline.tracking.views import log_preview
@@ -26,6 +27,7 @@ PARENT = "mlflow.parentRunId"  # tag: the run that contains this one
 _NOTE = "mlflow.note.content"  # tag: the run's description, Markdown
 _CONTEXTS: Mapping[SplitName, str] = {"train": "training", "validation": "validation", "test": "testing"}  # MLflow's terms
 _BATCH = 500  # metrics per request; MLflow takes 1,000 entities
+_FILES = 5  # named in a message
 _MAX_PARAM = 6000  # characters; MLflow cuts longer ones in mid-word, with a warning
 
 
@@ -44,6 +46,22 @@ class Published:
 def warn(message: str) -> None:
     """Print one line on stderr."""
     print(f"warning: {printable(environment.redacted(message))}", file=sys.stderr, flush=True)
+
+
+def announce_changes(git: GitState) -> None:
+    """Print which uncommitted changes are recorded, and warn of those that look like secrets."""
+    files = Counter(change.file for change in provenance.changes(git.diff))
+    if git.withheld:
+        print("uncommitted changes are not recorded (train.record_diff: false): `verify` cannot rebuild this model", flush=True)
+    elif files:
+        lines, names = files.total(), ", ".join(f"{printable(file)} ({count})" for file, count in files.most_common(_FILES))
+        more = f" and {len(files) - _FILES} more" if len(files) > _FILES else ""
+        print(f"recorded with the run: {lines:,} line{'s' * (lines > 1)} of uncommitted changes in {names}{more}", flush=True)
+    for kind, change in provenance.secrets(git.diff):
+        warn(
+            f"{change.file} line {change.number} looks like {kind} and is recorded with the run: to keep it out, stop now, "
+            "delete the run in the MLflow UI, and take it out of the file or set train.record_diff to false"
+        )
 
 
 def publish(workspace: Workspace, published: Published) -> None:

@@ -7,6 +7,7 @@ import sys
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,9 @@ def _train(params: Params, data: Dataset, threads: int, workspace: Workspace) ->
     origin = warm_start.load(model, train.warm_start, data.description, workspace) if train.warm_start else {}
     key = checkpoint.key(train, data.description.digest, threads, origin.get("weights_digest", ""))
     with checkpoint.locked(workspace.checkpoints, key) as folder:
-        plan = _stored(folder / "plan.json", _plan(model, data, replace(params, train=train), threads, origin, workspace))
+        plan = _plan(model, data, replace(params, train=train), threads, origin, workspace)
+        plan = _stored(folder / "plan.json", plan, train.record_diff)
+        tracking.announce_changes(plan.git)
         _print_start(plan, params.train, train, len(data.train))
         with tracking.LiveRun(workspace, plan) as live:
             rows = fit(model, data, train, folder, live.log_epochs)
@@ -86,13 +89,18 @@ def _short(value: float) -> str:
     return str(value).lower() if isinstance(value, bool) else f"{value:g}"
 
 
-def _stored(path: Path, plan: TrainingPlan) -> TrainingPlan:
-    """Return the plan that an interrupted training left at `path`, so that it stays one run; else write `plan` there."""
-    try:
-        return provenance.read(TrainingPlan, path)
-    except PipelineError:  # none yet, or damaged: then it is a new training with the old one's checkpoints
-        provenance.write(path, plan)
-        return plan
+def _stored(path: Path, plan: TrainingPlan, record_diff: bool) -> TrainingPlan:
+    """Return the plan that an interrupted training left at `path`, so that it stays one run; else write `plan` there.
+
+    One that is damaged, or holds changes that are not to be recorded, counts as none: then it is a new training with the old
+    one's checkpoints.
+    """
+    with suppress(PipelineError):
+        stored = provenance.read(TrainingPlan, path)
+        if not stored.git.diff or (record_diff and not any(provenance.secrets(stored.git.diff))):
+            return stored
+    provenance.write(path, plan)
+    return plan
 
 
 def _plan(model: Any, data: Dataset, params: Params, threads: int, origin: Lineage, workspace: Workspace) -> TrainingPlan:
@@ -111,7 +119,7 @@ def _plan(model: Any, data: Dataset, params: Params, threads: int, origin: Linea
         threads=threads,
         warm_start=origin,
         started_ms=time.time_ns() // 1_000_000,
-        git=provenance.git_state(workspace.root),
+        git=provenance.git_state(workspace.root, params.train.record_diff),
         environment=provenance.environment(),
         model_summary=summary.getvalue(),
     )

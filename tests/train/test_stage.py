@@ -181,14 +181,18 @@ def test_data_that_was_not_validated_is_not_trained_on(ready: Workspace) -> None
         train(SHORT, ready)
 
 
-def test_the_uncommitted_change_is_on_the_run(trained_copy: Workspace, shell: Any) -> None:
-    root = trained_copy.root
+def test_the_uncommitted_change_is_on_the_run_and_announced_unless_it_is_not_to_be_recorded(
+    trained_copy: Workspace, shell: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, settings = trained_copy.root, trained_copy.root / "settings.py"
     shutil.rmtree(trained_copy.checkpoints)
-    for command in (["init", "-q"], ["add", "params.yaml"]):
+    settings.write_text("a = 1\nb = 2\n")
+    for command in (["init", "-q"], ["add", "params.yaml", "settings.py"]):
         shell("git", *command, cwd=root)
     someone = ("-c", "user.name=a", "-c", "user.email=a@localhost")
     shell("git", *someone, "commit", "-q", "-m", "start", cwd=root)
     trained_copy.params.write_text(trained_copy.params.read_text().replace("epochs: 10", "epochs: 11"))
+    settings.write_text("a = 1\nb = 'https://me:SECRET@host'\n")
     train(changed(SHORT, epochs=1), trained_copy)
     run = only_run(trained_copy)
     assert run.data.tags["git_commit"] == shell("git", "rev-parse", "HEAD", cwd=root).stdout.strip()
@@ -196,6 +200,21 @@ def test_the_uncommitted_change_is_on_the_run(trained_copy: Workspace, shell: An
     folder = run.info.artifact_uri.removeprefix("file://")
     with open(os.path.join(folder, "provenance/changes.diff")) as diff:  # noqa: PTH118, PTH123
         assert "+      epochs: 11" in diff.read()
+    printed = capsys.readouterr()
+    assert re.search(
+        r"^recorded with the run: \d+ lines of uncommitted changes in .*\bsettings\.py \(2\)", printed.out, re.MULTILINE
+    )
+    assert "warning: settings.py line 2 looks like a password in a URL and is recorded with the run" in printed.err
+    assert "SECRET" not in printed.out + printed.err
+    shutil.rmtree(trained_copy.artifacts)
+    tracking.connect(trained_copy).delete_run(run.info.run_id)
+    train(changed(SHORT.model_copy(update={"record_diff": False}), epochs=1), trained_copy)  # resumes the same training
+    assert "uncommitted changes are not recorded (train.record_diff: false)" in capsys.readouterr().out
+    git = provenance.read_training(trained_copy.training).git
+    assert (git.dirty, git.diff, git.withheld) == (True, "", True)
+    files = [path for path in root.rglob("*") if path.is_file() and path != settings and ".git" not in path.parts]
+    assert [path for path in files if b"SECRET" in path.read_bytes()] == []
+    assert only_run(trained_copy).info.run_id != run.info.run_id
 
 
 @pytest.mark.parametrize("architecture", ["notebook", "sprint", "compact", "default"])
