@@ -6,11 +6,13 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,48 @@ def mlflow(store: str, folder: Path) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}"
         finally:
             server.terminate()
+
+
+@contextmanager
+def losing_answers(address: str, *paths: str) -> Iterator[tuple[str, list[str]]]:
+    """A proxy that loses the first answer to a POST of each of `paths`; gives its address, and the paths asked for."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "content-length")}
+            request = urllib.request.Request(f"{address}{self.path}", body or None, headers, method=self.command)  # noqa: S310
+            try:
+                answer = urllib.request.urlopen(request, timeout=60)  # noqa: S310  # our own http://
+            except urllib.error.HTTPError as error:
+                answer = error
+            with answer:
+                content = answer.read()
+            found = next((path for path in paths if self.path.endswith(path) and self.command == "POST"), None)
+            asked.extend([found] if found else [])
+            if found and asked.count(found) == 1:
+                self.close_connection = True
+                return
+            self.send_response(answer.status)
+            for name in ("Content-Type", "X-Accel-Buffering"):
+                if name in answer.headers:
+                    self.send_header(name, answer.headers[name])
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_POST = do_PATCH = do_PUT = do_DELETE = do_GET  # noqa: N815  # the names of BaseHTTPRequestHandler
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{proxy.server_port}", asked
+        finally:
+            proxy.shutdown()
 
 
 def _postgresql_programs() -> Path:

@@ -14,7 +14,7 @@ from pipeline import environment
 from pipeline.errors import UnreachableError
 from pipeline.process import Process
 from pipeline.provenance import TrainingPlan, TrainingRecord
-from pipeline.tracking.runs import PARENT, PROCESS, create_run, find_run, finish_run, log_epochs, project_run, warn
+from pipeline.tracking.runs import PARENT, PROCESS, ensure_run, find_run, finish_run, log_epochs, project_run, warn
 from pipeline.tracking.store import connect, experiment_id, lost_errors, tracking_uri
 from pipeline.workspace import Workspace
 
@@ -60,7 +60,7 @@ class LiveRun:
         if interrupted:
             client.set_tag(interrupted, PROCESS, str(Process.current()))
             client.update_run(interrupted, status="RUNNING")
-        self._run_id = interrupted or create_run(client, experiment, plan, self._workspace)
+        self._run_id = ensure_run(client, experiment, plan, self._workspace)
         parent = project_run(client)
         if parent:
             client.set_tag(self._run_id, PARENT, parent.info.run_id)

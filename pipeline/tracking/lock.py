@@ -19,6 +19,7 @@ from pipeline.process import Process
 
 _LEASE = timedelta(minutes=15)  # longer than the checks of a promotion
 _SETTLE = 1.0  # seconds between taking a lock over and owning it; to delete one takes milliseconds
+_PAUSE = 0.5  # seconds between two attempts
 _NOTE = "Held while a registry stage of {model} changes, then deleted. The next promotion takes over one that was left behind."
 
 
@@ -45,13 +46,21 @@ class Lock:
 
 
 @contextmanager
-def held(client: Any, model: str) -> Iterator[Lock]:
-    """Hold the lock of the registered model `model`.
+def held(client: Any, model: str, wait: float = 0) -> Iterator[Lock]:
+    """Hold the lock of the registered model `model`; wait for it up to `wait` seconds.
 
     Raises:
         LockedError: another process holds it; the message names the owner.
     """
-    lock = _acquire(client, model)
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            lock = _acquire(client, model)
+            break
+        except LockedError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_PAUSE)
     try:
         yield lock
     finally:
@@ -95,7 +104,7 @@ def _locked(model: str, tags: Mapping[str, str]) -> LockedError:
 
 def _acquire(client: Any, model: str) -> Lock:
     lock = Lock(client, model, uuid.uuid4().hex)
-    if _create(lock):
+    if _create(lock) or read(client, model).get("token") == lock.token:  # MLflow's client repeats a request without an answer
         return lock
     if left := check_free(client, model):
         _delete(client, model, left["token"])

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import dataset, environment
+from pipeline.process import Process
 from pipeline.provenance import TrainingRecord
 from pipeline.workspace import Workspace
 
@@ -14,10 +15,13 @@ _NAME = "classifier"
 
 
 def logged_model(client: Any, experiment: str, run_id: str) -> Any | None:
-    """Return the finished logged model of the run `run_id`, if there is one."""
-    found = client.search_logged_models([experiment], f"source_run_id = '{run_id}'", max_results=10)
-    ready = [model for model in found if str(model.status) == "READY"]
-    return ready[0] if ready else None
+    """Return the finished logged model of the run `run_id`, if there is one; of two, the older."""
+    ready = [model for model in _logged_models(client, experiment, run_id) if str(model.status) == "READY"]
+    return min(ready, key=lambda model: (model.creation_timestamp, model.model_id), default=None)
+
+
+def _logged_models(client: Any, experiment: str, run_id: str) -> list[Any]:
+    return list(client.search_logged_models([experiment], f"source_run_id = '{run_id}'", max_results=10))
 
 
 def log_model(client: Any, run_id: str, record: TrainingRecord, workspace: Workspace) -> str:
@@ -28,13 +32,17 @@ def log_model(client: Any, run_id: str, record: TrainingRecord, workspace: Works
     known = logged_model(client, experiment, run_id)
     if known:
         return str(known.model_id)
-    tags = {"training_id": record.training_id, "weights_digest": record.weights_digest}
+    ours = str(Process.current())
+    tags = {"training_id": record.training_id, "weights_digest": record.weights_digest, "process": ours}
     params = {key: str(value) for key, value in record.params["train"].items()} | {"parameters": str(record.parameters)}
     made = client.create_logged_model(experiment, _NAME, run_id, tags, params, "keras")
     with tempfile.TemporaryDirectory() as folder:
         _save(Path(folder) / "model", made.model_id, run_id, record, workspace)
         client.log_model_artifacts(made.model_id, f"{folder}/model")
     client.finalize_logged_model(made.model_id, "READY")
+    for other in _logged_models(client, experiment, run_id):  # of a request that was repeated, because its answer was lost
+        if str(other.status) != "READY" and other.tags.get("process") == ours:
+            client.delete_logged_model(other.model_id)
     client.log_outputs(run_id, [LoggedModelOutput(made.model_id, step=0)])
     return str(made.model_id)
 

@@ -103,29 +103,55 @@ def run_for(client: Any, workspace: Workspace) -> str:
     """
     record = provenance.read_training(workspace.need(workspace.training, "train"))
     experiment = experiment_id(client, workspace, record.dataset_name)
-    run_id = find_run(client, experiment, record.training_id) or create_run(client, experiment, record, workspace)
+    run_id = ensure_run(client, experiment, record, workspace)
     finish_run(client, run_id, record, workspace)
     return run_id
 
 
 def find_run(client: Any, experiment: str, training_id: str) -> str | None:
     """Return the id of the training's run, unless the store has none or it was deleted."""
-    runs = client.search_runs([experiment], f"tags.training_id = '{training_id}'", max_results=1)
+    runs = _runs_of(client, experiment, training_id)
     return str(runs[0].info.run_id) if runs else None
 
 
-def create_run(client: Any, experiment: str, plan: TrainingPlan, workspace: Workspace) -> str:
-    """Start the run of a training: name, tags, params, data set, code and environment."""
+def ensure_run(client: Any, experiment: str, plan: TrainingPlan, workspace: Workspace) -> str:
+    """Return the id of the training's run; create it where the store has none, complete it where a kill left it half made."""
+    run_id = find_run(client, experiment, plan.training_id) or _create_run(client, experiment, plan)
+    run = client.get_run(run_id)
+    if not run.data.params:  # they come last
+        for file_name, text in _texts(plan):
+            client.log_text(run_id, text, file_name)
+        if not run.inputs.dataset_inputs:
+            client.log_inputs(run_id, list(_dataset_inputs(plan, workspace)))
+        _log_params(client, run_id, logged_params(plan))
+    return run_id
+
+
+def _create_run(client: Any, experiment: str, plan: TrainingPlan) -> str:
+    """Create the run of a training; where there are more of it now, delete those that this process made, but for the first.
+
+    MLflow's client repeats a request whose answer was lost, which makes a second run; another clone may have been quicker.
+    """
+    name = f"{plan.architecture}-{plan.training_id[:8]}"
+    client.create_run(experiment, start_time=plan.started_ms, tags=_tags(plan), run_name=name)
+    first, *others = _runs_of(client, experiment, plan.training_id)
+    for run in others:
+        if not run.data.params and run.data.tags.get(PROCESS) == str(Process.current()):
+            client.delete_run(run.info.run_id)
+            print(f"deleted the run {run.info.run_id}: the training has the run {first.info.run_id}", file=sys.stderr)
+    return str(first.info.run_id)
+
+
+def _runs_of(client: Any, experiment: str, training_id: str) -> list[Any]:
+    """Return the runs of a training, in an order that every process finds: the most complete first."""
+    runs = client.search_runs([experiment], f"tags.training_id = '{training_id}'")
+    return sorted(runs, key=lambda run: (run.info.status != "FINISHED", not run.data.params, run.info.run_id))
+
+
+def _log_params(client: Any, run_id: str, params: Mapping[str, str]) -> None:
     from mlflow.entities import Param
 
-    name = f"{plan.architecture}-{plan.training_id[:8]}"
-    run = client.create_run(experiment, start_time=plan.started_ms, tags=_tags(plan), run_name=name)
-    run_id = str(run.info.run_id)
-    client.log_batch(run_id, params=[Param(key, value) for key, value in logged_params(plan).items()])
-    client.log_inputs(run_id, list(_dataset_inputs(plan, workspace)))
-    for file_name, text in _texts(plan):
-        client.log_text(run_id, text, file_name)
-    return run_id
+    client.log_batch(run_id, params=[Param(key, value) for key, value in params.items()])
 
 
 def logged_params(plan: TrainingPlan) -> Mapping[str, str]:
@@ -216,14 +242,14 @@ def project_run(client: Any) -> Any | None:
 
 def update_project_run(client: Any, run_id: str) -> None:
     """Copy a training's params, latest metrics and result to the run of `mlflow run`, if there is one, with a link."""
-    from mlflow.entities import Metric, Param
+    from mlflow.entities import Metric
 
     project = project_run(client)
     if project is None:
         return
     run, known, now = client.get_run(run_id), project.data, int(time.time() * 1000)
-    params = [Param(key, value) for key, value in run.data.params.items() if key not in known.params]
-    client.log_batch(project.info.run_id, params=params)
+    params = {key: value for key, value in run.data.params.items() if key not in known.params}
+    _log_params(client, project.info.run_id, params)
     metrics = [
         Metric(name, value, now, 0)
         for name, value in run.data.metrics.items()

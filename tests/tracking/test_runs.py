@@ -15,7 +15,7 @@ from pipeline import dataset, tracking
 from pipeline.dataset import Split
 from pipeline.provenance import GitState, TrainingPlan
 from pipeline.tracking import Published
-from pipeline.tracking.runs import create_run
+from pipeline.tracking.runs import ensure_run
 from pipeline.workspace import Workspace
 from tests import data_sets
 from tests.compare.trainings import Trainings
@@ -47,7 +47,7 @@ def test_a_thousand_long_class_names_can_be_logged(
     workspace: Workspace, client: Any, plan: TrainingPlan, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "mlflow"):
-        run = client.get_run(create_run(client, tracking.experiment_id(client, workspace, "animals"), plan, workspace))
+        run = client.get_run(ensure_run(client, tracking.experiment_id(client, workspace, "animals"), plan, workspace))
     assert caplog.messages == []
     names = run.data.params["ingest.class_names"]
     assert names.startswith("0000 猫")
@@ -63,7 +63,7 @@ def test_each_split_is_an_input_with_its_context_and_a_schema_that_mlflow_reads(
     part = Split(np.zeros((4, 28, 28, 1), np.uint8), np.arange(4, dtype=np.int32), np.arange(4, dtype=np.int32))
     workspace.dataset.mkdir(parents=True)
     data_sets.write(workspace.dataset, "animals", NAMES, dict.fromkeys(dataset.SPLITS, part), ())
-    run = client.get_run(create_run(client, tracking.experiment_id(client, workspace, "animals"), plan, workspace))
+    run = client.get_run(ensure_run(client, tracking.experiment_id(client, workspace, "animals"), plan, workspace))
     inputs = {each.dataset.name: each for each in run.inputs.dataset_inputs}
     contexts = {name: [(tag.key, tag.value) for tag in each.tags] for name, each in inputs.items()}
     assert contexts == {
@@ -142,7 +142,7 @@ def test_a_description_shows_the_preview_at_half_its_size_however_often_it_is_pu
 ) -> None:
     image = tmp_path / "mistakes.png"
     Image.new("RGB", (120, 60)).save(image)
-    run_id = create_run(client, tracking.experiment_id(client, workspace, "animals"), plan, workspace)
+    run_id = ensure_run(client, tracking.experiment_id(client, workspace, "animals"), plan, workspace)
     for _ in range(2):
         tracking.publish_to(client, run_id, Published({}, [], "evaluation", "**91 %**", preview=image))
     note = client.get_run(run_id).data.tags["mlflow.note.content"]
