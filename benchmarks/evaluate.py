@@ -13,12 +13,12 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.measure import Costs, record
-from pipeline import baseline, dataset, environment, params, provenance
+from pipeline import baseline, dataset, environment, model_file, params, provenance
 from pipeline.dataset import Split
-from pipeline.evaluate import evaluation, plots, predict, report, tables
+from pipeline.evaluate import evaluation, plots, report, tables
 from pipeline.evaluate.plots import charts
 from pipeline.predictions import Predictions
-from pipeline.scores import intervals, metrics
+from pipeline.scores import intervals, metrics, slices
 from pipeline.workspace import Workspace
 
 
@@ -45,14 +45,14 @@ def parts(costs: Costs, workspace: Workspace, images: int | None) -> None:
     test = there.test if images is None else Split(*(np.asarray(each)[rows] for each in vars(there.test).values()))
     data, labels = replace(there, test=test), test.labels
     costs.of("loading TensorFlow", environment.load_tensorflow)
-    model = costs.of("model", lambda: predict.load(workspace.need(workspace.model, "train"), data.description))
-    probabilities, speed = costs.of("prediction", lambda: predict.predict(model, test.images, chosen.batch_size))
+    model = costs.of("model", lambda: model_file.load(workspace.need(workspace.model, "train"), data.description))
+    probabilities, speed = costs.of("prediction", lambda: model_file.predict(model, test.images, chosen.batch_size))
     scores = costs.of("scores", lambda: metrics.score(labels, probabilities, chosen.calibration_bins))
     ends = costs.of("intervals", lambda: intervals.bootstrap(labels, probabilities, scores.calibration))
     found = Predictions(source_index=test.source_index, labels=labels, probabilities=probabilities)
     known = costs.of("slices", lambda: evaluation.read_features(workspace.features, chosen.slices, there.test.labels))
     features = {name: values[rows] for name, values in known.items()}
-    cut = evaluation.slices(features, found.correct, chosen.slice_bins)
+    cut = slices.cut(features, found.correct, chosen.slice_bins)
     training = provenance.read_training(workspace.training)
     simple = baseline.read(workspace.baseline, there, workspace.shown(workspace.baseline))
     if images is not None:

@@ -9,8 +9,8 @@ Libraries load where they are first used, so loading pandas, scikit-learn and cl
 import numpy as np
 
 from benchmarks.measure import Costs, record
-from pipeline import dataset, params
-from pipeline.validate import features, label_issues, near_duplicates, report, stage, suite, tables
+from pipeline import baseline, dataset, features, params
+from pipeline.validate import label_issues, near_duplicates, report, stage, suite, tables
 from pipeline.validate.check import check, load
 from pipeline.workspace import Workspace
 
@@ -24,9 +24,9 @@ def main() -> None:
     small = np.concatenate([features.shrink(split.images) for split in data.splits().values()])
     with stage.half_of_the_cores():
         costs.of("near-duplicates", lambda: near_duplicates.find(small, limits.near_duplicate_difference))
-        frame = costs.of("features and label issues", lambda: features.table(data, small))
-        tiny, names = features.shrink(small, label_issues.SIDE), data.description.class_names
-        costs.of("  of which label issues", lambda: label_issues.columns(tiny, frame["label"].astype(float), names))
+        frame = costs.of("features", lambda: features.table(data, small))
+        tiny, names = features.shrink(small, baseline.SIDE), data.description.class_names
+        costs.of("label issues", lambda: label_issues.columns(tiny, frame["label"].astype(float), names))
     costs.of("loading Great Expectations", load)
     frame, pairs, _ = costs.of("the above again, in parallel", lambda: stage.examine(data, limits.near_duplicate_difference))
     frames, rules = tables.build(frame, pairs, data.description), suite.rules(data.description, limits)

@@ -1,19 +1,30 @@
-"""The baseline of a model: what a simple classifier predicts for the same test images, in baseline.parquet.
+"""The baseline of a model: what a simple classifier, fitted on the training split, predicts for the same test images.
 
-validate writes it; evaluate shows it beside the model; the gates of register and promote require a better model. The file has
-the int32 columns source_index, label and predicted, a row per test image, and in its schema the classifier and the data.
+Ridge regression on an approximate kernel map (Williams, Seeger 2001, "Using the Nyström Method to Speed Up Kernel Machines").
+validate writes it to baseline.parquet, and evaluate shows it beside the model: the int32 columns source_index, label and
+predicted, a row per test image, and in the schema the classifier and the data. The gates of register and promote, which
+require a better model, fit it again, because a file can be altered.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.dataset import Dataset
 from pipeline.errors import EvaluationError
+from pipeline.features import shrink
 
+CLASSIFIER = "kernel ridge (Nystroem)"
+"""What people read as the name of the classifier."""
+SIDE = 16  # pixels; at 28, Fashion-MNIST is not classified better, and the features cost four times as much
+BLOCK = 40_000  # images fitted, or predicted, together at most, so that memory stays flat
+RIDGE = 0.3
+SEED = 0
+_FEATURES = 500  # 86 % of Fashion-MNIST correct out of fold; 1,000 give 87 % at three times the cost
 _COLUMNS = ("source_index", "label", "predicted")
 _NAME, _DATA = b"classifier", b"dataset_digest"  # keys of the schema's metadata
 
@@ -36,6 +47,46 @@ class Baseline:
     def accuracy(self) -> float:
         """Share of the test images that it predicts correctly, 0-1."""
         return float(self.correct.mean())
+
+
+def fit(data: Dataset, small: NDArray[np.uint8]) -> Baseline:
+    """Return what the classifier, fitted on the training split, predicts for the test split.
+
+    `small` holds the images of all three splits, in their order, as `features.shrink` returns them.
+    """
+    tiny = shrink(small, SIDE)
+    train, test = tiny[: len(data.train)], tiny[len(tiny) - len(data.test) :]
+    known = (data.train.labels >= 0) & (data.train.labels < data.description.classes)
+    predicted = _predict(train[known], data.train.labels[known], test)
+    return Baseline(name=CLASSIFIER, labels=data.test.labels, predicted=predicted)
+
+
+def _predict(images: NDArray[np.uint8], labels: NDArray[np.int32], test: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Return the class of each image in `test`, `(n,)`; of more than `BLOCK` images to fit, so many at random are used."""
+    from sklearn.linear_model import Ridge
+
+    rows = np.random.default_rng(SEED).permutation(len(images))[:BLOCK]
+    values, classes = pixels(images[rows]), np.unique(labels[rows])
+    mapped = kernel(values)
+    targets = (labels[rows, None] == classes).astype(np.float32)
+    ridge = Ridge(RIDGE, copy_X=False).fit(mapped.fit_transform(values), targets)
+    blocks = np.array_split(test, max(1, -(-len(test) // BLOCK)))
+    scores = [ridge.predict(mapped.transform(pixels(block))).reshape(len(block), -1) for block in blocks]
+    predicted: NDArray[np.int32] = classes[np.concatenate(scores).argmax(axis=1)].astype(np.int32)
+    return predicted
+
+
+def pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return images as rows of values, 0-1."""
+    return images.reshape(len(images), -1).astype(np.float32) / np.float32(255)
+
+
+def kernel(values: NDArray[np.float32]) -> Any:
+    """Return the kernel map for images like the rows `values`, still to be fitted."""
+    from sklearn.kernel_approximation import Nystroem
+
+    spread = values.var(axis=0).sum()  # the mean squared distance from the mean image
+    return Nystroem(gamma=1 / (spread or 1), n_components=min(_FEATURES, len(values)), random_state=SEED)
 
 
 def write(baseline: Baseline, data: Dataset, path: Path) -> None:

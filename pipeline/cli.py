@@ -108,7 +108,7 @@ def register() -> None:
     from pipeline.register import stage
 
     project = Project.load()
-    stage.run(project.params.register, project.workspace)
+    stage.run(project.params, project.workspace)
 
 
 @app.command(rich_help_panel=COMMANDS)

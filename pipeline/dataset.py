@@ -145,6 +145,39 @@ def test_digest(data: Dataset) -> str:
     return digest.hexdigest()
 
 
+def image_digests(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Return a digest of each image's bytes, uint64 `(n,)`: BLAKE2b of 8 bytes, little-endian.
+
+    64 bits: among 1,000,000 different images, a chance of 3e-8 that two look equal.
+    """
+    digests = (hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=8).digest() for image in images)
+    return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
+
+
+def trained_on(data: Dataset) -> NDArray[np.uint64]:
+    """Return the digests of the images that a model of `data` is fitted or tuned on, sorted, each once."""
+    both = [image_digests(split.images) for split in (data.train, data.validation)]
+    return np.unique(np.concatenate(both))
+
+
+def unseen(data: Dataset, trained: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Return which test images a model that was trained on the images `trained` (digests) has not seen, `(n,)`.
+
+    An image that `data` holds in its training or validation split too is none that such a model has an advantage on: every
+    model of `data` has seen it, and validate reports it.
+    """
+    seen_elsewhere = np.setdiff1d(trained, trained_on(data), assume_unique=True)
+    unseen: NDArray[np.bool_] = ~np.isin(image_digests(data.test.images), seen_elsewhere)
+    return unseen
+
+
+def check_content(folder: Path) -> None:
+    """Raise DatasetError unless the arrays in `folder` are those of its dataset.json."""
+    if content_digest(folder) != describe(folder).digest:
+        path = f"{folder.parent.name}/{folder.name}"
+        raise DatasetError(f"{path} is not what its dataset.json says: `dvc checkout --force {path}` restores it")
+
+
 def _content(folder: Path, name: str, class_names: tuple[str, ...]) -> tuple[str, Mapping[str, tuple[int, ...]]]:
     """Return the SHA-256 over names, shapes and every array, and the shape of each array."""
     digest = hashlib.sha256(json.dumps([name, *class_names]).encode())

@@ -49,6 +49,7 @@ class Workspace:
     # train
     model = _Below("models/model.keras")
     training = _Below("models/training.json")
+    training_images = _Below("models/training_images.npy")  # sorted digests, see dataset.trained_on
     history = _Below("reports/history.csv")
     # evaluate
     metrics = _Below("reports/metrics.json")

@@ -4,7 +4,6 @@ import os
 import shutil
 import sqlite3
 import tempfile
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -13,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pipeline import tracking
-from pipeline.errors import RegistryError
 from pipeline.promotion import command
-from pipeline.register import smoke
-from pipeline.register.smoke import SmokeTest
+from pipeline.register import fresh, stage
+from pipeline.register.fresh import FreshProcess
 from pipeline.workspace import Workspace
 from tests import stores
 from tests.compare.trainings import MODEL, PLAIN, SWAPPED, Trainings, write_data
@@ -80,8 +78,8 @@ def candidates_database(tmp_path_factory: pytest.TempPathFactory) -> Trainings:
     return register_three(Trainings(workspace, stores.connect(workspace)))
 
 
-class SmokeTestHere(SmokeTest):
-    """A smoke test in this process, which has TensorFlow already: a fresh one takes seconds to load it."""
+class FreshProcessHere(FreshProcess):
+    """Predicts in this process, which has TensorFlow already: a fresh one takes seconds to load it."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory()
@@ -89,18 +87,14 @@ class SmokeTestHere(SmokeTest):
     def __exit__(self, *_: object) -> None:
         self._folder.cleanup()
 
-    def _run(self, task: Mapping[str, str]) -> None:
-        try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", "(?s).*structure of `inputs`", UserWarning)  # MLflow passes a dictionary
-                smoke.predict(task)
-        except RegistryError as error:
-            raise RegistryError(f"the model {task['uri']} does not load and predict here: {error}") from None
+    def _ask(self, task: Mapping[str, str], seconds: float) -> Mapping[str, Any]:  # noqa: ARG002
+        return fresh.answer(task)
 
 
 @pytest.fixture
-def smoke_test_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "SmokeTest", SmokeTestHere)
+def predicted_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (command, stage):
+        monkeypatch.setattr(module, "FreshProcess", FreshProcessHere)
 
 
 @pytest.fixture

@@ -11,13 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline import params, tracking
+from pipeline import params, provenance, tracking
 from pipeline.commands.edit import LIMITS, set_dataset, set_training, set_values
 from pipeline.errors import DownloadError, ParamsError, PipelineError
 from pipeline.ingest import images, readers
 from pipeline.ingest.folder import check_names
 from pipeline.ingest.known import CATALOG, fetch
-from pipeline.register.gate import read_evidence
 from pipeline.workspace import Workspace, replacing
 
 EMBEDDED = "digits"  # ships inside scikit-learn
@@ -156,18 +155,16 @@ def child_environment() -> Mapping[str, str]:
 
 
 def _summary(workspace: Workspace) -> None:
-    facts = read_evidence(workspace)
-    model = facts.performance
-    weakest = min(model.recalls, key=lambda name: model.recalls[name])
+    training = provenance.read_training(workspace.training)
     registration = json.loads(workspace.registration.read_text(encoding="utf-8"))
+    weakest, simple = registration["weakest_class"], registration["baseline"]
     failed = ", ".join(rule["text"] for rule in registration["rules"] if not rule["passed"])
     name, version = registration["model_name"], registration["version"]
-    simple = f"{model.baseline.accuracy:.4f}, {model.baseline.name}" if model.baseline else ""
     print(
-        f"\n{facts.training.dataset_name}, {facts.training.architecture}\n"
-        f"  accuracy       {model.accuracy:.4f} on the test set\n"
-        f"  baseline       {simple}\n"
-        f"  weakest class  {weakest}, recall {model.recalls[weakest]:.4f}\n"
+        f"\n{training.dataset_name}, {training.architecture}\n"
+        f"  accuracy       {registration['accuracy']:.4f} on the test set\n"
+        f"  baseline       {simple['accuracy']:.4f}, {simple['classifier']}\n"
+        f"  weakest class  {weakest['class']}, recall {weakest['recall'] or 0:.4f}\n"
         f"  gate           {f'refused: {failed}' if failed else f'passed: {name} version {version}'}\n"
         f"  report         {workspace.shown(workspace.report)}\n\nnext:"
     )

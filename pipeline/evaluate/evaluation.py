@@ -1,10 +1,6 @@
-"""An evaluation: predictions on the test split, their scores, and slices that show where the model fails.
+"""An evaluation: predictions on the test split, their scores, and slices by the features of the validate stage."""
 
-A slice is a part of the test split with similar values of one feature of the validate stage. A model that is good on average
-can fail on all the dark images; a mean over the test split hides that.
-"""
-
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +12,10 @@ from pipeline.dataset import Dataset
 from pipeline.errors import EvaluationError
 from pipeline.predictions import Predictions
 from pipeline.provenance import TrainingRecord
-from pipeline.scores.intervals import Interval, proportion
+from pipeline.scores.intervals import Interval
 from pipeline.scores.metrics import Floats, Scores
+from pipeline.scores.slices import Slice
 
-_FEWEST = 10  # images of a slice
 MEANING = {
     "pixel_mean": "brightness, 0 – 255",
     "contrast": "standard deviation of the pixels",
@@ -31,26 +27,6 @@ MEANING = {
     "near_duplicate_of_train": "1 where the training split holds the same image or a near-duplicate, else 0",
 }
 """What each feature of the validate stage measures."""
-
-
-@dataclass(frozen=True)
-class Slice:
-    """The test images whose `feature` lies in `low` … `high`, both ends included."""
-
-    feature: str
-    low: float
-    high: float
-    images: int
-    accuracy: float
-    interval: Interval
-
-    def __str__(self) -> str:
-        return f"{self.feature} {self.range}"
-
-    @property
-    def range(self) -> str:
-        """From the lowest to the highest value, as `0.464 – 0.574`."""
-        return f"{self.low:.3g}" if self.low == self.high else f"{self.low:.3g} – {self.high:.3g}"
 
 
 @dataclass(frozen=True)
@@ -93,30 +69,3 @@ def read_features(path: Path, names: Sequence[str], labels: NDArray[np.int32]) -
     if not np.array_equal(found["label"], labels):
         raise EvaluationError(f"{path} belongs to a different test split: run `dvc repro -s -f validate`")
     return {name: found[name] for name in names}
-
-
-def slices(features: Mapping[str, Floats], correct: NDArray[np.bool_], bins: int) -> list[Slice]:
-    """Cut each feature into at most `bins` slices of about equally many images, and return all, the lowest accuracy first.
-
-    A feature of at most `bins` values has a slice for each. Equal values share a slice; a feature that is the same everywhere,
-    or known of no image, has none. Fewer than ten images are no slice: one mistake would move its accuracy by a tenth.
-    """
-    found = [each for name, values in features.items() for each in _slices(name, values, correct, bins)]
-    return sorted(found, key=lambda each: each.accuracy)
-
-
-def _slices(name: str, values: Floats, correct: NDArray[np.bool_], bins: int) -> Iterator[Slice]:
-    known = np.flatnonzero(np.isfinite(values))
-    ordered = np.sort(values[known])
-    edges = np.unique(ordered)
-    if len(edges) > bins:
-        edges = np.unique(ordered[[place * len(ordered) // bins for place in range(bins)]])
-    if len(edges) < 2:
-        return
-    place = np.searchsorted(edges, values[known], side="right")
-    for each in range(1, len(edges) + 1):
-        rows = known[place == each]
-        if len(rows) >= _FEWEST:
-            low, high = proportion(np.array([correct[rows].sum()]), np.array([len(rows)]))
-            bounds = float(values[rows].min()), float(values[rows].max())
-            yield Slice(name, *bounds, len(rows), float(correct[rows].mean()), Interval(float(low[0]), float(high[0])))

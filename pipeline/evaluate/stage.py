@@ -1,15 +1,15 @@
 """evaluate: models/model.keras on the test split → tables, plots and a page in reports/, and metrics on the MLflow run."""
 
-from pipeline import baseline, dataset, provenance, tracking
+from pipeline import baseline, dataset, model_file, provenance, tracking
 from pipeline.dataset import Description
 from pipeline.errors import EvaluationError
-from pipeline.evaluate import evaluation, plots, predict, report, tables
+from pipeline.evaluate import evaluation, plots, report, tables
 from pipeline.evaluate.evaluation import Evaluation
 from pipeline.evaluate.plots import charts
 from pipeline.params import EvaluateParams
 from pipeline.predictions import Predictions
 from pipeline.provenance import TrainingRecord
-from pipeline.scores import intervals, metrics
+from pipeline.scores import intervals, metrics, slices
 from pipeline.tracking import Published
 from pipeline.workspace import Workspace
 
@@ -49,8 +49,8 @@ def evaluate(params: EvaluateParams, workspace: Workspace) -> Evaluation:
     history = charts.read_history(workspace.need(workspace.history, "train"))
     features = evaluation.read_features(workspace.need(workspace.features, "validate"), params.slices, data.test.labels)
     simple = baseline.read(workspace.need(workspace.baseline, "validate"), data, workspace.shown(workspace.baseline))
-    model = predict.load(path, data.description)
-    probabilities, images_per_second = predict.predict(model, data.test.images, params.batch_size)
+    model = model_file.load(path, data.description, "run `dvc repro -s -f train`")
+    probabilities, images_per_second = model_file.predict(model, data.test.images, params.batch_size)
     scores = metrics.score(data.test.labels, probabilities, params.calibration_bins)
     files = dataset.file_names(workspace.dataset)
     predictions = Predictions(
@@ -67,7 +67,7 @@ def evaluate(params: EvaluateParams, workspace: Workspace) -> Evaluation:
         images_per_second,
         scores,
         intervals.bootstrap(data.test.labels, probabilities, scores.calibration),
-        evaluation.slices(features, predictions.correct, params.slice_bins),
+        slices.cut(features, predictions.correct, params.slice_bins),
     )
     tables.write(found, workspace)
     plots.write(found, model, history, params.grid_images, workspace)

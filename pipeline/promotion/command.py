@@ -1,14 +1,15 @@
 """promote, rollback and archive: move a version to another registry stage, and record it."""
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline import dataset, tracking
-from pipeline.compare import models
 from pipeline.errors import RefusedError
 from pipeline.project import Project
 from pipeline.promotion import gate, ledger, transitions
@@ -18,7 +19,7 @@ from pipeline.promotion.rules import LOADS
 from pipeline.promotion.transitions import CurrentStages
 from pipeline.promotion.writer import Writer, notify, open_writer
 from pipeline.provenance import TrainingRecord
-from pipeline.register.smoke import IMAGES, SmokeTest
+from pipeline.register.fresh import FreshProcess
 from pipeline.tracking import Source
 
 Target = Literal["staging", "production"]
@@ -40,18 +41,18 @@ def promote(version: str, target: Target, reason: str, force: bool, dry_run: boo
         RefusedError: the gate or the order of the stages does not allow it.
         PipelineError: the version cannot be found or judged, another process changes the stages, or the store is lost.
     """
-    with SmokeTest() as smoke, tracking.store_guard(project.workspace):
+    with FreshProcess() as fresh, tracking.store_guard(project.workspace):
         client = tracking.connect(project.workspace)
         source = tracking.find_version(client, project.model, version)
         if dry_run:
             stages = transitions.current_stages(client, project.model)
-            if judged := _judge(client, smoke, source, target, force, stages, project):
+            if judged := _judge(client, fresh, source, target, force, stages, project):
                 if judged.refuses(force):
                     raise RefusedError(f"dry run, nothing was recorded: {_refusal(source, target, judged)}")
                 print(f"dry run, nothing was changed: version {source.version} can be promoted to {target}")
             return
         with open_writer(client, project) as writer:
-            judged = _judge(client, smoke, source, target, force, writer.stages, project)
+            judged = _judge(client, fresh, source, target, force, writer.stages, project)
             entry = _promote(writer, source, target, reason, force, judged) if judged else None
     if entry:
         notify(entry, project)
@@ -64,10 +65,10 @@ def rollback(reason: str, project: Project) -> None:
         RefusedError: there is no version to go back to, or it does not load and predict.
         PipelineError: another process changes the stages, or the store is lost.
     """
-    with SmokeTest() as smoke, tracking.store_guard(project.workspace):
+    with FreshProcess() as fresh, tracking.store_guard(project.workspace):
         client = tracking.connect(project.workspace)
         with open_writer(client, project) as writer:
-            entry = _roll_back(writer, smoke, reason)
+            entry = _roll_back(writer, fresh, reason)
     notify(entry, project)
 
 
@@ -92,7 +93,7 @@ def archive(version: str, reason: str, project: Project) -> None:
 
 
 def _judge(
-    client: Any, smoke: SmokeTest, source: Source, target: Target, force: bool, stages: CurrentStages, project: Project
+    client: Any, fresh: FreshProcess, source: Source, target: Target, force: bool, stages: CurrentStages, project: Project
 ) -> Judgement | None:
     """Judge and show the rows; None where the version is there already."""
     version = str(source.version)
@@ -100,7 +101,7 @@ def _judge(
         print(f"version {version} is already in {target}: nothing to do")
         return None
     transitions.check_allowed(version, stage, target, force)
-    judged = gate.judge(client, smoke, source, target, stages.aliases.get("production"), project)
+    judged = gate.judge(client, fresh, source, target, stages.aliases.get("production"), project)
     print_rows(judged.rows)
     if judged.page:
         print(f"comparison: {project.workspace.shown(judged.page)}")
@@ -134,12 +135,12 @@ def _refusal(source: Source, target: Target, judged: Judgement) -> str:
     )
 
 
-def _roll_back(writer: Writer, smoke: SmokeTest, reason: str) -> Entry:
+def _roll_back(writer: Writer, fresh: FreshProcess, reason: str) -> Entry:
     client, project = writer.client, writer.project
     source = tracking.find_version(client, project.model, _previous(writer))
     training = tracking.training_record(client, source)
-    images, expected = _sample(client, source, training, project)
-    row, _ = gate.load(client, smoke, source, training.weights_digest, images, expected)
+    with _images(training, project) as images:
+        row = gate.load(client, fresh, source, training, images)
     print_rows([row])
     record = writer.record("rollback", source, "production", reason, [row])
     if row.verdict == "failed":
@@ -163,18 +164,21 @@ def _previous(writer: Writer) -> str:
     return earlier[-1]
 
 
-def _sample(
-    client: Any, source: Source, training: TrainingRecord, project: Project
-) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
-    """Return images and the probabilities to expect; without its data, a blank image, for which any probabilities will do.
+@contextmanager
+def _images(training: TrainingRecord, project: Project) -> Iterator[Path]:
+    """Yield an .npy file of images for the version to predict: the test split here, or a blank one.
 
     A rollback must work on a machine that has nothing but the registry.
     """
     folder = project.workspace.dataset
-    if not folder.exists() or dataset.read(folder).description.digest != training.dataset_digest:
-        return np.zeros((1, *training.image_shape), np.uint8), None
-    stored = models.stored(client, source, training)
-    return np.asarray(dataset.read(folder).test.images[:IMAGES]), stored.probabilities[:IMAGES]
+    here = dataset.read(folder).description if folder.exists() else None
+    if here and (here.class_names, here.image_shape) == (training.class_names, training.image_shape):
+        yield folder / "test/images.npy"
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        blank = Path(temporary) / "images.npy"
+        np.save(blank, np.zeros((1, *training.image_shape), np.uint8), allow_pickle=False)
+        yield blank
 
 
 def _print_moved(entry: Entry, where: str) -> None:

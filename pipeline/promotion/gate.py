@@ -1,37 +1,42 @@
-"""The gate of a promotion: load the version in a fresh process, check its predictions, judge it, compare it with production."""
+"""The gate of a promotion: the version predicts the test split in a fresh process, is judged, and compared with production.
+
+Nothing is judged by what lies on a run: scores, slices and stored predictions there can be edited. Where they contradict the
+model, a warning says so.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import baseline, dataset, tracking
-from pipeline.baseline import Baseline
+from pipeline import tracking
 from pipeline.compare import command, comparison, models
-from pipeline.compare.models import Evaluated, Pair
-from pipeline.dataset import Dataset
-from pipeline.errors import RefusedError, RegistryError
+from pipeline.compare.models import Evaluated
+from pipeline.errors import PipelineError, RefusedError, RegistryError
+from pipeline.predictions import Predictions
 from pipeline.project import Project
 from pipeline.promotion import rules
 from pipeline.promotion.record import Row
-from pipeline.promotion.rules import LOADS, Performance
-from pipeline.register.gate import read_slices
-from pipeline.register.smoke import IMAGES, Loaded, SmokeTest
-from pipeline.tracking import Source
-from pipeline.tracking.manifest import MANIFEST
-
-_SLICES, _BASELINE = "evaluation/slices.csv", "evaluation/baseline.parquet"
+from pipeline.promotion.rules import LOADS, OVERALL, Performance
+from pipeline.provenance import TrainingRecord
+from pipeline.register import evidence
+from pipeline.register.evidence import TestSplit
+from pipeline.register.fresh import FreshProcess, Loaded
+from pipeline.tracking import Source, entry
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """The rows of the gate, and the page with the comparison."""
+    """The rows of the gate, what they were computed from, and the page with the comparison."""
 
     rows: Sequence[Row]
-    page: Path | None  # None where there was nothing to compare with
+    weights_digest: str  # of the version
+    test_digest: str  # of the images it was judged on
+    accuracy: float | None = None  # on them; None where it does not load
+    page: Path | None = None  # None where there was nothing to compare with
 
     @property
     def failed(self) -> list[Row]:
@@ -43,93 +48,128 @@ class Judgement:
         return any(not force or row.rule == LOADS for row in self.failed)
 
 
-def judge(client: Any, smoke: SmokeTest, source: Source, target: str, production: str | None, project: Project) -> Judgement:
+@dataclass(frozen=True)
+class _Predicted:
+    """A version and what it has just predicted for the test split."""
+
+    source: Source
+    record: TrainingRecord
+    loaded: Loaded
+    trained_on: NDArray[np.uint64] | None  # digests of its training images; None where they are not known
+
+    def performance(self, test: TestSplit, rows: NDArray[np.bool_] | None = None) -> Performance:
+        """Return its performance on all test images, or on `rows`."""
+        found = test.measure(self.loaded.probabilities, self.trained_on, rows)
+        return Performance(name=self.source.name, **vars(found))
+
+    def evaluated(self, test: TestSplit, project: Project) -> Evaluated:
+        """Return it as the comparison takes it."""
+        known = np.asarray(test.data.test.source_index), np.asarray(test.data.test.labels)
+        found = Predictions(source_index=known[0], labels=known[1], probabilities=self.loaded.probabilities)
+        digest = test.data.description.digest
+        return models.evaluated(found, self.source, self.record, digest, project.params.evaluate)
+
+
+def judge(client: Any, fresh: FreshProcess, source: Source, target: str, production: str | None, project: Project) -> Judgement:
     """Judge the version `source` by the gate of the registry stage `target`.
 
     Args:
         client: As `tracking.connect` gives it.
-        smoke: The process that loads the model.
+        fresh: The process that loads the models.
         source: The version that is to move.
         target: `staging` or `production`.
         production: The version in production now, if any.
         project: Its data/dataset holds the test images, its params.yaml the limits.
 
     Raises:
-        PipelineError: the version has no evaluation, or cannot be judged on the data here; see `compare.models`.
+        PipelineError: the version cannot be judged on the data here.
     """
     params = project.params
-    pair = _pair(client, source, target, production, project)
-    new = pair.b if pair else models.of(client, source, project)
-    if new.record.model_name != source.model_name:  # versions can be copied between registered models in the UI
-        trained_on = f"{source.name} of {source.model_name} was trained on {new.record.dataset_name}"
-        raise RefusedError(f"{trained_on}: it belongs to {new.record.model_name}")
-    data = dataset.read(project.workspace.dataset)
-    row, cost = load(client, smoke, source, new.record.weights_digest, data.test.images[:IMAGES], new.probabilities[:IMAGES])
-    performance = _performance(client, new, _baseline(client, new, data))
-    rows = [row, *rules.limits(params.register, performance)]
-    found = comparison.compare(pair, comparison.data_drift(client, pair.a.source, pair.b.source)) if pair else None
-    if target == "production":
-        old = _performance(client, pair.a) if pair else None
-        rows += rules.against(params.promote, performance, old, found.data if found else None)
-        rows += rules.costs(params.promote, cost) if cost else []
-    return Judgement(rows, command.write(found, project) if found else None)
-
-
-def load(
-    client: Any,
-    smoke: SmokeTest,
-    source: Source,
-    weights_digest: str,
-    images: NDArray[np.uint8],
-    expected: NDArray[np.float32] | None,
-) -> tuple[Row, Loaded | None]:
-    """Return the first row of each gate: the registry's own files load, and predict what was evaluated, in a fresh process."""
-    manifest = client.get_model_version(source.model_name, source.version).tags.get(MANIFEST, "")
+    test = evidence.read_test(project.workspace, params.evaluate)
+    record = _record(client, source, test)
     try:
-        loaded = smoke.check(f"models:/{source.model_name}/{source.version}", manifest, weights_digest, images, expected)
+        new = _predict(client, fresh, source, record, project)
     except RegistryError as error:
-        return Row(rule=LOADS, verdict="failed", detail=str(error)), None
-    compared = "" if expected is None else f", {len(images)} predictions as evaluated"
-    return Row(rule=LOADS, verdict="passed", detail=f"in a fresh process; digests match{compared}"), loaded
+        return Judgement([Row(rule=LOADS, verdict="failed", detail=str(error))], record.weights_digest, test.digest)
+    _warn_if_stored_differs(client, new, test)
+    performance = new.performance(test)
+    images = f"in a fresh process, {len(performance.labels):,} test images; digests match"
+    rows = [Row(rule=LOADS, verdict="passed", detail=images), *rules.limits(params.register, performance)]
+    page = None
+    if target == "production":
+        against, page = _against(client, fresh, new, None if production == source.version else production, test, project)
+        rows += [*against, *rules.costs(params.promote, new.loaded)]
+    return Judgement(rows, record.weights_digest, test.digest, performance.accuracy, page)
 
 
-def _pair(client: Any, source: Source, target: str, production: str | None, project: Project) -> Pair | None:
-    if target != "production" or production in (None, source.version):
-        return None
-    project.workspace.need(project.workspace.dataset, "ingest")
-    return models.pair(client, str(production), str(source.version), project)
+def load(client: Any, fresh: FreshProcess, source: Source, record: TrainingRecord, images: Path) -> Row:
+    """Return the first row of each gate: the registry's own files load, and predict probabilities, in a fresh process."""
+    try:
+        _load(client, fresh, source, record, images)
+    except RegistryError as error:
+        return Row(rule=LOADS, verdict="failed", detail=str(error))
+    return Row(rule=LOADS, verdict="passed", detail="in a fresh process; digests match")
 
 
-def _performance(client: Any, of: Evaluated, simple: Baseline | None = None) -> Performance:
-    return Performance(
-        name=of.source.name,
-        labels=of.labels,
-        correct=of.correct,
-        recalls=dict(zip(of.class_names, of.scores.per_class.recall.tolist(), strict=True)),
-        calibration_error=of.scores.calibration.error,
-        slices=_slices(client, of) if _evaluated_here(of) else {},
-        baseline=simple,
-    )
+def _record(client: Any, source: Source, test: TestSplit) -> TrainingRecord:
+    record = tracking.training_record(client, source)
+    if record.model_name != source.model_name:  # versions can be copied between registered models in the UI
+        trained_on = f"{source.name} of {source.model_name} was trained on {record.dataset_name}"
+        raise RefusedError(f"{trained_on}: it belongs to {record.model_name}")
+    models.check_task(source, record, test.data)
+    return record
 
 
-def _evaluated_here(of: Evaluated) -> bool:
-    """Return whether what its evaluation stored is of the data in data/dataset."""
-    return of.data_digest == of.record.dataset_digest
+def _load(
+    client: Any, fresh: FreshProcess, source: Source, record: TrainingRecord, images: Path
+) -> tuple[Loaded, NDArray[np.uint64] | None]:
+    """Return what the version predicts for `images`, an .npy file, and the digests of its training images."""
+    with tracking.model_folder(client, source) as folder:
+        loaded = fresh.predict(folder, source.name, record.weights_digest, images, len(record.class_names))
+        return loaded, entry.training_images(folder, source.name)
 
 
-def _baseline(client: Any, of: Evaluated, data: Dataset) -> Baseline | None:
-    if not _evaluated_here(of):
-        return None
-    with tracking.artifact(client, of.source, _BASELINE) as path:
-        return baseline.read(path, data, f"{_BASELINE} of {of.source.name}") if path else None
+def _predict(client: Any, fresh: FreshProcess, source: Source, record: TrainingRecord, project: Project) -> _Predicted:
+    images = project.workspace.dataset / "test/images.npy"
+    return _Predicted(source, record, *_load(client, fresh, source, record, images))
 
 
-def _slices(client: Any, of: Evaluated) -> dict[str, float]:
-    with tracking.artifact(client, of.source, _SLICES) as path:
-        try:
-            return read_slices(path) if path else {}
-        except (ValueError, KeyError, TypeError) as error:
-            raise RegistryError(
-                f"{_SLICES} of {of.source.name} is not what evaluate writes ({error!r}): `dvc repro -s -f evaluate` where it "
-                "was trained stores it again"
-            ) from None
+def _warn_if_stored_differs(client: Any, new: _Predicted, test: TestSplit) -> None:
+    """Print a line if its evaluation on the run, of the same data, is not what the model predicts."""
+    if new.record.dataset_digest != test.data.description.digest:
+        return
+    try:
+        stored = models.stored(client, new.source, new.record).probabilities
+        predicted = new.loaded.probabilities
+        differs = len(stored) != len(predicted) or int((stored.argmax(axis=1) != predicted.argmax(axis=1)).sum())
+        problem = f"{models.STORED} of {new.source.name} is not what the model predicts" if differs else ""
+    except PipelineError as error:
+        problem = str(error)
+    if problem:
+        tracking.warn(f"{problem}; it is judged by what the model predicts")
+
+
+def _against(
+    client: Any, fresh: FreshProcess, new: _Predicted, production: str | None, test: TestSplit, project: Project
+) -> tuple[list[Row], Path | None]:
+    """Return the comparison with the version in production, on the images that neither was trained on, and its page."""
+    params = project.params.promote
+    if production is None:
+        return rules.against(params, new.performance(test), None, None), None
+    source = tracking.find_version(client, new.source.model_name, production)
+    try:
+        old = _predict(client, fresh, source, _record(client, source, test), project)
+    except PipelineError as error:
+        return [Row(rule=OVERALL, verdict="failed", detail=f"cannot be compared: {error}")], None
+    rows = test.unseen(new.trained_on) & test.unseen(old.trained_on)
+    if not rows.any():
+        why = f"cannot be compared: {source.name} or {new.source.name} was trained on every one of the test images"
+        return [Row(rule=OVERALL, verdict="failed", detail=why)], None
+    pair = models.paired(old.evaluated(test, project), new.evaluated(test, project), test.data, project).on(rows)
+    found = comparison.compare(pair, comparison.data_drift(client, pair.a.source, pair.b.source))
+    first, *others = rules.against(params, new.performance(test, rows), old.performance(test, rows), found.data)
+    note = pair.scored_again
+    if old.trained_on is None:
+        note = f"it is not known on which of the images {source.name} was trained"
+    first = replace(first, detail=f"{first.detail}; {note}") if note else first
+    return [first, *others], command.write(found, project)

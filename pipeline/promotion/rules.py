@@ -20,7 +20,7 @@ from pipeline.compare.comparison import DataDrift
 from pipeline.params import PromoteParams, RegisterParams
 from pipeline.promotion.record import Row
 from pipeline.register import gate
-from pipeline.register.smoke import Loaded
+from pipeline.register.fresh import Loaded
 from pipeline.scores import intervals, significance
 
 LOADS = "loads and predicts"  # the one rule that --force does not override
@@ -55,7 +55,7 @@ def limits(params: RegisterParams, new: Performance) -> list[Row]:
     if new.baseline is None:
         rows.append(_not_compared("better than the baseline", "it has no baseline of this data"))
     if not new.slices:
-        rows.append(_not_compared("lowest slice accuracy", "it has no slices of this data"))
+        rows.append(_not_compared("lowest slice accuracy", "no feature varies enough among the test images"))
     return rows
 
 

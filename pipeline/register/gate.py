@@ -1,24 +1,18 @@
-"""The gate: what train and evaluate wrote about a model, and each limit as a rule with its value and verdict."""
+"""The gate: the performance of a model, and each limit as a rule with its value and verdict. Pure; see evidence.py."""
 
-import csv
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import baseline, dataset, predictions, provenance
 from pipeline.baseline import Baseline
-from pipeline.errors import RegistryError
 from pipeline.params import RegisterParams
-from pipeline.provenance import TrainingRecord
 from pipeline.scores import significance
-from pipeline.workspace import Workspace
 
+UNSEEN = "judged on unseen images"
 _BETTER = "better than the baseline (p)"
 CHANCE_LEVEL = 0.05
 """Significance level at which every model must be better than the majority class; no param switches that off."""
@@ -58,29 +52,51 @@ class Performance:
     correct: NDArray[np.bool_]  # (n,), whether the most probable class is the label
     recalls: Mapping[str, float]  # class name → 0–1, by label; NaN for a class without images
     calibration_error: float  # 0–1
-    slices: Mapping[str, float]  # slice of the test split → accuracy; empty where the slices are of other data
-    baseline: Baseline | None  # on the same images; None where there is none of these data
+    slices: Mapping[str, float]  # slice of the test split → accuracy; empty where it is too small to be cut
+    baseline: Baseline | None  # on the same images
+    seen: int | None  # images that it was trained on; None where that is not known
 
     @property
     def accuracy(self) -> float:
         """Share of the images that are predicted correctly."""
         return float(self.correct.mean())
 
+    @property
+    def weakest(self) -> str:
+        """The class with the lowest recall; one without images, whose recall is not known, comes first."""
+        return min(self.recalls, key=lambda name: -1.0 if math.isnan(self.recalls[name]) else self.recalls[name])
+
 
 def judge(params: RegisterParams, model: Performance) -> tuple[Rule, ...]:
     """Return every rule with its verdict; without slices or without a baseline there is no rule for them."""
-    weakest, recall = min(model.recalls.items(), key=lambda item: -1.0 if math.isnan(item[1]) else item[1])
+    weakest = model.weakest
     rules = [
+        _unseen(model),
         _rule("accuracy", model.accuracy, "≥", params, "min_accuracy"),
         *_against_baseline(params.baseline_significance, model),
         _against_majority(model),
-        _rule("lowest class recall", recall, "≥", params, "min_class_recall", weakest),
+        _rule("lowest class recall", model.recalls[weakest], "≥", params, "min_class_recall", weakest),
         _rule("calibration error", model.calibration_error, "≤", params, "max_calibration_error"),
     ]
     if model.slices:
         worst = min(model.slices, key=lambda name: model.slices[name])
         rules.append(_rule("lowest slice accuracy", model.slices[worst], "≥", params, "min_slice_accuracy", worst))
     return tuple(rules)
+
+
+def _unseen(model: Performance) -> Rule:
+    """Refuse to judge a model on its own training images: what it reaches there says nothing about others."""
+    images = f"{len(model.labels):,} test images"
+    if model.seen is None:
+        why = "its files hold no training_images.npy, so it is not known on which images it was trained: train it again"
+        return Rule(UNSEEN, math.nan, "≤", 0, False, why)
+    if not model.seen:
+        return Rule(UNSEEN, 0, "≤", 0, True, f"none of the {images} was used in training")
+    detail = (
+        f"{model.seen:,} of the {images} were used to train it, or a version that it started from: judge it on the data "
+        "that it was trained on (ingest.seed), or train again"
+    )
+    return Rule(UNSEEN, model.seen, "≤", 0, False, detail)
 
 
 def _rule(name: str, value: float, comparison: Literal["≥", "≤"], params: RegisterParams, key: str, detail: str = "") -> Rule:
@@ -139,58 +155,3 @@ def _images_needed(lost: int, won: int, images: int, level: float) -> str:
     if won <= lost or significance.worse(won, lost) <= level:
         return ""
     return f"a gain of this size shows on about {significance.images_to_show(lost, won, images, level):,} test images"
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """A training, the performance of its model on the test set, and what the model predicted there."""
-
-    training: TrainingRecord
-    performance: Performance
-    images: NDArray[np.uint8]  # (n, height, width, channels) of the test split
-    probabilities: NDArray[np.float32]  # (n, classes)
-
-
-def read_evidence(workspace: Workspace) -> Evidence:
-    """Return the evidence in models/ and reports/.
-
-    Raises:
-        MissingInputError: an earlier stage has not run.
-        PipelineError: a file is not what its stage writes, or belongs to other data.
-    """
-    training = provenance.read_training(workspace.need(workspace.training, "train"))
-    data = dataset.read(workspace.need(workspace.dataset, "ingest"))
-    simple = baseline.read(workspace.need(workspace.baseline, "validate"), data, workspace.shown(workspace.baseline))
-    path = workspace.need(workspace.predictions, "evaluate")
-    stored = predictions.read(path, training.class_names, workspace.shown(path))
-    if not np.array_equal(stored.source_index, data.test.source_index) or not np.array_equal(stored.labels, data.test.labels):
-        raise RegistryError(f"{workspace.shown(path)} belongs to a different test split: run `dvc repro -s -f evaluate`")
-    performance = Performance(labels=stored.labels, correct=stored.correct, baseline=simple, **_read_scores(workspace))
-    return Evidence(training, performance, data.test.images, stored.probabilities)
-
-
-def _read_scores(workspace: Workspace) -> dict[str, Any]:
-    """Return recalls, calibration error and slices as evaluate wrote them."""
-    paths = [workspace.need(path, "evaluate") for path in (workspace.metrics, workspace.per_class, workspace.slices)]
-    try:
-        error = float(json.loads(paths[0].read_text(encoding="utf-8"))["calibration_error"])
-        with paths[1].open(encoding="utf-8", newline="") as file:
-            recalls = {row["class"]: float(row["recall"] or "nan") for row in csv.DictReader(file)}
-        return {"recalls": recalls, "calibration_error": error, "slices": read_slices(paths[2])}
-    except (ValueError, KeyError, TypeError) as problem:
-        files = ", ".join(map(workspace.shown, paths))
-        why = f"is not what evaluate writes ({problem!r})"
-        raise RegistryError(f"one of {files} {why}: run `dvc repro -s -f evaluate`") from None
-
-
-def read_slices(path: Path) -> dict[str, float]:
-    """Return slice of the test split → accuracy, of a slices.csv.
-
-    Raises:
-        ValueError, KeyError, TypeError: it is not what evaluate writes.
-    """
-    with path.open(encoding="utf-8", newline="") as file:
-        worst_last = reversed(list(csv.DictReader(file)))  # of equal names the worst counts
-        return {
-            f"{row['feature']} {float(row['from']):.3g} – {float(row['to']):.3g}": float(row["accuracy"]) for row in worst_last
-        }

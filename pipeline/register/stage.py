@@ -1,63 +1,141 @@
-"""register: metrics and model → a new version in the registry, or the reasons why not, in reports/registration.json."""
+"""register: the model of the run → a new version in the registry, or the reasons why not, in reports/registration.json."""
 
+import csv
 import json
 import math
-from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from pipeline import tracking
-from pipeline.errors import RegistryError
-from pipeline.params import RegisterParams
-from pipeline.register import registry
-from pipeline.register.gate import Evidence, Rule, judge, read_evidence
-from pipeline.register.smoke import IMAGES, SmokeTest
-from pipeline.tracking import Published, Source, manifest
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import dataset, provenance, tracking
+from pipeline.errors import EvaluationError, RegistryError
+from pipeline.params import Params
+from pipeline.provenance import TrainingRecord
+from pipeline.register import evidence, registry
+from pipeline.register.evidence import TestSplit
+from pipeline.register.fresh import FreshProcess
+from pipeline.register.gate import Performance, Rule, judge
+from pipeline.tracking import Published, Source, entry, manifest
 from pipeline.tracking.manifest import MANIFEST
 from pipeline.workspace import Workspace, write_text
 
+_ROUNDING = 0.001  # two images may be predicted otherwise in another batch size or on another machine, and a bin's edge move
 
-def run(params: RegisterParams, workspace: Workspace) -> None:
+
+def run(params: Params, workspace: Workspace) -> None:
     """Register the model if it passes the gate; a refused model is a result, not an error.
 
     Raises:
         MissingInputError: an earlier stage has not run.
-        RegistryError: the model does not load and predict as it was evaluated.
+        RegistryError: the model does not load and predict, or is not the one that was trained.
         TrackingError: the registry cannot be used or does not answer.
     """
-    facts = read_evidence(workspace)
-    rules = judge(params, facts.performance)
-    for rule in rules:
-        print(f"  {'FAILED' if rule.verdict == 'failed' else rule.verdict:<8}{rule}")
-    with SmokeTest() if all(rule.passed for rule in rules) else nullcontext() as smoke:
+    with FreshProcess() as fresh:
+        training = provenance.read_training(workspace.need(workspace.training, "train"))
+        test = evidence.read_test(workspace, params.evaluate)
+        _check_same_data(training, test)
+        test.prepare()
         client = tracking.connect(workspace)
         run_id = tracking.run_for(client, workspace)
-        version = _register(client, run_id, facts, rules, smoke, workspace) if smoke else None
-    _write(facts, rules, version, workspace)
+        name = f"the model of run {run_id}"
+        model = tracking.logged_model(client, client.get_run(run_id).info.experiment_id, run_id)
+        if model is None:
+            raise RegistryError(f"the run {run_id} has no model: `dvc repro -s -f register` logs it again")
+        with tracking.model_folder(client, Source(f"run {run_id}", run_id, training.model_name)) as folder:
+            entered = _Entered(run_id, model.model_id, manifest.of(folder))
+            images = workspace.dataset / "test/images.npy"
+            loaded = fresh.predict(folder, name, training.weights_digest, images, test.data.description.classes)
+            found = test.measure(loaded.probabilities, _trained_on(folder, name, test))
+    rules = judge(params.register, found)
+    for rule in rules:
+        print(f"  {'FAILED' if rule.verdict == 'failed' else rule.verdict:<8}{rule}")
+    version = _register(client, entered, training, found, rules, workspace)
+    _write(training, found, rules, version, workspace)
     client.set_tag(run_id, "gate", _verdict(rules))
     tracking.publish_to(client, run_id, Published({}, [workspace.registration], "register"))
 
 
-def _register(client: Any, run_id: str, facts: Evidence, rules: Sequence[Rule], smoke: SmokeTest, workspace: Workspace) -> str:
-    """Return the number of the model's version, which is created where there is none yet."""
-    training = facts.training
+@dataclass(frozen=True)
+class _Entered:
+    """The logged model that is to become a version."""
+
+    run_id: str
+    model_id: str
+    manifest: str  # of its files, as they were judged
+
+
+def _check_same_data(training: TrainingRecord, test: TestSplit) -> None:
+    here = test.data.description
+    if (training.dataset_digest, training.class_names) != (here.digest, here.class_names):
+        raise EvaluationError(
+            f"the model was trained on other data ({training.dataset_name} {training.dataset_digest[:12]}) than data/dataset "
+            f"holds ({here.name} {here.digest[:12]}): run `dvc repro`"
+        )
+
+
+def _trained_on(folder: Path, name: str, test: TestSplit) -> NDArray[np.uint64] | None:
+    """Return the digests of the images that the model was trained on, as its files say; None where they do not."""
+    found = entry.training_images(folder, name)
+    if found is not None and len(np.setdiff1d(dataset.trained_on(test.data), found, assume_unique=True)):
+        raise RegistryError(f"{entry.IMAGES} of {name} lacks images that it was trained on: run `dvc repro -s -f train`")
+    return found
+
+
+def _register(
+    client: Any,
+    model: _Entered,
+    training: TrainingRecord,
+    found: Performance,
+    rules: Sequence[Rule],
+    workspace: Workspace,
+) -> str | None:
+    """Return the number of the model's version, which is created where there is none yet; None for a model that was refused."""
+    differing = list(_differing(found, workspace))
+    for problem in differing:
+        tracking.warn(f"{problem}; the gate judges by the model: `dvc repro -s -f evaluate` writes it again")
+    if not all(rule.passed for rule in rules):
+        return None
     if known := registry.find_version(client, training):
         print(f"{training.model_name} version {known} is already registered")
         return known
-    model = tracking.logged_model(client, client.get_run(run_id).info.experiment_id, run_id)
-    if model is None:
-        raise RegistryError(f"the run {run_id} has no model: `dvc repro -s -f register` logs it again")
-    with tracking.model_folder(client, Source(f"run {run_id}", run_id, training.model_name)) as folder:
-        files = manifest.of(folder)
-    images, expected = facts.images[:IMAGES], facts.probabilities[:IMAGES]
-    smoke.check(f"models:/{model.model_id}", files, training.weights_digest, images, expected)
-    tags = {**registry.tags(training, facts.performance.accuracy), "gate": _verdict(rules), MANIFEST: files}
+    tags = {**registry.tags(training, found.accuracy), "gate": _verdict(rules), MANIFEST: model.manifest}
     card = workspace.need(workspace.model_card, "evaluate").read_text(encoding="utf-8")
+    if differing:
+        card = "Without a model card: the files of the evaluation say other things than the model does."
     description = "\n".join([card, "### The gate it passed", "", *(f"- {rule}" for rule in rules)])
-    version = registry.create_version(client, training, model.model_id, run_id, tags, description)
+    version = registry.create_version(client, training, model.model_id, model.run_id, tags, description)
     print(f"registered {training.model_name} version {version}")
     return version
+
+
+def _differing(found: Performance, workspace: Workspace) -> Iterator[str]:
+    """Yield what the files of the evaluation say about the model that is not so; one line per file."""
+    shares = {name: int(np.sum(found.labels == label)) for label, name in enumerate(found.recalls)}
+    recalls = {f"recall of {name}": (value, shares[name]) for name, value in found.recalls.items() if shares[name]}
+    whole = {"accuracy": (found.accuracy, len(found.labels)), "calibration_error": (found.calibration_error, len(found.labels))}
+    for path, known in ((workspace.metrics, whole), (workspace.per_class, recalls)):
+        shown = workspace.shown(workspace.need(path, "evaluate"))
+        try:
+            said = _read(path)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
+            yield f"{shown} is not what evaluate writes ({' '.join(repr(problem).split())[:100]})"
+            continue
+        for name, (value, images) in known.items():
+            if not abs(said.get(name, math.nan) - value) <= max(_ROUNDING, 2 / images):
+                yield f"{shown} says {name} {said.get(name, math.nan):.4f}, the model has {value:.4f}"
+                break
+
+
+def _read(path: Path) -> dict[str, float]:
+    """Return the scores in metrics.json, or the recalls in per_class.csv."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".json":
+        return {name: float(value) for name, value in json.loads(text).items()}
+    return {f"recall of {row['class']}": float(row["recall"] or "nan") for row in csv.DictReader(text.splitlines())}
 
 
 def _verdict(rules: Sequence[Rule]) -> str:
@@ -65,19 +143,27 @@ def _verdict(rules: Sequence[Rule]) -> str:
     return f"refused: {'; '.join(failed)}" if failed else "passed"
 
 
-def _write(facts: Evidence, rules: Sequence[Rule], version: str | None, workspace: Workspace) -> None:
+def _write(
+    training: TrainingRecord, found: Performance, rules: Sequence[Rule], version: str | None, workspace: Workspace
+) -> None:
+    weakest = found.weakest
     content = {
         "verdict": "rejected" if version is None else "accepted",
-        "model_name": facts.training.model_name,
+        "model_name": training.model_name,
         "version": version,
+        "accuracy": found.accuracy,
+        "baseline": {"accuracy": found.baseline.accuracy, "classifier": found.baseline.name} if found.baseline else None,
         # NaN, which JSON does not know, is the recall of a class without test images.
-        "rules": [
-            {**asdict(rule), "value": None if math.isnan(rule.value) else rule.value, "text": str(rule)} for rule in rules
-        ],
-        "training_id": facts.training.training_id,
-        "weights_digest": facts.training.weights_digest,
-        "dataset_digest": facts.training.dataset_digest,
+        "weakest_class": {"class": weakest, "recall": _number(found.recalls[weakest])},
+        "rules": [{**asdict(rule), "value": _number(rule.value), "text": str(rule)} for rule in rules],
+        "training_id": training.training_id,
+        "weights_digest": training.weights_digest,
+        "dataset_digest": training.dataset_digest,
     }
     write_text(workspace.registration, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     if version is None:
         print("not registered: train a better model, or change the limits under `register` in params.yaml (null: no limit)")
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value

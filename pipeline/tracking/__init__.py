@@ -12,7 +12,6 @@ from pipeline.tracking.registered import (
     artifact,
     find,
     find_version,
-    model_file,
     model_folder,
     training_record,
 )

@@ -1,14 +1,16 @@
 """The model of a run: one MLflow logged model per training, with params, signature and input example."""
 
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipeline import dataset, environment
+from pipeline import dataset, model_file
 from pipeline.process import Process
 from pipeline.provenance import TrainingRecord
+from pipeline.tracking import entry
 from pipeline.workspace import Workspace
 
 _NAME = "classifier"
@@ -49,8 +51,7 @@ def log_model(client: Any, run_id: str, record: TrainingRecord, workspace: Works
 
 def _save(folder: Path, model_id: str, run_id: str, record: TrainingRecord, workspace: Workspace) -> None:
     """Write the model in MLflow's format; any MLflow client loads it with `mlflow.keras` or `mlflow.pyfunc`."""
-    environment.load_tensorflow()
-    import keras
+    model = model_file.load(workspace.need(workspace.model, "train"), advice="run `dvc repro -s -f train`")
     import mlflow.keras
     from mlflow.models import Model, ModelSignature
     from mlflow.types import Schema, TensorSpec
@@ -59,7 +60,7 @@ def _save(folder: Path, model_id: str, run_id: str, record: TrainingRecord, work
     images = Schema([TensorSpec(np.dtype(np.uint8), (-1, *record.image_shape), "images")])
     probabilities = Schema([TensorSpec(np.dtype(np.float32), (-1, len(record.class_names)))])
     mlflow.keras.save_model(
-        keras.saving.load_model(workspace.need(workspace.model, "train"), compile=False),
+        model,
         str(folder),
         signature=ModelSignature(images, probabilities),
         input_example=_example(workspace, record),
@@ -67,6 +68,8 @@ def _save(folder: Path, model_id: str, run_id: str, record: TrainingRecord, work
         pip_requirements=[f"{name}=={record.environment[name]}" for name in ("tensorflow", "keras", "numpy")],
         mlflow_model=Model(run_id=run_id, model_id=model_id, model_uuid=model_id),
     )
+    if workspace.training_images.exists():  # without it register refuses the model
+        shutil.copyfile(workspace.training_images, folder / entry.IMAGES)
 
 
 def _example(workspace: Workspace, record: TrainingRecord) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 from pipeline import environment, provenance
 from pipeline.errors import RegistryError
 from pipeline.provenance import TrainingRecord
-from pipeline.tracking import manifest
+from pipeline.tracking import entry, manifest
 from pipeline.tracking.manifest import MANIFEST
 from pipeline.tracking.models import logged_model
 from pipeline.tracking.store import lost_errors
@@ -114,25 +114,11 @@ def artifact(client: Any, source: Source, path: str) -> Iterator[Path | None]:
 
 
 @contextmanager
-def model_file(client: Any, source: Source) -> Iterator[Path]:
-    """Yield the source's .keras file, in a temporary folder.
-
-    Raises:
-        RegistryError: as `model_folder`, or there is no such file.
-    """
-    with model_folder(client, source) as folder:
-        files = list(folder.rglob("*.keras"))
-        if len(files) != 1:
-            raise RegistryError(f"{source.model_name} {source.name} holds {len(files)} .keras files instead of 1")
-        yield files[0]
-
-
-@contextmanager
 def model_folder(client: Any, source: Source) -> Iterator[Path]:
     """Yield a temporary folder with all files of the source's model; those of a version are checked by its manifest.
 
     Raises:
-        RegistryError: they cannot be read, or do not match the manifest.
+        RegistryError: they cannot be read, do not match the manifest, or are not what this pipeline logs (see `entry`).
     """
     from mlflow.artifacts import download_artifacts
 
@@ -142,6 +128,7 @@ def model_folder(client: Any, source: Source) -> Iterator[Path]:
             tags = client.get_model_version(source.model_name, source.version).tags if source.version else {}
         if source.version:
             manifest.check(folder, tags.get(MANIFEST, ""), f"{source.model_name} {source.name}")
+        entry.check(folder, f"{source.model_name} {source.name}")
         yield folder
 
 

@@ -1,4 +1,4 @@
-"""train: data/dataset → models/model.keras, models/training.json, reports/history.csv and one MLflow run."""
+"""train: data/dataset → model.keras, training.json and training_images.npy in models/, reports/history.csv, one MLflow run."""
 
 import io
 import json
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline import dataset, provenance, tracking
 from pipeline.dataset import Dataset
@@ -56,7 +57,7 @@ def _train(params: Params, data: Dataset, threads: int, workspace: Workspace) ->
     train = adapted(params.train, data.description)
     model = architectures.build(train, data.description.image_shape, data.description.classes)
     architectures.whiten(model, data.train.images, train.seed)
-    origin = warm_start.load(model, train.warm_start, data.description, workspace) if train.warm_start else {}
+    origin, images = _start_weights(model, train.warm_start, data, workspace)
     key = checkpoint.key(train, data.description.digest, threads, origin.get("weights_digest", ""))
     with checkpoint.locked(workspace.checkpoints, key) as folder:
         plan = _plan(model, data, replace(params, train=train), threads, origin, workspace)
@@ -65,10 +66,27 @@ def _train(params: Params, data: Dataset, threads: int, workspace: Workspace) ->
         _print_start(plan, params.train, train, len(data.train))
         with tracking.LiveRun(workspace, plan) as live:
             rows = fit(model, data, train, folder, live.log_epochs)
-            record = _write(model, train, data, plan, rows, workspace)
+            record = _write(model, train, data, images, plan, rows, workspace)
             live.finish(record)
     _warn_if_useless(rows[-1], data, train)
     print(f"trained in {record.fit_seconds:,.1f} s · {workspace.shown(workspace.model)} · weights {record.weights_digest[:12]}")
+
+
+def _start_weights(model: Any, wanted: str, data: Dataset, workspace: Workspace) -> tuple[Lineage, NDArray[np.uint64]]:
+    """Load the weights of the version `wanted`, if any; return where they come from, and the images the model then knows.
+
+    A version that was trained under another `ingest.seed` has seen test images of `data`, and what starts from it knows them.
+    """
+    own = dataset.trained_on(data)
+    if not wanted:
+        return {}, own
+    origin, before = warm_start.load(model, wanted, data.description, workspace)
+    if seen := int(np.count_nonzero(~dataset.unseen(data, before))):
+        tracking.warn(
+            f"version {origin['version']} of {origin['model_name']} was trained on {seen:,} of the {len(data.test):,} test "
+            'images: `register` will refuse what starts from it; set train.warm_start to another version or ""'
+        )
+    return origin, np.union1d(own, before)
 
 
 def _print_start(plan: TrainingPlan, wanted: TrainParams, train: TrainParams, images: int) -> None:
@@ -135,7 +153,13 @@ def _params_up_to_train(params: Params) -> Mapping[str, Mapping[str, Value]]:
 
 
 def _write(
-    model: Any, train: TrainParams, data: Dataset, plan: TrainingPlan, rows: list[Row], workspace: Workspace
+    model: Any,
+    train: TrainParams,
+    data: Dataset,
+    images: NDArray[np.uint64],
+    plan: TrainingPlan,
+    rows: list[Row],
+    workspace: Workspace,
 ) -> TrainingRecord:
     """Write the outputs; training.json comes last, so that it never describes a model that is not there."""
     import pandas as pd
@@ -149,6 +173,8 @@ def _write(
     classifier = architectures.classifier(network, recipe.flip_averaging)
     with replacing(workspace.model) as aside:
         checkpoint.save_model(classifier, aside)
+    with replacing(workspace.training_images) as aside:
+        np.save(aside, images, allow_pickle=False)
     with replacing(workspace.history) as aside:
         pd.DataFrame(rows).to_csv(aside, index=False, lineterminator="\n")
     record = TrainingRecord(

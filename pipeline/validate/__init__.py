@@ -1,7 +1,6 @@
 """Stop bad data before it reaches training.
 
 stage            read → check → write
-features         one row per image, read in chunks from the memory-mapped arrays
 near_duplicates  pairs of images that are the same but for a shift, brightness, contrast or compression
 label_issues     images whose label is probably incorrect
 drift            how far images are from those of another split or data set; profile.json

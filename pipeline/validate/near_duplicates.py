@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.validate.features import unit
+from pipeline.features import unit
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import baseline, dataset
+from pipeline import baseline, dataset, features
 from pipeline.baseline import Baseline
 from pipeline.dataset import Dataset
 from pipeline.errors import ValidationFailedError
+from pipeline.features import FileNames
 from pipeline.params import ValidateParams
-from pipeline.validate import drift, features, label_issues, near_duplicates, report, suite, tables
+from pipeline.validate import drift, label_issues, near_duplicates, report, suite, tables
 from pipeline.validate.check import build_data_docs, check, load
-from pipeline.validate.features import FileNames
 from pipeline.workspace import Workspace, replacing, replacing_folder, write_text
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def examine(data: Dataset, limit: float, files: FileNames = None) -> "tuple[pd.D
     with half_of_the_cores(), ThreadPoolExecutor(max_workers=1) as beside:
         describing = beside.submit(_describe, data, small, files)
         found = near_duplicates.find(small, limit)
-        simple = _baseline(data, small)
+        simple = baseline.fit(data, small)
         frame = describing.result()
     pairs = near_duplicates.describe(found, frame)
     return features.mark(frame, pairs), pairs, simple
@@ -88,16 +88,9 @@ def half_of_the_cores() -> AbstractContextManager[object]:
     return limits
 
 
-def _baseline(data: Dataset, small: NDArray[np.uint8]) -> Baseline:
-    """Return what a simple classifier, fitted on the training split, predicts for the test split; `small` is of all three."""
-    tiny = features.shrink(small, label_issues.SIDE)
-    train, test = tiny[: len(data.train)], tiny[len(tiny) - len(data.test) :]
-    known = (data.train.labels >= 0) & (data.train.labels < data.description.classes)
-    predicted = label_issues.predict(train[known], data.train.labels[known], test)
-    return Baseline(name=label_issues.CLASSIFIER, labels=data.test.labels, predicted=predicted)
-
-
 def _describe(data: Dataset, small: NDArray[np.uint8], files: FileNames) -> "pd.DataFrame":
-    frame = features.table(data, small, files)
+    frame, names = features.table(data, small, files), data.description.class_names
+    labels = features.judged_labels(frame, len(names))
+    frame = frame.assign(**label_issues.columns(features.shrink(small, baseline.SIDE), labels, names))
     load()  # for `check`, while near-duplicates are still being searched
     return frame

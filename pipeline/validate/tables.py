@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from pipeline.dataset import SPLITS, Description
+from pipeline.features import COLUMNS
 from pipeline.validate import drift
-from pipeline.validate.features import COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -76,6 +76,7 @@ class Trainings:
         training_id = f"{''.join(map(str, reads))}-{digest[:8]}-{data.description.digest[:8]}"
         record = replace(_record(data.description, training_id, digest), **changes)
         provenance.write(self.workspace.training, record)
+        np.save(self.workspace.training_images, dataset.trained_on(data), allow_pickle=False)
         self.workspace.history.parent.mkdir(exist_ok=True)
         self.workspace.history.write_text("epoch,timestamp_ms,train/loss\n1,5,0.5\n")
         run_id = tracking.run_for(self.client, self.workspace)

@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.errors import EvaluationError
 from pipeline.evaluate import evaluation
+from pipeline.scores import slices
 
 LABELS = np.array([1, 0, 1], np.int32)
 
@@ -15,7 +16,7 @@ LABELS = np.array([1, 0, 1], np.int32)
 def test_a_model_blind_in_the_dark_is_found() -> None:
     brightness = np.random.default_rng(1).permutation(np.arange(400.0))
     contrast = np.random.default_rng(2).permutation(np.arange(400.0))
-    worst, *others = evaluation.slices({"pixel_mean": brightness, "contrast": contrast}, brightness >= 100, bins=4)
+    worst, *others = slices.cut({"pixel_mean": brightness, "contrast": contrast}, brightness >= 100, bins=4)
     assert (str(worst), worst.images, worst.accuracy) == ("pixel_mean 0 – 99", 100, 0.0)
     assert worst.interval.high < 0.04
     assert len(others) == 7
@@ -26,15 +27,15 @@ def test_a_model_blind_in_the_dark_is_found() -> None:
 def test_equal_values_share_a_slice_and_unknown_ones_have_none() -> None:
     values = np.repeat([0, 0, 0, 0, 5, 6, np.nan, np.nan], 10)
     correct = np.repeat(np.array([1, 1, 1, 0, 0, 0, 0, 0], bool), 10)
-    found = evaluation.slices({"foreground_fraction": values}, correct, bins=2)
+    found = slices.cut({"foreground_fraction": values}, correct, bins=2)
     assert found == []  # both parts would begin with 0
-    found = evaluation.slices({"foreground_fraction": np.where(values == 6, np.arange(80), values)}, correct, bins=3)
+    found = slices.cut({"foreground_fraction": np.where(values == 6, np.arange(80), values)}, correct, bins=3)
     assert [(each.low, each.high, each.images, each.accuracy) for each in found] == [(5, 59, 20, 0), (0, 0, 40, 0.75)]
 
 
 def test_a_feature_of_two_values_has_a_slice_of_each_however_rare_one_is() -> None:
     duplicate = np.repeat([0.0, 1.0], [990, 10])
-    found = evaluation.slices({"near_duplicate_of_train": duplicate}, duplicate == 0, bins=4)
+    found = slices.cut({"near_duplicate_of_train": duplicate}, duplicate == 0, bins=4)
     assert [(str(each), each.images, each.accuracy) for each in found] == [
         ("near_duplicate_of_train 1", 10, 0),
         ("near_duplicate_of_train 0", 990, 1),
@@ -43,12 +44,12 @@ def test_a_feature_of_two_values_has_a_slice_of_each_however_rare_one_is() -> No
 
 def test_nine_images_are_too_few_for_a_slice() -> None:
     duplicate = np.repeat([0.0, 1.0], [991, 9])
-    assert [each.images for each in evaluation.slices({"near_duplicate_of_train": duplicate}, duplicate == 0, bins=4)] == [991]
+    assert [each.images for each in slices.cut({"near_duplicate_of_train": duplicate}, duplicate == 0, bins=4)] == [991]
 
 
 @pytest.mark.parametrize("values", [np.full(4, 7.0), np.full(4, np.nan), np.array([])])
 def test_a_constant_or_unknown_feature_has_no_slices(values: np.ndarray) -> None:
-    assert evaluation.slices({"foreground_fraction": values}, np.ones(len(values), bool), bins=4) == []
+    assert slices.cut({"foreground_fraction": values}, np.ones(len(values), bool), bins=4) == []
 
 
 def features(path: Path, **changes: object) -> Path:

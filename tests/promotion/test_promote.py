@@ -27,7 +27,7 @@ from tests.promotion.checkouts import (
     stage_of,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("smoke_test_here")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("predicted_here")]
 
 
 def verdicts(record: Record) -> dict[str, str]:

@@ -11,7 +11,7 @@ from pipeline.params import PromoteParams, RegisterParams
 from pipeline.promotion import rules
 from pipeline.promotion.record import Row
 from pipeline.promotion.rules import Performance
-from pipeline.register.smoke import Loaded
+from pipeline.register.fresh import Loaded
 from pipeline.scores import intervals
 from pipeline.validate.drift import Drift
 
@@ -42,6 +42,7 @@ def performance(correct: dict[str, tuple[int, int]], **changes: object) -> Perfo
         recalls=recalls,
         calibration_error=0.02,
         slices={"dark": 0.6},
+        seen=0,
         baseline=Baseline(name="a simple one", labels=labels, predicted=np.zeros_like(labels)),
     )
     return replace(made, **changes)  # type: ignore[arg-type]
@@ -60,6 +61,7 @@ def test_the_limits_of_register_are_asked_again_and_name_what_failed() -> None:
     kept = rules.limits(LIMITS, OLD)
     assert verdicts(kept) == dict.fromkeys(
         (
+            "judged on unseen images",
             "accuracy",
             "better than the baseline (p)",
             "better than the majority class (p)",
@@ -237,7 +239,7 @@ def test_with_nothing_in_production_every_comparison_says_so() -> None:
 
 
 def test_time_and_size_have_limits_where_they_are_set() -> None:
-    cost = Loaded(milliseconds=2.0, bytes=3_000_000)
+    cost = Loaded(milliseconds=2.0, bytes=3_000_000, probabilities=np.empty((0, 2), np.float32))
     free = rules.costs(PARAMS, cost)
     assert [(row.verdict, row.value, row.detail) for row in free] == [
         ("no rule", 2.0, "promote.max_milliseconds is null"),

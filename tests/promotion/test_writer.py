@@ -23,7 +23,7 @@ from tests.promotion.checkouts import (
 )
 from tests.promotion.registry import Movers, Registry
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("smoke_test_here")]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("predicted_here")]
 
 
 def test_rollback_goes_where_history_says_and_needs_no_data(candidates: Trainings, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.baseline import Baseline
 from pipeline.params import RegisterParams
-from pipeline.register.gate import Performance, Rule, judge
+from pipeline.register.gate import UNSEEN, Performance, Rule, judge
 
 PARAMS = RegisterParams(
     baseline_significance=0.05, min_accuracy=0.9, min_class_recall=0.6, max_calibration_error=0.05, min_slice_accuracy=0.5
@@ -28,6 +28,7 @@ def performance(correct: int, of: int, **changes: object) -> Performance:
         "calibration_error": 0.01,
         "slices": {"dark": 0.5, "light": 0.9},
         "baseline": None,
+        "seen": 0,
     }
     return Performance(**(found | changes))  # type: ignore[arg-type]
 
@@ -63,6 +64,19 @@ def test_each_rule_fails_alone() -> None:
     assert failed(performance(90, 100, slices={"light": 0.9, "dark": 0.4999})) == ["lowest slice accuracy"]
 
 
+@pytest.mark.parametrize(
+    ("seen", "detail"),
+    [
+        (3, "3 of the 100 test images were used to train it, or a version that it started from: judge it on the data "),
+        (None, "its files hold no training_images.npy, so it is not known on which images it was trained"),
+    ],
+)
+def test_a_model_that_knows_test_images_or_does_not_say_is_refused(seen: int | None, detail: str) -> None:
+    (rule,) = [rule for rule in judge(NULL, performance(100, 100, seen=seen)) if not rule.passed]
+    assert (rule.name, rule.limit) == (UNSEEN, 0)
+    assert rule.detail.startswith(detail)
+
+
 def test_a_rule_says_value_limit_and_class() -> None:
     rules = judge(
         PARAMS, performance(95, 100, recalls={"shirt": 0.51, "coat": 0.9, "bag": 0.9}, slices={"light": 0.9, "dark": 0.4})
@@ -82,9 +96,10 @@ def test_without_a_limit_a_value_is_shown_and_stops_nothing() -> None:
     rules = judge(NULL, poor)
     assert {rule.name: rule.verdict for rule in rules} == {
         **dict.fromkeys(("accuracy", "lowest class recall", "calibration error", "lowest slice accuracy"), "no rule"),
+        UNSEEN: "passed",
         MAJORITY: "passed",
     }
-    assert str(rules[0]) == "accuracy 0.6000 (register.min_accuracy is null)"
+    assert str(rules[1]) == "accuracy 0.6000 (register.min_accuracy is null)"
 
 
 def test_a_model_that_corrects_many_mistakes_of_the_baseline_is_better() -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from pipeline.dataset import SPLITS, Dataset, Description, Split, SplitName
 from pipeline.params import ValidateParams
-from pipeline.validate import features, stage
+from pipeline import features
+from pipeline.validate import stage
 from tests.validate.defects import Splits
 
 

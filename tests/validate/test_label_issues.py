@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from pipeline.dataset import Split, SplitName
-from pipeline.validate import features, label_issues
+from pipeline import baseline, features
+from pipeline.validate import label_issues
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int32]
@@ -27,7 +28,7 @@ def swapped(labels: Labels, seed: int) -> tuple[Labels, NDArray[np.int64]]:
 
 
 def suggested(images: Images, labels: Labels) -> Any:
-    small = features.shrink(images, label_issues.SIDE)
+    small = features.shrink(images, baseline.SIDE)
     return label_issues.columns(small, pd.Series(labels, dtype=float), tuple("0123456789"))["suggested"]
 
 
@@ -99,5 +100,5 @@ def test_probabilities_are_calibrated(digits: tuple[Images, Labels]) -> None:
 
 def test_images_are_predicted_in_blocks_of_bounded_size(digits: tuple[Images, Labels], monkeypatch: pytest.MonkeyPatch) -> None:
     images, labels = digits
-    monkeypatch.setattr(label_issues, "_BLOCK", 900)
+    monkeypatch.setattr(label_issues, "BLOCK", 900)
     assert (label_issues.probabilities(images, labels.astype(np.intp)).argmax(axis=1) == labels).mean() > 0.95

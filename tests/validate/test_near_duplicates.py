@@ -10,7 +10,7 @@ from PIL import Image
 
 from pipeline.dataset import Split, SplitName
 from pipeline.validate import near_duplicates
-from pipeline.validate.features import shrink
+from pipeline.features import shrink
 
 Images = NDArray[np.uint8]
 LIMIT = 0.007

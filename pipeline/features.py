@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.dataset import Dataset, Split, SplitName
-from pipeline.validate import label_issues
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,11 +40,11 @@ COLUMNS = {
     "class_similarity": "float64",  # correlation with the mean image of the class
     "blank_band_share": "float64",  # longest run of rows or columns of one level / all, less the median of the class
     "clipped_share": "float64",  # share of the values at 0 or 255, less the median of the class
-    "label_probability": "float64",  # this and the next: see label_issues.columns
+    "label_probability": "float64",  # this and the next: see validate/label_issues.py
     "suggested": "str",
     "near_duplicate_of_train": "float64",  # 1 where train holds the same image or a near-duplicate, else 0; missing in train
 }
-"""Column → pandas type of the features; `table` returns all but the last, which `mark` adds."""
+"""Column → pandas type. `table` returns all but the last three, which only validate computes."""
 
 FileNames = Mapping[SplitName, Sequence[str]] | None
 FOREGROUND = 0.1
@@ -74,8 +73,9 @@ def table(data: Dataset, small: NDArray[np.uint8], files: FileNames = None) -> "
     parts = [_of_split(name, split, names, files[name] if files else None) for name, split in data.splits().items()]
     frame = pd.concat(parts, ignore_index=True)
     frame["also_in"] = _also_in(frame)
-    judged = frame["label"].between(0, len(names) - 1) & (frame["contrast"] > 0)
-    labels, contrast = (frame[column].where(judged) for column in ("label", "contrast"))
+    labels = judged_labels(frame, len(names))
+    judged = labels.notna()
+    contrast = frame["contrast"].where(judged)
     correlation = _class_similarity(small, frame["label"].clip(0, len(names) - 1).to_numpy(), len(names))
     similarity = pd.Series(correlation, dtype="float64").round(5).where(judged)  # float32 sums differ between machines
     frame["contrast_ratio"] = contrast / contrast.groupby(labels).transform("median")
@@ -86,8 +86,12 @@ def table(data: Dataset, small: NDArray[np.uint8], files: FileNames = None) -> "
     for column, (share, low, high) in USUAL.items():
         quantile = frame[column].groupby(labels).transform("quantile", share, "higher" if share < 0.5 else "lower")
         frame[column] = frame[column].where(quantile.between(low, high))
-    frame = frame.assign(**label_issues.columns(shrink(small, label_issues.SIDE), frame["label"].where(judged), names))
-    return frame.astype({column: kind for column, kind in COLUMNS.items() if column in frame})[[*COLUMNS][:-1]]
+    return frame.astype({column: kind for column, kind in COLUMNS.items() if column in frame})[[*COLUMNS][:-3]]
+
+
+def judged_labels(frame: "pd.DataFrame", classes: int) -> "pd.Series[float]":
+    """Return the label of each image, missing where it is unknown or the image blank."""
+    return frame["label"].where(frame["label"].between(0, classes - 1) & (frame["contrast"] > 0))
 
 
 def mark(frame: "pd.DataFrame", pairs: "pd.DataFrame") -> "pd.DataFrame":

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from pipeline import dataset
+from pipeline import dataset, model_file
 from pipeline.errors import EvaluationError
-from pipeline.evaluate import predict
 from pipeline.workspace import Workspace
 
 BuildModel = Callable[..., Any]
@@ -41,8 +40,8 @@ def test_predictions_do_not_depend_on_the_batch_size(learned: Workspace, batch_s
     import keras
 
     data = dataset.read(learned.dataset)
-    model = predict.load(learned.model, data.description)
-    probabilities, images_per_second = predict.predict(model, data.test.images, batch_size)
+    model = model_file.load(learned.model, data.description)
+    probabilities, images_per_second = model_file.predict(model, data.test.images, batch_size)
     expected = keras.saving.load_model(learned.model)(np.asarray(data.test.images)).numpy()
     assert probabilities.dtype == np.float32
     assert probabilities.shape == (397, 10)
@@ -56,8 +55,8 @@ def test_a_model_of_any_image_size_fits(learned: Workspace, tmp_path: Any) -> No
     layers = [keras.Input((None, None, 1), dtype="uint8"), keras.layers.GlobalAveragePooling2D()]
     keras.Sequential([*layers, keras.layers.Dense(10, "softmax")]).save(tmp_path / "any.keras")
     data = dataset.read(learned.dataset)
-    model = predict.load(tmp_path / "any.keras", data.description)
-    assert predict.predict(model, data.test.images[:3], 2)[0].shape == (3, 10)
+    model = model_file.load(tmp_path / "any.keras", data.description)
+    assert model_file.predict(model, data.test.images[:3], 2)[0].shape == (3, 10)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +71,7 @@ def test_a_model_for_other_data_is_refused(
 ) -> None:
     build_model(**made).save(tmp_path / "model.keras")
     with pytest.raises(EvaluationError, match=f"^{re.escape(message)}$"):
-        predict.load(tmp_path / "model.keras", dataset.describe(learned.dataset))
+        model_file.load(tmp_path / "model.keras", dataset.describe(learned.dataset))
 
 
 @pytest.mark.parametrize("damage", ["garbage", "truncated", "bit-flipped"])
@@ -88,34 +87,34 @@ def test_a_damaged_model_file_is_refused_in_one_line(learned: Workspace, tmp_pat
     with pytest.raises(
         EvaluationError, match=r"^model\.keras (is no Keras model|cannot be loaded).*: run `dvc repro -s -f train`$"
     ):
-        predict.load(tmp_path / "model.keras", dataset.describe(learned.dataset))
+        model_file.load(tmp_path / "model.keras", dataset.describe(learned.dataset), "run `dvc repro -s -f train`")
 
 
 def test_the_first_row_that_is_not_a_number_is_named() -> None:
     model = predicting([[1, 0, 0], [0, 1, 0], [np.nan, 0, 1], [np.inf, 0, 0]])
     with pytest.raises(EvaluationError, match=r"test image 2 \(2 of 4 rows affected\) is not a number"):
-        predict.predict(model, numbered(4), batch_size=3)
+        model_file.predict(model, numbered(4), batch_size=3)
 
 
 @pytest.mark.parametrize("bad", [[0.6, 0.6, 0.0], [1.5, -0.5, 0.0], [0, 0, 0]])
 def test_the_first_row_that_holds_no_probabilities_is_named(bad: list[float]) -> None:
     with pytest.raises(EvaluationError, match=r"test image 1 \(1 of 3 rows affected\) is not a probability.*softmax"):
-        predict.predict(predicting([[1, 0, 0], bad, [0, 0, 1]]), numbered(3), batch_size=2)
+        model_file.predict(predicting([[1, 0, 0], bad, [0, 0, 1]]), numbered(3), batch_size=2)
 
 
 def test_a_model_without_softmax_is_refused(learned: Workspace, tmp_path: Any, build_model: BuildModel) -> None:
     build_model(activation="linear", bias=[3.0] * 10).save(tmp_path / "model.keras")
     data = dataset.read(learned.dataset)
-    model = predict.load(tmp_path / "model.keras", data.description)
+    model = model_file.load(tmp_path / "model.keras", data.description)
     with pytest.raises(EvaluationError, match=r"test image 0 \(397 of 397 rows affected\) is not a probability .*\(sum 30"):
-        predict.predict(model, data.test.images, 64)
+        model_file.predict(model, data.test.images, 64)
 
 
 def test_an_empty_test_split_is_refused() -> None:
     with pytest.raises(EvaluationError, match=r"the test split is empty: raise ingest\.test_fraction"):
-        predict.predict(predicting([[1, 0, 0]]), numbered(0), batch_size=2)
+        model_file.predict(predicting([[1, 0, 0]]), numbered(0), batch_size=2)
 
 
 def test_rows_keep_their_order_over_batches() -> None:
     rows = [[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0], [0.5, 0.5, 0], [0, 0.5, 0.5]]
-    assert_array_equal(predict.predict(predicting(rows), numbered(5), batch_size=2)[0], rows)
+    assert_array_equal(model_file.predict(predicting(rows), numbered(5), batch_size=2)[0], rows)
