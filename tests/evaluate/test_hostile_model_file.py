@@ -113,7 +113,7 @@ def bomb(file: Any) -> None:
 DEFECTS: dict[str, tuple[Callable[[Parts], None], str]] = {
     "lambda": (of("keras.layers", "Lambda", {"function": {"class_name": "__lambda__"}}), r"keras\.layers\.Lambda"),
     "python-lambda": (of(None, "__lambda__", {"value": "x"}), r"None\.__lambda__"),
-    "saved-model": (of("keras.layers", "TFSMLayer", {"filepath": "/tmp/x"}), r"keras\.layers\.TFSMLayer"),
+    "saved-model": (of("keras.layers", "TFSMLayer", {"filepath": "saved"}), r"keras\.layers\.TFSMLayer"),
     "torch": (of("keras.layers", "TorchModuleWrapper"), r"keras\.layers\.TorchModuleWrapper"),
     "reads-a-file": (of("keras.layers", "StringLookup", {"vocabulary": "/etc/passwd"}), r"keras\.layers\.StringLookup"),
     "foreign": (of("os", "system", {"command": "x"}), r"os\.system"),

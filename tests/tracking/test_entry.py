@@ -60,32 +60,32 @@ def linked(folder: Path) -> None:
 
 
 def linked_folder(folder: Path) -> None:
-    (folder / "code").symlink_to("/tmp")
+    (folder / "code").symlink_to("/etc")
 
 
 DEFECTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "loader": (
         changed("mlflow.keras", "evil"),
-        r"its MLmodel has python_function\.loader_module evil instead of mlflow\.keras",
+        r"python_function\.loader_module evil instead of mlflow\.keras",
     ),
     "code": (
         changed("    python_version", "    code: code\n    python_version"),
-        r"python_function\.code code, which .* never",
+        r"python_function\.code code, which",
     ),
     "config": (
         changed("    python_version", "    config: {a: 1}\n    python_version"),
-        r"its MLmodel has python_function\.config",
+        r"python_function\.config",
     ),
     "custom": (changed("keras_version", "custom_objects: x\n    keras_version"), r"its MLmodel has keras\.custom_objects x"),
     "data": (changed("data: data", "data: ../../x"), r"its MLmodel has keras\.data \.\./\.\./x instead of data"),
     "exported": (
         changed("save_exported_model: false", "save_exported_model: true"),
-        r"keras\.save_exported_model True instead",
+        r"keras\.save_exported_model True",
     ),
     "flavor": (changed("flavors:\n", "flavors:\n  sklearn: {}\n"), "the flavors keras, python_function, sklearn instead of"),
     "merged": (
         changed("    python_version", "    <<: {code: x}\n    python_version"),
-        r"its MLmodel has python_function\.(<<|code)",
+        r"python_function\.(<<|code)",
     ),
     "no-flavor": (added("MLmodel", b"- 1"), "the flavors None instead of"),
     "not-yaml": (added("MLmodel", b"a: ["), "its MLmodel is not YAML"),

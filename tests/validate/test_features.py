@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline import features
 from pipeline.dataset import SPLITS, Dataset, Description, Split, SplitName
 from pipeline.params import ValidateParams
-from pipeline import features
 from pipeline.validate import stage
 from tests.validate.defects import Splits
 

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.dataset import Split, SplitName
 from pipeline import baseline, features
+from pipeline.dataset import Split, SplitName
 from pipeline.validate import label_issues
 
 Images = NDArray[np.uint8]

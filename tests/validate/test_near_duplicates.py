@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.dataset import Split, SplitName
-from pipeline.validate import near_duplicates
 from pipeline.features import shrink
+from pipeline.validate import near_duplicates
 
 Images = NDArray[np.uint8]
 LIMIT = 0.007
