@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import EvaluationError, MissingInputError, PipelineError, RefusedError, RegistryError
+from pipeline.errors import MissingInputError, PipelineError, RefusedError, RegistryError
 from pipeline.project import Project
 from pipeline.promotion import command, ledger
 from pipeline.promotion.record import Record
@@ -148,19 +148,14 @@ def other_model(candidates: Trainings) -> str:
     return candidates.register(candidates.add(PLAIN, training_id="other", dataset_name="letters"))
 
 
-def no_evaluation(candidates: Trainings) -> str:
-    return candidates.register(candidates.add(PLAIN, training_id="unfinished", evaluated=False))
-
-
 @pytest.mark.parametrize(
     ("spoil", "kind", "message"),
     [
         (lambda _: "9", RegistryError, r"fashion-mnist-classifier has no version or alias '9' \(it has 1, 2, 3\)"),
         (other_model, RefusedError, r"version 4 of fashion-mnist-classifier was trained on letters: it belongs to letters-cl"),
-        (no_evaluation, EvaluationError, r"version 4 has no evaluation: its run .* holds no evaluation/predictions.parquet"),
         (remove_data, MissingInputError, r"data/dataset does not exist.*`dvc repro ingest`"),
     ],
-    ids=["unknown", "other-model", "no-evaluation", "no-data"],
+    ids=["unknown", "other-model", "no-data"],
 )
 def test_a_version_that_cannot_be_judged_is_one_line_and_no_record(
     candidates: Trainings, spoil: Callable[[Trainings], str], kind: type[PipelineError], message: str
