@@ -23,7 +23,7 @@ from pipeline.promotion.record import Row
 from pipeline.promotion.rules import LOADS, OVERALL, Performance
 from pipeline.provenance import TrainingRecord
 from pipeline.register import evidence
-from pipeline.register.evidence import TestSplit
+from pipeline.register.evidence import HeldOut
 from pipeline.register.fresh import FreshProcess, Loaded
 from pipeline.tracking import Source, entry
 
@@ -57,12 +57,12 @@ class _Predicted:
     loaded: Loaded
     trained_on: NDArray[np.uint64] | None  # digests of its training images; None where they are not known
 
-    def performance(self, test: TestSplit, rows: NDArray[np.bool_] | None = None) -> Performance:
+    def performance(self, test: HeldOut, rows: NDArray[np.bool_] | None = None) -> Performance:
         """Return its performance on all test images, or on `rows`."""
         found = test.measure(self.loaded.probabilities, self.trained_on, rows)
         return Performance(name=self.source.name, **vars(found))
 
-    def evaluated(self, test: TestSplit, project: Project) -> Evaluated:
+    def evaluated(self, test: HeldOut, project: Project) -> Evaluated:
         """Return it as the comparison takes it."""
         known = np.asarray(test.data.test.source_index), np.asarray(test.data.test.labels)
         found = Predictions(source_index=known[0], labels=known[1], probabilities=self.loaded.probabilities)
@@ -111,7 +111,7 @@ def load(client: Any, fresh: FreshProcess, source: Source, record: TrainingRecor
     return Row(rule=LOADS, verdict="passed", detail="in a fresh process; digests match")
 
 
-def _record(client: Any, source: Source, test: TestSplit) -> TrainingRecord:
+def _record(client: Any, source: Source, test: HeldOut) -> TrainingRecord:
     record = tracking.training_record(client, source)
     if record.model_name != source.model_name:  # versions can be copied between registered models in the UI
         trained_on = f"{source.name} of {source.model_name} was trained on {record.dataset_name}"
@@ -134,7 +134,7 @@ def _predict(client: Any, fresh: FreshProcess, source: Source, record: TrainingR
     return _Predicted(source, record, *_load(client, fresh, source, record, images))
 
 
-def _warn_if_stored_differs(client: Any, new: _Predicted, test: TestSplit) -> None:
+def _warn_if_stored_differs(client: Any, new: _Predicted, test: HeldOut) -> None:
     """Print a line if its evaluation on the run, of the same data, is not what the model predicts."""
     if new.record.dataset_digest != test.data.description.digest:
         return
@@ -150,7 +150,7 @@ def _warn_if_stored_differs(client: Any, new: _Predicted, test: TestSplit) -> No
 
 
 def _against(
-    client: Any, fresh: FreshProcess, new: _Predicted, production: str | None, test: TestSplit, project: Project
+    client: Any, fresh: FreshProcess, new: _Predicted, production: str | None, test: HeldOut, project: Project
 ) -> tuple[list[Row], Path | None]:
     """Return the comparison with the version in production, on the images that neither was trained on, and its page."""
     params = project.params.promote

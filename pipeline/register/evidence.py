@@ -23,7 +23,7 @@ from pipeline.workspace import Workspace
 _DEAR = ("label_probability", "near_duplicate_of_train")  # cost more than all the rest: they are evaluate's to show
 
 
-class TestSplit:
+class HeldOut:
     """The test split of a data set, and all that is computed from the data set alone, each when it is first asked for."""
 
     def __init__(self, data: Dataset, params: EvaluateParams) -> None:
@@ -87,7 +87,7 @@ class TestSplit:
         )
 
 
-def read_test(workspace: Workspace, params: EvaluateParams) -> TestSplit:
+def read_test(workspace: Workspace, params: EvaluateParams) -> HeldOut:
     """Return the test split of data/dataset.
 
     Raises:
@@ -100,4 +100,4 @@ def read_test(workspace: Workspace, params: EvaluateParams) -> TestSplit:
     data = dataset.read(folder)
     if not len(data.test):
         raise EvaluationError("the test split is empty: raise ingest.test_fraction in params.yaml, then `dvc repro`")
-    return TestSplit(data, params)
+    return HeldOut(data, params)

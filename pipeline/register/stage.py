@@ -16,7 +16,7 @@ from pipeline.errors import EvaluationError, RegistryError
 from pipeline.params import Params
 from pipeline.provenance import TrainingRecord
 from pipeline.register import evidence, registry
-from pipeline.register.evidence import TestSplit
+from pipeline.register.evidence import HeldOut
 from pipeline.register.fresh import FreshProcess
 from pipeline.register.gate import Performance, Rule, judge
 from pipeline.tracking import Published, Source, entry, manifest
@@ -68,7 +68,7 @@ class _Entered:
     manifest: str  # of its files, as they were judged
 
 
-def _check_same_data(training: TrainingRecord, test: TestSplit) -> None:
+def _check_same_data(training: TrainingRecord, test: HeldOut) -> None:
     here = test.data.description
     if (training.dataset_digest, training.class_names) != (here.digest, here.class_names):
         raise EvaluationError(
@@ -77,7 +77,7 @@ def _check_same_data(training: TrainingRecord, test: TestSplit) -> None:
         )
 
 
-def _trained_on(folder: Path, name: str, test: TestSplit) -> NDArray[np.uint64] | None:
+def _trained_on(folder: Path, name: str, test: HeldOut) -> NDArray[np.uint64] | None:
     """Return the digests of the images that the model was trained on, as its files say; None where they do not."""
     found = entry.training_images(folder, name)
     if found is not None and len(np.setdiff1d(dataset.trained_on(test.data), found, assume_unique=True)):

@@ -5,12 +5,15 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline import dataset, provenance, tracking
 from pipeline.dataset import Split
 from pipeline.errors import RegistryError, TrainingError
 from pipeline.params import Params
+from pipeline.register.evidence import HeldOut
+from pipeline.register.gate import UNSEEN, judge
 from pipeline.tracking import manifest
 from pipeline.tracking.manifest import MANIFEST
 from pipeline.train import stage
@@ -34,7 +37,9 @@ def warm(wanted: str = "1", **recipe: object) -> Params:
 
 
 @pytest.mark.parametrize("wanted", ["1", "staging"])
-def test_it_starts_from_the_weights_of_the_version_and_records_it(registered: Workspace, wanted: str) -> None:
+def test_it_starts_from_the_weights_of_the_version_and_records_it(
+    registered: Workspace, wanted: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     parent = provenance.read_training(registered.training)
     stage.run(warm(wanted, learning_rate=1e-12), registered)
     child = provenance.read_training(registered.training)
@@ -44,11 +49,47 @@ def test_it_starts_from_the_weights_of_the_version_and_records_it(registered: Wo
         "training_id": parent.training_id,
         "weights_digest": parent.weights_digest,
     }
+    assert "was trained on" not in capsys.readouterr().err
+    assert np.array_equal(np.load(registered.training_images), dataset.trained_on(dataset.read(registered.dataset)))
     assert first_accuracy(registered) > 0.3  # two epochs have learned something; an untrained network has a tenth
     client = tracking.connect(registered)
     run = client.get_run(tracking.run_for(client, registered))
     assert run.data.tags["warm_start.training_id"] == parent.training_id
     assert run.data.params["train.warm_start"] == wanted
+
+
+def test_test_images_that_the_version_was_trained_on_are_told_and_stay_known(
+    registered: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another split of the same images, as another `ingest.seed` makes it: all 60 test images were training images before."""
+    before = np.load(registered.training_images)
+    everything = {
+        part: np.concatenate([getattr(split, part) for split in dataset.read(registered.dataset).splits().values()])
+        for part in ("images", "labels", "source_index")
+    }
+    cuts: dict[dataset.SplitName, slice] = {"train": slice(120, 420), "validation": slice(60, 120), "test": slice(60)}
+    splits = {name: Split(**{part: values[cut] for part, values in everything.items()}) for name, cut in cuts.items()}
+    shutil.rmtree(registered.dataset)
+    registered.dataset.mkdir()
+    description = data_sets.write(registered.dataset, "digits", tuple("0123456789"), splits, ())
+    registered.validated.write_text(json.dumps({"dataset_digest": description.digest}))
+    stage.run(warm(learning_rate=1e-12), registered)
+    told = "version 1 of digits-classifier was trained on 60 of the 60 test images: `register` will refuse what starts from it"
+    assert told in capsys.readouterr().err
+    data, images = dataset.read(registered.dataset), np.load(registered.training_images)
+    assert images.tolist() == np.union1d(before, dataset.trained_on(data)).tolist()
+    found = HeldOut(data, warm().evaluate).measure(np.full((60, 10), 0.1, np.float32), images)
+    assert found.seen == 60
+    assert UNSEEN in [rule.name for rule in judge(warm().register, found) if not rule.passed]
+
+
+def test_a_version_that_does_not_say_on_which_images_it_was_trained_is_refused(registered: Workspace) -> None:
+    client = tracking.connect(registered)
+    files = model_files.stored_files(client, "digits-classifier", "1")
+    (files / "training_images.npy").unlink()
+    client.set_model_version_tag("digits-classifier", "1", MANIFEST, manifest.of(files))
+    with pytest.raises(TrainingError, match=r"version 1 does not say on which images it was trained \(it holds no training_im"):
+        stage.run(warm(), registered)
 
 
 def first_accuracy(workspace: Workspace) -> float:
