@@ -15,6 +15,7 @@ from pipeline.tracking import manifest
 from pipeline.tracking.manifest import MANIFEST
 from pipeline.workspace import Workspace
 from tests.promotion.registry import Registry
+from tests.tracking.model_files import FILES
 
 VERSIONS = 4
 
@@ -55,7 +56,8 @@ class DoctorCase:
         """Opens the run of a training, which says RUNNING, `begun` at that Unix time in seconds or now; returns its id."""
         experiment = tracking.experiment_id(self.client, self.registry.workspace, self.name)
         run_id: str = self.client.create_run(experiment, int(begun * 1000) if begun else None, tags).info.run_id
-        self.client.log_text(run_id, "weights", "model/model.keras")
+        for path, text in FILES.items():
+            self.client.log_text(run_id, text, f"model/{path}")
         return run_id
 
     def register(self, run_id: str) -> str:

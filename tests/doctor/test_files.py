@@ -29,9 +29,11 @@ def test_an_altered_file_is_named_with_the_remedy(
 ) -> None:
     run_id = local_case.train()
     local_case.registry.move(local_case.register(run_id), stage)
-    local_case.client.log_text(run_id, "other weights", "model/model.keras")
+    local_case.client.log_text(run_id, "other weights", "model/data/model.keras")
     name = "version 5" if stage == "archived" else rf"version 5 \({stage}\)"
-    local_case.assert_cannot_fix(f"^{local_case.model} {name} is not what was registered: its file model.keras was altered;")
+    local_case.assert_cannot_fix(
+        f"^{local_case.model} {name} is not what was registered: its file data/model.keras was altered;"
+    )
     command.run(False, Project.load(local_case.registry.workspace))
     assert f"--fix    no automatic fix: {remedy}" in capsys.readouterr().out
 
@@ -41,15 +43,13 @@ def test_a_version_whose_files_are_gone_and_one_without_manifest_are_named(case_
     shutil.rmtree(stored_files(case_with_files.client, case_with_files.model, version))
     case_with_files.client.delete_model_version_tag(case_with_files.model, "4", MANIFEST)
     without = f"^{case_with_files.model} version 4 has no manifest of its files"
-    case_with_files.assert_cannot_fix(
-        without, f"^{case_with_files.model} version {version} .*: its file model.keras is missing;"
-    )
+    case_with_files.assert_cannot_fix(without, f"^{case_with_files.model} version {version} .*: its file MLmodel is missing;")
 
 
 @pytest.mark.slow
 def test_an_altered_file_on_a_server_is_named(server_case: DoctorCase) -> None:
     run_id = server_case.train()
     server_case.registry.move(server_case.register(run_id), "staging")
-    server_case.client.log_text(run_id, "other weights", "model/model.keras")
-    altered = r"version 5 \(staging\) is not what was registered: its file model.keras was altered;"
+    server_case.client.log_text(run_id, "other weights", "model/data/model.keras")
+    altered = r"version 5 \(staging\) is not what was registered: its file data/model.keras was altered;"
     server_case.assert_cannot_fix(f"^{server_case.model} {altered}")

@@ -11,6 +11,26 @@ from pipeline.register import registry
 from pipeline.tracking import Source, manifest
 from pipeline.tracking.manifest import MANIFEST
 
+_MLMODEL = """\
+flavors:
+  keras:
+    data: data
+    keras_backend: tensorflow
+    keras_version: 3.15.1
+    save_exported_model: false
+  python_function:
+    env:
+      conda: conda.yaml
+      virtualenv: python_env.yaml
+    loader_module: mlflow.keras
+    python_version: 3.11.7
+is_signature_from_type_hint: false
+mlflow_version: 3.17.2
+utc_time_created: '2026-11-25 05:58:41.068212'
+"""
+FILES = {"MLmodel": _MLMODEL, "data/keras_module.txt": "keras", "data/model.keras": "weights"}
+"""The least that the entry of a model holds; the model file itself is none."""
+
 
 def register(client: Any, model: str, run_id: str) -> str:
     """Create a version of the run's model, without asking the gate; return its number."""

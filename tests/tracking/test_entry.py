@@ -9,41 +9,22 @@ import pytest
 
 from pipeline.errors import RegistryError
 from pipeline.tracking import entry
-
-MLMODEL = """\
-flavors:
-  keras:
-    data: data
-    keras_backend: tensorflow
-    keras_version: 3.15.1
-    save_exported_model: false
-  python_function:
-    env:
-      conda: conda.yaml
-      virtualenv: python_env.yaml
-    loader_module: mlflow.keras
-    python_version: 3.11.7
-is_signature_from_type_hint: false
-mlflow_version: 3.17.2
-utc_time_created: '2026-11-25 05:58:41.068212'
-"""
+from tests.tracking.model_files import FILES
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """An entry; the model file itself is looked at later."""
     (tmp_path / "data").mkdir()
-    for name in ("conda.yaml", "python_env.yaml", "requirements.txt", "data/model.keras"):
-        (tmp_path / name).write_text("-")
-    (tmp_path / "data/keras_module.txt").write_text("keras")
-    (tmp_path / "MLmodel").write_text(MLMODEL)
+    for name, text in {**FILES, **dict.fromkeys(("conda.yaml", "python_env.yaml", "requirements.txt"), "-")}.items():
+        (tmp_path / name).write_text(text)
     np.save(tmp_path / entry.IMAGES, np.array([1, 5, 2**63], np.uint64))
     return tmp_path
 
 
 def changed(old: str, new: str) -> Callable[[Path], object]:
-    assert old in MLMODEL
-    return lambda folder: (folder / "MLmodel").write_text(MLMODEL.replace(old, new))
+    assert old in FILES["MLmodel"]
+    return lambda folder: (folder / "MLmodel").write_text(FILES["MLmodel"].replace(old, new))
 
 
 def added(name: str, content: bytes = b"-") -> Callable[[Path], object]:

@@ -148,8 +148,10 @@ def test_the_parent_of_a_version_is_found_in_the_worktree_by_an_alias(registered
     lent = tracking.connect(there)
     found = find_version(lent, MODEL, "parent")
     assert (found.version, training_record(lent, found)) == ("1", parent)
-    with tracking.model_file(lent, found) as file:
-        assert file.read_bytes() == (stored_files(client, MODEL, "1") / "data/model.keras").read_bytes()
+    with tracking.model_folder(lent, found) as folder:
+        assert (folder / "data/model.keras").read_bytes() == (
+            stored_files(client, MODEL, "1") / "data/model.keras"
+        ).read_bytes()
     registry(registered)  # the store of this process again
     with pytest.raises(RegistryError, match=rf"started from weights f{{12}}, but {MODEL} version 1 now has {digest[:12]}"):
         rebuild.lend_parent(client, replace(child, warm_start={**began, "weights_digest": "f" * 64}), there)
