@@ -117,6 +117,7 @@ def _promote(writer: Writer, source: Source, target: Target, reason: str, force:
         writer.client.log_artifact(source.run_id, str(judged.page), "promotion")
         evidence = f"runs:/{source.run_id}/promotion/{judged.page.name}"
     record = writer.record(kind, source, target, reason, judged.rows, evidence)
+    record = replace(record, weights_digest=judged.weights_digest, test_digest=judged.test_digest, accuracy=judged.accuracy)
     if judged.refuses(force):
         writer.note(replace(record, kind="refusal"))
         raise RefusedError(_refusal(source, target, judged))

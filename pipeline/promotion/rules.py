@@ -9,12 +9,11 @@ nothing to compare with, is a row too. How often this is wrong, by simulation: d
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.compare.comparison import DataDrift
 from pipeline.params import PromoteParams, RegisterParams
@@ -36,7 +35,6 @@ class Performance(gate.Performance):
     """The performance of a version on the test images."""
 
     name: str  # as in "version 3 (production)"
-    slice_rows: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)  # slice of the test split → (n,), its images
 
 
 def limits(params: RegisterParams, new: Performance) -> list[Row]:

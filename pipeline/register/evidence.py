@@ -75,13 +75,15 @@ class HeldOut:
         scores = metrics.score(labels, probabilities[chosen], params.calibration_bins)
         correct: NDArray[np.bool_] = probabilities[chosen].argmax(axis=1) == labels
         cut = slices.cut({name: values[chosen] for name, values in self._features.items()}, correct, params.slice_bins)
+        cut.reverse()  # of equal names the one of lowest accuracy counts
         simple = Baseline(name=self.baseline.name, labels=labels, predicted=self.baseline.predicted[chosen])
         return Performance(
             labels=labels,
             correct=correct,
             recalls=dict(zip(self.data.description.class_names, scores.per_class.recall.tolist(), strict=True)),
             calibration_error=scores.calibration.error,
-            slices={str(each): each.accuracy for each in reversed(cut)},  # of equal names the worst counts
+            slices={str(each): each.accuracy for each in cut},
+            slice_rows={str(each): np.isin(np.arange(len(labels)), each.rows) for each in cut},
             baseline=simple,
             seen=None if trained_on is None else int(np.count_nonzero(~self.unseen(trained_on)[chosen])),
         )

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -54,6 +54,7 @@ class Performance:
     calibration_error: float  # 0–1
     slices: Mapping[str, float]  # slice of the test split → accuracy; empty where it is too small to be cut
     baseline: Baseline | None  # on the same images
+    slice_rows: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)  # slice → (n,), its images
     seen: int | None  # images that it was trained on; None where that is not known
 
     @property

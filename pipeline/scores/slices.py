@@ -5,7 +5,7 @@ dark images; a mean over the test split hides that.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ class Slice:
     images: int
     accuracy: float
     interval: Interval
+    rows: NDArray[np.int64] = field(repr=False, compare=False)  # (images,), in the test split
 
     def __str__(self) -> str:
         return f"{self.feature} {self.range}"
@@ -60,4 +61,4 @@ def _slices(name: str, values: Floats, correct: NDArray[np.bool_], bins: int) ->
         if len(rows) >= _FEWEST:
             low, high = proportion(np.array([correct[rows].sum()]), np.array([len(rows)]))
             bounds = float(values[rows].min()), float(values[rows].max())
-            yield Slice(name, *bounds, len(rows), float(correct[rows].mean()), Interval(float(low[0]), float(high[0])))
+            yield Slice(name, *bounds, len(rows), float(correct[rows].mean()), Interval(float(low[0]), float(high[0])), rows)
