@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pipeline.baseline import Baseline
 from pipeline.params import RegisterParams
 from pipeline.scores import significance
+from pipeline.scores.metrics import UNDEFINED
 
 UNSEEN = "judged on unseen images"
 _BETTER = "better than the baseline (p)"
@@ -37,7 +38,7 @@ class Rule:
         return "no rule" if self.limit is None else "passed" if self.passed else "failed"
 
     def __str__(self) -> str:
-        text = f"{self.name} {self.value:.4f}"
+        text = f"{self.name} {UNDEFINED if math.isnan(self.value) else f'{self.value:.4f}'}"
         if self.limit is not None:
             opposite = {"≥": "<", "≤": ">"}[self.comparison]
             text += f" {self.comparison if self.passed else opposite} {self.limit:g}"
