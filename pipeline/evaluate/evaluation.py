@@ -41,6 +41,7 @@ class Evaluation:
     scores: Scores
     intervals: Mapping[str, Interval]  # by the name of the score, as in metrics.json
     slices: Sequence[Slice]  # lowest accuracy first
+    seen: int = 0  # test images that the model, or a version it started from, was trained on, pixel for pixel
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -221,6 +221,7 @@ def _card(evaluation: Evaluation) -> str:
         training=evaluation.training,
         data=evaluation.data.description,
         images=f"{len(evaluation.predictions.labels):,}",
+        seen=f"{evaluation.seen:,}" if evaluation.seen else "none",
         metrics=[(metric.name, metric.text(values[metric.key])) for metric in METRICS],
         baseline=_baseline(evaluation),
         classes=[(name, percent(precision), percent(recall), decimal(f1)) for name, precision, recall, f1, *_ in rows],

@@ -1,5 +1,7 @@
 """evaluate: models/model.keras on the test split → tables, plots and a page in reports/, and metrics on the MLflow run."""
 
+import numpy as np
+
 from pipeline import baseline, dataset, model_file, provenance, tracking
 from pipeline.dataset import Description
 from pipeline.errors import EvaluationError
@@ -10,7 +12,7 @@ from pipeline.params import EvaluateParams
 from pipeline.predictions import Predictions
 from pipeline.provenance import TrainingRecord
 from pipeline.scores import intervals, metrics, slices
-from pipeline.tracking import Published
+from pipeline.tracking import Published, entry
 from pipeline.workspace import Workspace
 
 
@@ -46,6 +48,8 @@ def evaluate(params: EvaluateParams, workspace: Workspace) -> Evaluation:
     path = workspace.need(workspace.model, "train")
     training = provenance.read_training(workspace.need(workspace.training, "train"))
     _check_same_data(training, data.description)
+    images = workspace.need(workspace.training_images, "train")
+    trained_on = entry.read_images(images, workspace.shown(images))
     history = charts.read_history(workspace.need(workspace.history, "train"))
     features = evaluation.read_features(workspace.need(workspace.features, "validate"), params.slices, data.test.labels)
     simple = baseline.read(workspace.need(workspace.baseline, "validate"), data, workspace.shown(workspace.baseline))
@@ -68,6 +72,7 @@ def evaluate(params: EvaluateParams, workspace: Workspace) -> Evaluation:
         scores,
         intervals.bootstrap(data.test.labels, probabilities, scores.calibration),
         slices.cut(features, predictions.correct, params.slice_bins),
+        int(np.isin(dataset.image_digests(data.test.images), trained_on).sum()),
     )
     tables.write(found, workspace)
     plots.write(found, model, history, params.grid_images, workspace)

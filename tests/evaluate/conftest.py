@@ -93,6 +93,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory, build_model: BuildModel) -
     workspace.dataset.mkdir(parents=True)
     description = data_sets.write(workspace.dataset, "digits", NAMES, splits, ())  # type: ignore[arg-type]
     workspace.model.parent.mkdir()
+    np.save(workspace.training_images, dataset.trained_on(dataset.read(workspace.dataset)))
     model = build_model()
     model.compile(keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy")
     model.fit(images[:1200], labels[:1200], batch_size=32, epochs=5, verbose=0)

@@ -221,6 +221,7 @@ def test_classes_called_like_columns_and_files_called_like_markup_are_evaluated(
         ("data/dataset", "ingest"),
         ("models/model.keras", "train"),
         ("models/training.json", "train"),
+        ("models/training_images.npy", "train"),
         ("reports/features.parquet", "validate"),
         ("reports/baseline.parquet", "validate"),
     ],
@@ -232,6 +233,16 @@ def test_a_missing_input_names_the_stage_that_makes_it(
     path.rename(path.with_name("elsewhere"))
     with pytest.raises(MissingInputError, match=f"^{missing} does not exist yet: the {maker} stage makes it"):
         stage.evaluate(params, trained.workspace)
+
+
+def test_the_card_counts_test_images_that_were_used_in_training(trained: Trained, params: EvaluateParams) -> None:
+    workspace = trained.workspace
+    stage.evaluate(params, workspace)
+    assert "On the test split, 397 images, none of which was used in training: " in workspace.model_card.read_text()
+    known = dataset.image_digests(dataset.read(workspace.dataset).test.images[:3])
+    np.save(workspace.training_images, np.union1d(np.load(workspace.training_images), known))
+    stage.evaluate(params, workspace)
+    assert "On the test split, 397 images, 3 of which were used in training: " in workspace.model_card.read_text()
 
 
 def test_run_publishes_files_that_exist_and_prints_where_to_look(
