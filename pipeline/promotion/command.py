@@ -33,7 +33,7 @@ def promote(version: str, target: Target, reason: str, force: bool, dry_run: boo
         version: A version, or the alias of one.
         target: The registry stage it is to reach.
         reason: Goes into the record.
-        force: May skip a step and override the gate, but never for a model that does not load and predict as evaluated.
+        force: May skip a step and override the gate, but never for a model that does not load and predict.
         dry_run: Judge only: nothing moves, nothing is recorded.
         project: Names the model, holds limits and data.
 
