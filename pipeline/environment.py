@@ -145,14 +145,17 @@ def _parts(url: str) -> Iterator[str]:
 
 
 class _Stream(io.TextIOWrapper):
-    """A text stream that hides the secrets of the environment, and writes what its encoding lacks in ASCII."""
+    """A text stream for terminals: without secrets of the environment, and without escapes that do more than colour.
+
+    What a tag of the registry or a class name holds is printed somewhere; it must not move the cursor or reorder a line.
+    """
 
     def write(self, text: str) -> int:
-        return super().write(_filtered(text))
+        return super().write(re.sub(_UNSAFE, "", _filtered(text)))
 
 
 def guard_output() -> None:
-    """Make stdout and stderr unable to show a secret of the environment, or to fail on a character; also after a crash."""
+    """Make stdout and stderr unable to show a secret or an escape, or to fail on a character their encoding lacks."""
     codecs.register_error("in_ascii", _in_ascii)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -162,9 +165,9 @@ def guard_output() -> None:
             setattr(
                 sys,
                 name,
-                _Stream(stream.detach(), encoding, "in_ascii", line_buffering=buffered, write_through=name == "stderr"),
+                _Stream(stream.detach(), encoding, "in_ascii", line_buffering=buffered, write_through=stream.write_through),
             )
-    # Of Python's own child processes, which know no handler of ours; the encoding stays as it is.
+    # For child processes, which know no handler of ours; their encoding stays as it is.
     os.environ["PYTHONIOENCODING"] = f"{os.environ.get('PYTHONIOENCODING', '').partition(':')[0]}:backslashreplace"
     sys.excepthook = _print_crash
     threading.excepthook = lambda crash: _print_crash(crash.exc_type, crash.exc_value, crash.exc_traceback)
@@ -193,6 +196,9 @@ _ADDRESSES = (
     "https_proxy",
 )
 _TOKENS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+_UNSAFE = (
+    r"\x1b(?!\[[0-9;]*m)|[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"  # all but \t \n \r, colours
+)
 _SENSITIVE = r"pass|pwd|token|sig|secret|key|cred|auth"
 _LONG = 16  # characters, of a value in a query that is no setting of a connection
 _TYPED = dict(
@@ -200,13 +206,13 @@ _TYPED = dict(
 )
 _MASKED = "…"
 _HOST_NAME = r"[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]+"
-_NO_PORT = r"(?<!:):(?!\d{0,5}$)[^:\]]*$"  # perhaps a password, behind which the host was forgotten
+_NO_PORT = r"(?<!:):(?!(\d{0,5}|PORT)$)[^:\]]*$"  # perhaps a password, behind which the host was forgotten
 _QUIET = {
     "TF_CPP_MIN_LOG_LEVEL": "3",  # it logs missing GPUs as errors; real errors are raised in Python too
     "GRPC_VERBOSITY": "ERROR",
     "KERAS_BACKEND": "tensorflow",  # a user's keras.json could name another backend
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # each failure of a store is 60 lines on stderr, then an exception, which we report
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",  # with a server, MLflow prints a line per ended run
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # the default, 7 with back-off, waits minutes for a server that is down

@@ -101,6 +101,11 @@ def test_what_libraries_print_and_crashes_hold_no_secret(shell: Any, code: str) 
     assert "SECRET" not in "".join(shown)
 
 
+def test_what_is_printed_can_be_coloured_but_moves_no_cursor_and_reorders_no_line(shell: Any) -> None:
+    code = r"print('\x1b[1mb\x1b[0m \x1b[2K\x1b[1Ax \x1b]0;t\x07\x9b2J \u202ey', 'a\tb')"
+    assert shell("python", "-c", GUARDED + code, cwd=PROJECT).stdout == "\x1b[1mb\x1b[0m [2K[1Ax ]0;t2J y a\tb\n"
+
+
 def test_an_output_in_ascii_shows_what_it_can(shell: Any) -> None:
     code = (
         'print("a → b · 3 × ≥ 0.5 … 猫"); print("é", file=sys.stderr); os.system(sys.executable + " -c \'print(chr(8594))\'")'

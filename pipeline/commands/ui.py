@@ -6,6 +6,7 @@ database with its password is on no command line. As MLflow knows no users here,
 """
 
 import html
+import logging
 import os
 import secrets
 import socket
@@ -118,6 +119,7 @@ def _serving(opened: socket.socket, uri: str, token: str, workspace: Workspace) 
         import uvicorn
         from mlflow.server.fastapi_app import app
 
+    logging.getLogger("mlflow").setLevel(logging.ERROR)  # for the log
     guarded = _Guarded(app, token, f"pipeline-ui-{opened.getsockname()[1]}")
     # No access log: it would hold the token.
     server = uvicorn.Server(uvicorn.Config(guarded, log_config=None, access_log=False, timeout_graceful_shutdown=_STOP_SECONDS))

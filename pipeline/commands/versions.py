@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline import tracking
+from pipeline.page import printable
 from pipeline.project import Project
 from pipeline.promotion import transitions
 
@@ -33,7 +34,7 @@ def run(project: Project) -> None:
     for entry in entries:
         stage, tag = stages[str(entry.version)], entry.tags.get("stage", "none")
         if stage != tag:
-            found = f"version {entry.version}: stage {stage} by its alias, {tag} by its tag"
+            found = f"version {entry.version}: stage {stage} by its alias, {printable(tag)} by its tag"
             print(f"{found}; `python -m pipeline doctor` explains why")
 
 
@@ -44,8 +45,8 @@ def _row(client: Any, entry: Any, stage: str) -> Sequence[str]:
         str(entry.version),
         "–" if stage == "none" else stage,
         "–" if accuracy is None else f"{accuracy:.4f}",
-        f"{outcome} {verified[:10]}".strip() or "–",
-        entry.tags.get("gate") or "–",
+        printable(f"{outcome} {verified[:10]}") or "–",
+        printable(entry.tags.get("gate", "")) or "–",
         f"{datetime.fromtimestamp(entry.creation_timestamp / 1000, UTC):%Y-%m-%d %H:%M}",
         entry.run_id[:8],
     )

@@ -68,14 +68,24 @@ def connect(workspace: Workspace) -> Any:
     try:
         if uri.startswith(_SQLITE):
             _create_database(Path(uri.removeprefix(_SQLITE)), workspace)
+        elif not uri.startswith("http"):
+            _try_database(uri)
         _set_globally(uri)
         client = mlflow.MlflowClient(uri, uri)
         client.search_experiments(max_results=1)
     except lost as error:
-        raise UnreachableError(
-            f"the tracking store {shown_url(uri)} does not answer ({_reason(error)}): start it, or change MLFLOW_TRACKING_URI"
-        ) from None
+        raise _unreachable(uri, "does not answer", error, "start it, or change MLFLOW_TRACKING_URI") from None
     return client
+
+
+def _try_database(uri: str) -> None:
+    """Connect once: MLflow itself would try for 100 s, in silence."""
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(uri)
+    with engine.connect():
+        pass
+    engine.dispose()
 
 
 def _set_globally(uri: str) -> None:
@@ -100,10 +110,18 @@ def store_guard(workspace: Workspace) -> Iterator[None]:
         yield
     except lost_errors() as error:
         uri = tracking_uri(workspace)
-        raise UnreachableError(
-            f"the tracking store {shown_url(uri)} failed midway ({_reason(error)}): run the command again once it "
-            "answers; that completes or undoes what was started"
-        ) from None
+        way_out = "run the command again once it answers; that completes or undoes what was started"
+        raise _unreachable(uri, "failed midway", error, way_out) from None
+
+
+def _unreachable(uri: str, what: str, error: BaseException, way_out: str) -> UnreachableError:
+    """Return the error of a store that failed, with the operating system's message where it quotes one."""
+    text = str(error).strip() or type(error).__name__
+    quoted = re.search(r"\[Errno -?\d+\] ([^'\")]+)", text)
+    reason = quoted.group(1).strip(": ") if quoted else environment.redacted(text).splitlines()[0][:200]
+    if isinstance(error, PermissionError) or "readonly database" in text:
+        what, way_out = "cannot be written", "get the right to write it, or set MLFLOW_TRACKING_URI to another one"
+    return UnreachableError(f"the tracking store {shown_url(uri)} {what} ({reason}): {way_out}")
 
 
 def lost_errors() -> tuple[type[Exception], ...]:
@@ -163,10 +181,3 @@ def experiment_id(client: Any, workspace: Workspace, name: str, view: View = TRA
     if view.tag not in experiment.tags:  # an existing view may have been changed by a user
         client.set_experiment_tag(experiment.experiment_id, view.tag, view.content())
     return str(experiment.experiment_id)
-
-
-def _reason(error: BaseException) -> str:
-    """Return the operating system's message where the error quotes one, else its first line; without secrets."""
-    text = str(error).strip() or type(error).__name__
-    quoted = re.search(r"\[Errno -?\d+\] ([^'\")]+)", text)
-    return quoted.group(1) if quoted else environment.redacted(text).splitlines()[0][:200]

@@ -1,12 +1,15 @@
 import json
+import re
 import sqlite3
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from mlflow.exceptions import MlflowException
 
 from pipeline import tracking
 from pipeline.environment import shown_url
@@ -40,7 +43,25 @@ def test_servers_and_databases_are_taken_as_they_are(workspace: Workspace, monke
 
 @pytest.mark.parametrize(
     "uri",
-    ["htp://host", "http://", "localhost:5000", "./mlruns", "file:///tmp/runs", "sqlite:///", "http://host:port", "http://["],
+    [
+        *(
+            "htp://host",
+            "http://",
+            "localhost:5000",
+            "./mlruns",
+            "file:///tmp/runs",
+            "sqlite:///",
+            "http://host:port",
+            "http://[",
+        ),
+        *(
+            "htp://me:SECRET@host",
+            "http://me:SEC/SECRET@host",
+            "me:SECRET@host",
+            "sqlite://me:SECRET@host/x",
+            "http://me:SECRET",
+        ),
+    ],
 )
 def test_a_malformed_uri_is_one_line_that_shows_the_valid_forms(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch, uri: str
@@ -49,18 +70,48 @@ def test_a_malformed_uri_is_one_line_that_shows_the_valid_forms(
     with pytest.raises(TrackingError, match=r"is not a tracking URI: write sqlite:///PATH") as error:
         tracking.connect(workspace)
     assert f"={shown_url(uri)} is" in str(error.value)
+    assert "SECRET" not in str(error.value)
 
 
-def test_a_server_that_is_not_there_is_named_without_its_password(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("http://me:SECRET@127.0.0.1:9/x?token=SECRET#SECRETSECRETSECRET", "http://127.0.0.1:9/x"),
+        ("postgresql://me:SECRET@127.0.0.1:9/m?password=SECRET", "postgresql://127.0.0.1:9/m"),
+        ("mysql://me:SECRET@127.0.0.1/m", "mysql://127.0.0.1/m"),
+    ],
+)
+def test_a_store_that_is_not_there_is_named_soon_and_without_its_password(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, uri: str, shown: str
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     started = time.monotonic()
-    with pytest.raises(UnreachableError, match=r"store http://127\.0\.0\.1:9 does not answer") as error:
+    with pytest.raises(UnreachableError, match=rf"store {re.escape(shown)} does not answer") as error:
         tracking.connect(workspace)
-    assert "secret" not in str(error.value)
+    assert "SECRET" not in str(error.value)
     assert "\n" not in str(error.value)
     assert time.monotonic() - started < 60
+
+
+def test_a_training_that_loses_its_store_names_it_without_its_password(
+    workspace: Workspace, client: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan: Any = SimpleNamespace(dataset_name="toys", training_id="x")
+    monkeypatch.setattr("pipeline.tracking.live.connect", lambda _: client)
+    uri = "http://me:SECRET@127.0.0.1:9?sig=SECRETSECRETSECRET"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+
+    def lost(_: str) -> None:
+        raise MlflowException(
+            f"API request to {uri}/api/2.0/x failed: Pool(host='127.0.0.1'): with url: /x?sig=SECRETSECRETSECRET"
+        )
+
+    monkeypatch.setattr(client, "get_experiment_by_name", lost)
+    with tracking.LiveRun(workspace, plan) as live:
+        live.log_epochs([])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: API request to http://127.0.0.1:9/api/2.0/x failed")
+    assert "SECRET" not in line
 
 
 def test_a_file_that_is_no_database_is_one_line(workspace: Workspace) -> None:
@@ -134,3 +185,9 @@ def test_a_store_that_breaks_midway_is_one_line(workspace: Workspace, client: An
     with pytest.raises(UnreachableError, match=message) as error, tracking.store_guard(workspace):
         client.get_registered_model("toys-classifier")
     assert "\n" not in str(error.value)
+
+
+def test_a_store_that_may_not_be_written_says_so(workspace: Workspace) -> None:
+    message = r"mlflow\.db cannot be written \(.+\): get the right to write it"
+    with pytest.raises(UnreachableError, match=message), tracking.store_guard(workspace):
+        raise MlflowException("(sqlite3.OperationalError) attempt to write a readonly database")
