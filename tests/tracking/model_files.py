@@ -33,7 +33,7 @@ FILES = {"MLmodel": _MLMODEL, "data/keras_module.txt": "keras", "data/model.kera
 
 
 def register(client: Any, model: str, run_id: str) -> str:
-    """Create a version of the run's model, without asking the gate; return its number."""
+    """Create a version of the run's model without asking the gate, also where there is an equal one; return its number."""
     run = client.get_run(run_id)
     logged = tracking.logged_model(client, run.info.experiment_id, run_id)
     assert logged is not None
@@ -41,7 +41,9 @@ def register(client: Any, model: str, run_id: str) -> str:
     training = replace(tracking.training_record(client, source), dataset_name=model.removesuffix("-classifier"))
     with tracking.model_folder(client, source) as folder:
         tags = {**registry.tags(training, 0.5), MANIFEST: manifest.of(folder)}
-    return registry.create_version(client, training, logged.model_id, run_id, tags, "")
+    registry._ensure_registered_model(client, training)
+    model_id, uri = logged.model_id, f"models:/{logged.model_id}"
+    return str(client.create_model_version(model, uri, run_id, tags=tags, description="", model_id=model_id).version)
 
 
 def stored_files(client: Any, model: str, version: str) -> Path:
