@@ -92,6 +92,7 @@ def _performance(
         slices={},
         baseline=None,
         slice_rows=slices,
+        seen=0,
     )
 
 

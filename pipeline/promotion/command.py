@@ -45,14 +45,14 @@ def promote(version: str, target: Target, reason: str, force: bool, dry_run: boo
         client = tracking.connect(project.workspace)
         source = tracking.find_version(client, project.model, version)
         if dry_run:
-            stages = transitions.current_stages(client, project.model)
-            if judged := _judge(client, fresh, source, target, force, stages, project):
+            stages, entries = transitions.current_stages(client, project.model), ledger.read(client, project.model)
+            if judged := _judge(client, fresh, source, target, force, stages, entries, project):
                 if judged.refuses(force):
                     raise RefusedError(f"dry run, nothing was recorded: {_refusal(source, target, judged)}")
                 print(f"dry run, nothing was changed: version {source.version} can be promoted to {target}")
             return
         with open_writer(client, project) as writer:
-            judged = _judge(client, fresh, source, target, force, writer.stages, project)
+            judged = _judge(client, fresh, source, target, force, writer.stages, writer.entries, project)
             entry = _promote(writer, source, target, reason, force, judged) if judged else None
     if entry:
         notify(entry, project)
@@ -93,7 +93,14 @@ def archive(version: str, reason: str, project: Project) -> None:
 
 
 def _judge(
-    client: Any, fresh: FreshProcess, source: Source, target: Target, force: bool, stages: CurrentStages, project: Project
+    client: Any,
+    fresh: FreshProcess,
+    source: Source,
+    target: Target,
+    force: bool,
+    stages: CurrentStages,
+    entries: Sequence[Entry],
+    project: Project,
 ) -> Judgement | None:
     """Judge and show the rows; None where the version is there already."""
     version = str(source.version)
@@ -101,7 +108,7 @@ def _judge(
         print(f"version {version} is already in {target}: nothing to do")
         return None
     transitions.check_allowed(version, stage, target, force)
-    judged = gate.judge(client, fresh, source, target, stages.aliases.get("production"), project)
+    judged = gate.judge(client, fresh, source, target, stages.aliases.get("production"), entries, project)
     print_rows(judged.rows)
     if judged.page:
         print(f"comparison: {project.workspace.shown(judged.page)}")
@@ -117,7 +124,15 @@ def _promote(writer: Writer, source: Source, target: Target, reason: str, force:
         writer.client.log_artifact(source.run_id, str(judged.page), "promotion")
         evidence = f"runs:/{source.run_id}/promotion/{judged.page.name}"
     record = writer.record(kind, source, target, reason, judged.rows, evidence)
-    record = replace(record, weights_digest=judged.weights_digest, test_digest=judged.test_digest, accuracy=judged.accuracy)
+    record = replace(
+        record,
+        weights_digest=judged.weights_digest,
+        test_digest=judged.test_digest,
+        accuracy=judged.accuracy,
+        candidates=judged.candidate,
+    )
+    if judged.candidate:
+        tracking.count_candidate(writer.client, source.run_id, judged.test_digest, judged.candidate)
     if judged.refuses(force):
         writer.note(replace(record, kind="refusal"))
         raise RefusedError(_refusal(source, target, judged))

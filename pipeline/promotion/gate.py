@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from pipeline import tracking
 from pipeline.compare import command, comparison, models
 from pipeline.compare.models import Evaluated
-from pipeline.errors import PipelineError, RefusedError, RegistryError
+from pipeline.errors import EvaluationError, PipelineError, RefusedError, RegistryError
 from pipeline.predictions import Predictions
 from pipeline.project import Project
-from pipeline.promotion import rules
-from pipeline.promotion.record import Row
+from pipeline.promotion import opponents, rules
+from pipeline.promotion.opponents import Opponents
+from pipeline.promotion.record import Entry, Row
 from pipeline.promotion.rules import LOADS, OVERALL, Performance
 from pipeline.provenance import TrainingRecord
 from pipeline.register import evidence
@@ -36,6 +37,7 @@ class Judgement:
     weights_digest: str  # of the version
     test_digest: str  # of the images it was judged on
     accuracy: float | None = None  # on them; None where it does not load
+    candidate: int | None = None  # which one it is of those judged on them
     page: Path | None = None  # None where there was nothing to compare with
 
     @property
@@ -70,7 +72,15 @@ class _Predicted:
         return models.evaluated(found, self.source, self.record, digest, project.params.evaluate)
 
 
-def judge(client: Any, fresh: FreshProcess, source: Source, target: str, production: str | None, project: Project) -> Judgement:
+def judge(
+    client: Any,
+    fresh: FreshProcess,
+    source: Source,
+    target: str,
+    production: str | None,
+    entries: Sequence[Entry],
+    project: Project,
+) -> Judgement:
     """Judge the version `source` by the gate of the registry stage `target`.
 
     Args:
@@ -79,6 +89,7 @@ def judge(client: Any, fresh: FreshProcess, source: Source, target: str, product
         source: The version that is to move.
         target: `staging` or `production`.
         production: The version in production now, if any.
+        entries: The records of the model, oldest first.
         project: Its data/dataset holds the test images, its params.yaml the limits.
 
     Raises:
@@ -94,12 +105,15 @@ def judge(client: Any, fresh: FreshProcess, source: Source, target: str, product
     _warn_if_stored_differs(client, new, test)
     performance = new.performance(test)
     images = f"in a fresh process, {len(performance.labels):,} test images; digests match"
-    rows = [Row(rule=LOADS, verdict="passed", detail=images), *rules.limits(params.register, performance)]
+    number = tracking.candidate_number(client, source.run_id, record.weights_digest, test.digest)
+    rows = [Row(rule=LOADS, verdict="passed", detail=images), *rules.limits(params.register, performance), rules.tried(number)]
     page = None
     if target == "production":
-        against, page = _against(client, fresh, new, None if production == source.version else production, test, project)
-        rows += [*against, *rules.costs(params.promote, new.loaded)]
-    return Judgement(rows, record.weights_digest, test.digest, performance.accuracy, page)
+        chosen = opponents.choose(client, source, production, entries, test.digest)
+        against, page = _against(client, fresh, new, chosen, test, project)
+        best = _against_best(client, fresh, new, chosen, test, project)
+        rows += [against[0], best, *against[1:], *rules.costs(params.promote, new.loaded)]
+    return Judgement(rows, record.weights_digest, test.digest, performance.accuracy, number, page)
 
 
 def load(client: Any, fresh: FreshProcess, source: Source, record: TrainingRecord, images: Path) -> Row:
@@ -150,26 +164,50 @@ def _warn_if_stored_differs(client: Any, new: _Predicted, test: HeldOut) -> None
 
 
 def _against(
-    client: Any, fresh: FreshProcess, new: _Predicted, production: str | None, test: HeldOut, project: Project
+    client: Any, fresh: FreshProcess, new: _Predicted, chosen: Opponents, test: HeldOut, project: Project
 ) -> tuple[list[Row], Path | None]:
     """Return the comparison with the version in production, on the images that neither was trained on, and its page."""
     params = project.params.promote
-    if production is None:
-        return rules.against(params, new.performance(test), None, None), None
-    source = tracking.find_version(client, new.source.model_name, production)
+    if chosen.production is None:
+        return rules.against(params, new.performance(test), None, None, chosen.why_not), None
     try:
-        old = _predict(client, fresh, source, _record(client, source, test), project)
+        old, rows = _opponent(client, fresh, new, chosen.production, test, project)
     except PipelineError as error:
         return [Row(rule=OVERALL, verdict="failed", detail=f"cannot be compared: {error}")], None
-    rows = test.unseen(new.trained_on) & test.unseen(old.trained_on)
-    if not rows.any():
-        why = f"cannot be compared: {source.name} or {new.source.name} was trained on every one of the test images"
-        return [Row(rule=OVERALL, verdict="failed", detail=why)], None
     pair = models.paired(old.evaluated(test, project), new.evaluated(test, project), test.data, project).on(rows)
     found = comparison.compare(pair, comparison.data_drift(client, pair.a.source, pair.b.source))
     first, *others = rules.against(params, new.performance(test, rows), old.performance(test, rows), found.data)
     note = pair.scored_again
     if old.trained_on is None:
-        note = f"it is not known on which of the images {source.name} was trained"
+        note = f"it is not known on which of the images {old.source.name} was trained"
     first = replace(first, detail=f"{first.detail}; {note}") if note else first
     return [first, *others], command.write(found, project)
+
+
+def _against_best(client: Any, fresh: FreshProcess, new: _Predicted, chosen: Opponents, test: HeldOut, project: Project) -> Row:
+    """Return the comparison with the best version that was in production and still predicts."""
+    params, notes = project.params.promote, [chosen.note] if chosen.note else []
+    for source in chosen.best:
+        try:
+            old, rows = _opponent(client, fresh, new, source, test, project)
+        except PipelineError as error:
+            notes.append(f"{source.name} cannot be compared: {error}")
+            continue
+        both = new.performance(test, rows), old.performance(test, rows)
+        return rules.against_best(params, *both, chosen.among, "; ".join(notes))
+    return rules.against_best(params, new.performance(test), None, chosen.among, "; ".join(notes))
+
+
+def _opponent(
+    client: Any, fresh: FreshProcess, new: _Predicted, source: Source, test: HeldOut, project: Project
+) -> tuple[_Predicted, NDArray[np.bool_]]:
+    """Return the version `source` with its predictions, and the test images that neither model was trained on, `(n,)`.
+
+    Raises:
+        PipelineError: it cannot be read, does not predict for these data, or there are no such images.
+    """
+    old = _predict(client, fresh, source, _record(client, source, test), project)
+    rows = test.unseen(new.trained_on) & test.unseen(old.trained_on)
+    if not rows.any():
+        raise EvaluationError(f"{source.name} or {new.source.name} was trained on every one of the test images")
+    return old, rows

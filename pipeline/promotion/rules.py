@@ -15,6 +15,7 @@ from typing import Literal
 
 import numpy as np
 
+from pipeline import tracking
 from pipeline.compare.comparison import DataDrift
 from pipeline.params import PromoteParams, RegisterParams
 from pipeline.promotion.record import Row
@@ -98,6 +99,13 @@ def against_best(params: PromoteParams, new: Performance, best: Performance | No
     if best is None:
         return _not_compared(_BEST, note)
     return _not_worse(_BEST, new, best, params.significance / among, params.max_accuracy_loss, note)
+
+
+def tried(number: int) -> Row:
+    """Return the row that says how many candidates were judged on the test images, this one included."""
+    return Row(
+        rule="candidates judged on these images", verdict="no rule", value=float(number), detail=tracking.as_candidate(number)
+    )
 
 
 def costs(params: PromoteParams, cost: Loaded) -> list[Row]:

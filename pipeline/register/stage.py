@@ -46,15 +46,18 @@ def run(params: Params, workspace: Workspace) -> None:
         if model is None:
             raise RegistryError(f"the run {run_id} has no model: `dvc repro -s -f register` logs it again")
         with tracking.model_folder(client, Source(f"run {run_id}", run_id, training.model_name)) as folder:
-            entered = _Entered(run_id, model.model_id, manifest.of(folder))
+            number = tracking.candidate_number(client, run_id, training.weights_digest, test.digest)
+            entered = _Entered(run_id, model.model_id, manifest.of(folder), number)
             images = workspace.dataset / "test/images.npy"
             loaded = fresh.predict(folder, name, training.weights_digest, images, test.data.description.classes)
             found = test.measure(loaded.probabilities, _trained_on(folder, name, test))
+    tracking.count_candidate(client, run_id, test.digest, number)
     rules = judge(params.register, found)
+    print(f"{tracking.as_candidate(number)}:")
     for rule in rules:
         print(f"  {'FAILED' if rule.verdict == 'failed' else rule.verdict:<8}{rule}")
     version = _register(client, entered, training, found, rules, workspace)
-    _write(training, found, rules, version, workspace)
+    _write(training, entered, found, rules, version, workspace)
     client.set_tag(run_id, "gate", _verdict(rules))
     tracking.publish_to(client, run_id, Published({}, [workspace.registration], "register"))
 
@@ -66,6 +69,7 @@ class _Entered:
     run_id: str
     model_id: str
     manifest: str  # of its files, as they were judged
+    candidate: int  # which one it is of those judged on these test images
 
 
 def _check_same_data(training: TrainingRecord, test: HeldOut) -> None:
@@ -106,7 +110,8 @@ def _register(
     card = workspace.need(workspace.model_card, "evaluate").read_text(encoding="utf-8")
     if differing:
         card = "Without a model card: the files of the evaluation say other things than the model does."
-    description = "\n".join([card, "### The gate it passed", "", *(f"- {rule}" for rule in rules)])
+    passed = [f"- {text}" for text in (tracking.as_candidate(model.candidate), *map(str, rules))]
+    description = "\n".join([card, "### The gate it passed", "", *passed])
     version = registry.create_version(client, training, model.model_id, model.run_id, tags, description)
     print(f"registered {training.model_name} version {version}")
     return version
@@ -144,13 +149,19 @@ def _verdict(rules: Sequence[Rule]) -> str:
 
 
 def _write(
-    training: TrainingRecord, found: Performance, rules: Sequence[Rule], version: str | None, workspace: Workspace
+    training: TrainingRecord,
+    model: _Entered,
+    found: Performance,
+    rules: Sequence[Rule],
+    version: str | None,
+    workspace: Workspace,
 ) -> None:
     weakest = found.weakest
     content = {
         "verdict": "rejected" if version is None else "accepted",
         "model_name": training.model_name,
         "version": version,
+        "candidate": model.candidate,
         "accuracy": found.accuracy,
         "baseline": {"accuracy": found.baseline.accuracy, "classifier": found.baseline.name} if found.baseline else None,
         # NaN, which JSON does not know, is the recall of a class without test images.

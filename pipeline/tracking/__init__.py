@@ -5,6 +5,7 @@ reopening a finished run falsifies its duration. Each training has one run, foun
 from the outputs, since MLflow's ids mean nothing in another store. All writes are idempotent.
 """
 
+from pipeline.tracking.judged import as_candidate, candidate_number, count_candidate
 from pipeline.tracking.live import LiveRun
 from pipeline.tracking.models import logged_model
 from pipeline.tracking.registered import (

@@ -10,22 +10,22 @@ _DIGITS = 16  # of the test split's digest, in the tag's name
 _MOST = 10**6  # what a larger number says was not written here
 
 
-def judged(client: Any, run_id: str, weights_digest: str, test_digest: str, write: bool = True) -> int:
-    """Return the number of the candidate with these weights among those judged on this test split, the first being 1.
+def candidate_number(client: Any, run_id: str, weights_digest: str, test_digest: str) -> int:
+    """Return which candidate these weights are of those judged on the test split `test_digest`, the first being 1.
 
-    Args:
-        client: As `tracking.connect` gives it.
-        run_id: The candidate's run; its experiment is searched.
-        weights_digest: The candidate's.
-        test_digest: `dataset.test_digest` of the test split.
-        write: Tag the run, so that the candidate is counted from now on.
+    The runs searched are those of the experiment of `run_id`, the candidate's run.
     """
-    tag = f"judged_on.{test_digest[:_DIGITS]}"
-    numbers = _numbers(client, client.get_run(run_id).info.experiment_id, tag)
-    number = numbers.get(weights_digest) or max(len(numbers), *numbers.values(), 0) + 1
-    if write:
-        client.set_tag(run_id, tag, str(number))
-    return number
+    numbers = _numbers(client, client.get_run(run_id).info.experiment_id, _tag(test_digest))
+    return numbers.get(weights_digest) or max(len(numbers), *numbers.values(), 0) + 1
+
+
+def count_candidate(client: Any, run_id: str, test_digest: str, number: int) -> None:
+    """Count the candidate of `run_id`, whose number is that of `candidate_number`."""
+    client.set_tag(run_id, _tag(test_digest), str(number))
+
+
+def _tag(test_digest: str) -> str:
+    return f"judged_on.{test_digest[:_DIGITS]}"
 
 
 def _numbers(client: Any, experiment: str, tag: str) -> dict[str, int]:
@@ -44,7 +44,7 @@ def _numbers(client: Any, experiment: str, tag: str) -> dict[str, int]:
     return found
 
 
-def ordinal(number: int) -> str:
-    """Return a number as `1st`, `2nd`, `13th`."""
+def as_candidate(number: int) -> str:
+    """Return `the 14th candidate judged on these images`."""
     ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number}{ending}"
+    return f"the {number}{ending} candidate judged on these images"

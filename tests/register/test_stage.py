@@ -42,8 +42,10 @@ def test_a_good_model_becomes_a_version_with_its_card(candidates: Trainings, cap
     assert "warning" not in capsys.readouterr().err
     version = candidates.client.get_model_version(MODEL, "4")
     assert version.tags["test_accuracy"] == "1.0000"
-    assert version.description.startswith("100.00 % accuracy\n### The gate it passed\n")
-    register(candidates)
+    assert version.description.startswith(
+        "100.00 % accuracy\n### The gate it passed\n\n- the 1st candidate judged on these images\n- judged on unseen images"
+    )
+    assert found["candidate"] == register(candidates)["candidate"] == 1
     assert "version 4 is already registered" in capsys.readouterr().out
 
 

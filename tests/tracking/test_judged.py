@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from pipeline import tracking
 from pipeline.tracking import judged
 from pipeline.workspace import Workspace
@@ -13,17 +15,18 @@ def test_candidates_are_counted_once_each_and_deleted_ones_too(client: Any, work
     experiment = tracking.experiment_id(client, workspace, "toys")
     runs = [str(client.create_run(experiment, tags={"weights_digest": weights}).info.run_id) for weights in "abab"]
 
-    def count(place: int, digest: str = HERE, **options: Any) -> int:
-        return judged.judged(client, runs[place], "abab"[place], digest, **options)
+    def count(run: str, weights: str, digest: str = HERE) -> int:
+        number = judged.candidate_number(client, run, weights, digest)
+        judged.count_candidate(client, run, digest, number)
+        return number
 
-    assert [count(0), count(1)] == [1, 2]
-    assert [count(2), count(3), count(0)] == [1, 2, 1]  # equal weights, from another run
+    assert [count(run, weights) for run, weights in zip(runs, "abab", strict=True)] == [1, 2, 1, 2]
     client.delete_run(runs[1])
     client.delete_run(runs[3])
     third = str(client.create_run(experiment, tags={"weights_digest": "c"}).info.run_id)
-    assert judged.judged(client, third, "c", HERE, write=False) == 3
-    assert judged.judged(client, third, "c", ELSEWHERE) == 1
-    assert judged.judged(client, third, "c", HERE) == 3
+    assert judged.candidate_number(client, third, "c", HERE) == 3
+    assert count(third, "c", ELSEWHERE) == 1
+    assert count(third, "c") == 3
 
 
 def test_a_number_that_somebody_wrote_is_not_believed_beyond_reason(client: Any, workspace: Workspace) -> None:
@@ -31,18 +34,12 @@ def test_a_number_that_somebody_wrote_is_not_believed_beyond_reason(client: Any,
     for number in ("-5", "9" * 400, "many"):
         client.create_run(experiment, tags={"weights_digest": number[:9], f"judged_on.{HERE[:16]}": number})
     run = str(client.create_run(experiment, tags={"weights_digest": "a"}).info.run_id)
-    assert judged.judged(client, run, "a", HERE) == 4
+    assert judged.candidate_number(client, run, "a", HERE) == 4
 
 
-def test_ordinals() -> None:
-    assert [judged.ordinal(number) for number in (1, 2, 3, 4, 11, 12, 13, 21, 112)] == [
-        "1st",
-        "2nd",
-        "3rd",
-        "4th",
-        "11th",
-        "12th",
-        "13th",
-        "21st",
-        "112th",
-    ]
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(1, "1st"), (2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (13, "13th"), (21, "21st"), (112, "112th")],
+)
+def test_a_candidate_is_named_by_its_ordinal(number: int, words: str) -> None:
+    assert judged.as_candidate(number) == f"the {words} candidate judged on these images"
