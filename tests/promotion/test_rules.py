@@ -145,6 +145,15 @@ def test_a_loss_that_is_accepted_passes_although_it_shows(accepted: float, verdi
     assert row.verdict == verdict
 
 
+@pytest.mark.parametrize(("lost", "verdict", "seen"), [(3, "passed", "8.5"), (4, "failed", "9.7")])
+def test_of_36_images_a_loss_of_four_is_seen_and_one_of_three_is_not(lost: int, verdict: str, seen: str) -> None:
+    """At the shipped level z = 1.7507: z^2 = 3.06 images, and z * sqrt(4) = 3.50."""
+    shipped = PARAMS.model_copy(update={"significance": 0.04})
+    row = rules.against(shipped, performance({"bag": (34 - lost, 36)}), performance({"bag": (34, 36)}), SAME_DATA)[0]
+    assert row.verdict == verdict
+    assert row.detail.endswith(f"a loss below {seen} points cannot be seen in 36 images")
+
+
 def test_many_images_show_a_small_loss_and_the_limit_is_the_param() -> None:
     old = performance({"bag": (90_000, 100_000)})
     passed, failed = (
