@@ -8,7 +8,7 @@ from pipeline.promotion import command
 from pipeline.promotion.record import Row
 from pipeline.tracking.manifest import MANIFEST
 from tests.compare.trainings import MODEL, Trainings
-from tests.promotion.checkouts import BETTER, HALF, MEDIUM, WEAK, promote_to, records, stage_of
+from tests.promotion.checkouts import BETTER, MEDIUM, WEAK, promote_to, records, stage_of
 
 pytestmark = pytest.mark.usefixtures("predicted_here")
 WORSE, WORSE_THAN_BEST = "not worse than production", "not worse than the best so far in production"
@@ -35,16 +35,17 @@ def test_archiving_production_first_opens_no_way_around_the_gate(candidates: Tra
 
 @pytest.fixture
 def forced(candidates: Trainings) -> str:
-    """A candidate, in staging, as good as production, which was forced there over a better one; its number."""
-    for version, force in ((BETTER, False), (MEDIUM, True)):
-        promote_to(candidates, version, "staging")
+    """A candidate, in staging, better than production, which was forced there over a better one; its number."""
+    for version, force in ((BETTER, False), (WEAK, True)):
+        promote_to(candidates, version, "staging", "we know", force)
         promote_to(candidates, version, "production", "we know", force)
-    candidate = candidates.register(candidates.add(HALF, training_id="again"))
-    promote_to(candidates, candidate, "staging")
-    return candidate
+    promote_to(candidates, MEDIUM, "staging")
+    return MEDIUM
 
 
-def test_a_version_as_good_as_production_but_not_as_the_best_before_it_is_refused(candidates: Trainings, forced: str) -> None:
+def test_a_version_better_than_production_but_not_than_the_best_before_it_is_refused(
+    candidates: Trainings, forced: str
+) -> None:
     with pytest.raises(RefusedError, match=f"version {forced} was refused for production: failed {WORSE_THAN_BEST};"):
         promote_to(candidates, forced, "production")
     assert rows(candidates)[WORSE].verdict == "passed"
