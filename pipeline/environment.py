@@ -161,12 +161,11 @@ def guard_output() -> None:
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper) and not isinstance(stream, _Stream):
             stream.flush()
-            encoding, buffered = stream.encoding, stream.line_buffering
-            setattr(
-                sys,
-                name,
-                _Stream(stream.detach(), encoding, "in_ascii", line_buffering=buffered, write_through=stream.write_through),
-            )
+            buffered, through = stream.line_buffering, stream.write_through
+            guarded = _Stream(stream.buffer, stream.encoding, "in_ascii", line_buffering=buffered, write_through=through)
+            stream.detach()
+            setattr(sys, name, guarded)
+            setattr(sys, f"__{name}__", guarded)
     # For child processes, which know no handler of ours; their encoding stays as it is.
     os.environ["PYTHONIOENCODING"] = f"{os.environ.get('PYTHONIOENCODING', '').partition(':')[0]}:backslashreplace"
     sys.excepthook = _print_crash
@@ -187,13 +186,8 @@ def _in_ascii(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 _ADDRESSES = (
-    "MLFLOW_TRACKING_URI",
-    "MLFLOW_REGISTRY_URI",
-    "DATASET_MIRROR",
-    "HTTP_PROXY",
-    "HTTPS_PROXY",
-    "http_proxy",
-    "https_proxy",
+    *("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "DATASET_MIRROR"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"),
 )
 _TOKENS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 _UNSAFE = (
