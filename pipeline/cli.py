@@ -240,14 +240,17 @@ def doctor(
 @app.command(rich_help_panel=COMMANDS)
 def verify(
     version: Annotated[str, typer.Argument(help="A version, or a registry stage.")],
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Run recorded code that is in no branch or tag (uncommitted changes) unasked.")
+    ] = False,
 ) -> None:
-    """Rebuild a registered version from its recorded commit, params and data in a temporary worktree, and check the weights.
+    """Rebuild a registered version from its recorded commit, params and data in a temporary folder, and compare the models.
 
     Example: python -m pipeline verify 3
     """
     from pipeline.verify import command as command
 
-    command.run(version, Project.load())
+    command.run(version, yes, Project.load())
 
 
 @app.command(rich_help_panel=COMMANDS)

@@ -299,6 +299,8 @@ def read_yaml(path: Path) -> Any:
         raise ParamsError(f"{path} does not exist: restore it with `git checkout {path.name}`") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path} cannot be read: {error}") from None
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits, a date that does not exist, endless nesting
+        raise ParamsError(f"{path.name} is not valid YAML: {' '.join(str(error).split())[:200]}") from None
     except MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}" if mark else "somewhere"

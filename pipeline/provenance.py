@@ -13,15 +13,17 @@ import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
 
 from pipeline.errors import PipelineError
+from pipeline.page import printable
 from pipeline.workspace import write_text
 
-Value = str | int | float | bool
 MAX_DIFF_BYTES = 1_000_000
 _DIFF = ("-c", "core.quotePath=off", "diff", "HEAD", "--no-color", "--no-ext-diff", "--src-prefix=a/", "--dst-prefix=b/")
 _MAX_LINE = 10_000  # characters that are searched for secrets
@@ -38,6 +40,10 @@ _SECRETS = {
         r"(?i)\b\w*(password|passwd|secret|token|api_?key)\w*[\"']?\s*[:=]\s*[\"'](?![${<])[^\"'\s]{8,}[\"']"
     ),
 }
+_MAX_BYTES = 10 * MAX_DIFF_BYTES  # of a plan or a record as JSON
+_STRICT = with_config(ConfigDict(extra="forbid", allow_inf_nan=False, str_max_length=2 * MAX_DIFF_BYTES))
+Count = Annotated[int, Field(ge=0, lt=2**53)]
+Value = str | Annotated[int, Field(gt=-(2**63), lt=2**63)] | float | bool
 _PACKAGES = ("tensorflow", "keras", "numpy", "mlflow", "dvc", "pandas", "scikit-learn", "great-expectations")
 
 
@@ -46,11 +52,12 @@ def model_name(dataset_name: str) -> str:
     return f"{dataset_name}-classifier"
 
 
+@_STRICT
 @dataclass(frozen=True)
 class GitState:
     """The code at the start of a training; all None or empty without git."""
 
-    commit: str | None
+    commit: Annotated[str, Field(pattern="^[0-9a-f]{6,64}$")] | None  # it becomes an argument of git
     branch: str | None
     dirty: bool
     diff: str  # `git diff HEAD`, at most MAX_DIFF_BYTES
@@ -58,6 +65,7 @@ class GitState:
     withheld: bool = False  # whether there were changes that `diff` leaves out, by train.record_diff
 
 
+@_STRICT
 @dataclass(frozen=True, kw_only=True)
 class TrainingPlan:
     """A training before its first epoch: everything that determines its result."""
@@ -65,17 +73,18 @@ class TrainingPlan:
     training_id: str
     dataset_name: str
     dataset_digest: str
-    image_shape: tuple[int, int, int]  # height, width, channels, in pixels
+    image_shape: tuple[Count, Count, Count]  # height, width, channels, in pixels
     class_names: tuple[str, ...]
     architecture: str
-    parameters: int  # trainable weights
+    parameters: Count  # trainable weights
     params: Mapping[str, Mapping[str, Value]]  # section → key → value, of every stage up to train
-    threads: int  # CPU threads in use
+    threads: Annotated[int, Field(ge=1, le=4096)]  # CPU threads in use
     warm_start: Mapping[str, str]  # the version it started from: model_name, version, training_id, weights_digest; or empty
-    started_ms: int  # Unix time
+    started_ms: Count  # Unix time
     git: GitState
     environment: Mapping[str, str]
     model_summary: str
+    params_file: str = ""  # params.yaml as it was then; it may change until an interrupted training resumes
 
     @property
     def model_name(self) -> str:
@@ -83,14 +92,15 @@ class TrainingPlan:
         return model_name(self.dataset_name)
 
 
+@_STRICT
 @dataclass(frozen=True, kw_only=True)
 class TrainingRecord(TrainingPlan):
     """A finished training: the content of models/training.json."""
 
     weights_digest: str
-    finished_ms: int  # Unix time
-    fit_seconds: float
-    temperature: float = 1.0  # the logits were divided by it
+    finished_ms: Count  # Unix time
+    fit_seconds: Annotated[float, Field(ge=0)]
+    temperature: Annotated[float, Field(gt=0)] = 1.0  # the logits were divided by it
 
 
 def write(path: Path, record: TrainingPlan) -> None:
@@ -106,21 +116,28 @@ def read_training(path: Path) -> TrainingRecord:
     return read(TrainingRecord, path)
 
 
+@cache
+def _adapter(kind: type[Any]) -> "TypeAdapter[Any]":
+    return TypeAdapter(kind)
+
+
 def read(kind: type[_Plan], path: Path) -> _Plan:
-    """Return the plan or record in `path`.
+    """Return the plan or record in `path`, which anybody may have written: types, ranges and sizes are checked.
 
     Raises:
         PipelineError: the file is not what `write` makes of one.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        git = content.pop("git")
-        untracked = tuple(git.pop("untracked"))
-        for name in ("class_names", "image_shape"):
-            content[name] = tuple(content[name])
-        return kind(git=GitState(untracked=untracked, **git), **content)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise PipelineError(f"{path} is not what train writes ({error}): run `dvc repro -s -f train`") from None
+        if path.stat().st_size > _MAX_BYTES:
+            raise ValueError(f"more than {_MAX_BYTES:,} bytes")
+        content: _Plan = _adapter(kind).validate_json(path.read_bytes())  # type: ignore[arg-type]  # a class is hashable
+        return content
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        problem = f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
+    except (OSError, ValueError) as error:
+        problem = str(error)
+    raise PipelineError(f"{path} is not what train writes ({printable(problem)[:200]}): run `dvc repro -s -f train`")
 
 
 def weights_digest(model: Any) -> str:

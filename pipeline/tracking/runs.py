@@ -312,6 +312,8 @@ def _texts(plan: TrainingPlan) -> Iterator[tuple[str, str]]:
     """Yield file name on the run, and text."""
     yield "training/model_summary.txt", plan.model_summary
     yield "provenance/environment.json", json.dumps(dict(plan.environment), indent=2)
+    if plan.params_file:
+        yield "provenance/params.yaml", plan.params_file  # not today's file, which may have changed since
     if plan.git.diff:
         yield "provenance/changes.diff", plan.git.diff  # a tag would be cut at 8,000 characters
     if plan.git.untracked:
@@ -324,6 +326,6 @@ def _training_files(workspace: Workspace) -> Mapping[str, Sequence[Path]]:
     return {
         "training": [workspace.history],
         # With dvc.lock, `verify` finds the data in DVC's cache or remote.
-        "provenance": [workspace.training, workspace.params, workspace.root / "dvc.lock"],
+        "provenance": [workspace.training, workspace.root / "dvc.lock"],
         "data": [workspace.dataset / "dataset.json", workspace.samples_png, *validation],
     }

@@ -140,6 +140,7 @@ def _plan(model: Any, data: Dataset, params: Params, threads: int, origin: Linea
         git=provenance.git_state(workspace.root, params.train.record_diff),
         environment=provenance.environment(),
         model_summary=summary.getvalue(),
+        params_file=workspace.params.read_text(encoding="utf-8") if workspace.params.exists() else "",
     )
 
 

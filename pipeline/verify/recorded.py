@@ -1,26 +1,31 @@
-"""What the registry recorded of a version: everything it is rebuilt from and compared with."""
+"""What the registry recorded of a version: everything it is rebuilt from and compared with. All of it may be forged."""
 
 import csv
-from collections.abc import Mapping
-from contextlib import ExitStack
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline import dataset, tracking
+from pipeline import dataset, predictions, tracking
 from pipeline.dataset import Description
 from pipeline.errors import EvaluationError
+from pipeline.page import printable
+from pipeline.predictions import Predictions
 from pipeline.provenance import TrainingRecord
 from pipeline.tracking import Source
 from pipeline.verify import verdict
 from pipeline.verify.verdict import Difference
 
-_PARAMS, _LOCK, _DATA, _SCORES = (
+_PARAMS, _LOCK, _DATA, _SCORES, _PREDICTIONS = (
     "provenance/params.yaml",
     "provenance/dvc.lock",
     "data/dataset.json",
     "evaluation/intervals.csv",
+    "evaluation/predictions.parquet",
 )
+_MAX_TEXT, _MAX_SCORE = 10_000_000, 1e6  # bytes; larger than any score
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +39,8 @@ class Entry:
     data: Description
     scores: Mapping[str, tuple[float, float, float]]  # name → value, low and high end of its 95% interval
     contradictions: list[Difference]
+    folder: Path  # the version's files, as its manifest says
+    predictions: Predictions  # of the test images
 
     @property
     def name(self) -> str:
@@ -41,8 +48,9 @@ class Entry:
         return f"{self.source.model_name} {self.source.name}"
 
 
-def read(client: Any, wanted: str, model: str) -> Entry:
-    """Return the entry of the version `wanted` (a number or an alias) of `model`, its files checked against the manifest.
+@contextmanager
+def opened(client: Any, wanted: str, model: str) -> Iterator[Entry]:
+    """Yield the entry of the version `wanted` (a number or an alias) of `model`, its files checked against the manifest.
 
     Raises:
         RegistryError: there is no such version, or its files were altered.
@@ -53,24 +61,40 @@ def read(client: Any, wanted: str, model: str) -> Entry:
     tags = client.get_model_version(model, source.version).tags
     logged = client.get_run(source.run_id).data.params
     with ExitStack() as stack:
-        stack.enter_context(tracking.model_folder(client, source))
-        paths = (_PARAMS, _DATA, _SCORES, _LOCK)
+        folder = stack.enter_context(tracking.model_folder(client, source))
+        paths = (_PARAMS, _DATA, _SCORES, _PREDICTIONS, _LOCK)
         files = {path: found for path in paths if (found := stack.enter_context(tracking.artifact(client, source, path)))}
-        missing = [path for path in paths[:3] if path not in files]
+        missing = [path for path in paths[:4] if path not in files]
         if missing:
             raise EvaluationError(
                 f"{model} {source.name} cannot be rebuilt: its run {source.run_id} has no {missing[0]}; "
                 "run `dvc repro -s -f evaluate register` where it was trained"
             )
-        return Entry(
+        yield Entry(
             source=source,
             record=record,
-            params=files[_PARAMS].read_text(encoding="utf-8"),
-            dvc_lock=files[_LOCK].read_text(encoding="utf-8") if _LOCK in files else "",
+            params=_text(files[_PARAMS]),
+            dvc_lock=_text(files[_LOCK]) if _LOCK in files else "",
             data=dataset.describe(files[_DATA].parent),
             scores=intervals(files[_SCORES]),
             contradictions=verdict.contradictions(record, tags, logged),
+            folder=folder,
+            predictions=predictions.read(files[_PREDICTIONS], record.class_names, f"{_PREDICTIONS} of {model} {source.name}"),
         )
+
+
+def _text(path: Path) -> str:
+    """Return the text of a file.
+
+    Raises:
+        EvaluationError: it is no text, or too much.
+    """
+    try:
+        if path.stat().st_size > _MAX_TEXT:
+            raise ValueError(f"it has more than {_MAX_TEXT:,} bytes")
+        return path.read_text(encoding="utf-8")
+    except ValueError as error:
+        raise EvaluationError(f"provenance/{path.name} on the run is not what train wrote ({error}): it was altered") from None
 
 
 def intervals(path: Path) -> Mapping[str, tuple[float, float, float]]:
@@ -80,8 +104,13 @@ def intervals(path: Path) -> Mapping[str, tuple[float, float, float]]:
         EvaluationError: the file is not what evaluate writes.
     """
     try:
+        if path.stat().st_size > _MAX_TEXT:
+            raise ValueError("too large")
         with path.open(encoding="utf-8", newline="") as file:
-            found = {row["score"]: (float(row["value"]), float(row["low"]), float(row["high"])) for row in csv.DictReader(file)}
-        return {"accuracy": found["accuracy"], **found}
-    except (ValueError, KeyError, TypeError) as error:
+            rows = [(row["score"], *(float(row[key]) for key in ("value", "low", "high"))) for row in csv.DictReader(file)]
+        found = {printable(name)[:60]: values for name, *values in rows}
+        if any(abs(value) > _MAX_SCORE for values in found.values() for value in values if not math.isnan(value)):
+            raise ValueError("a value out of range")
+        return {name: (value, low, high) for name, (value, low, high) in {"accuracy": found["accuracy"], **found}.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
         raise EvaluationError(f"{path.name} is not what evaluate writes ({error!r}): run `dvc repro -s -f evaluate`") from None

@@ -99,7 +99,7 @@ class Trainings:
         model.save(self.workspace.model)
         digest = provenance.weights_digest(model)
         training_id = f"{''.join(map(str, reads))}-{digest[:8]}-{data.description.digest[:8]}"
-        record = replace(_record(data.description, training_id, digest), **changes)
+        record = replace(_record(data.description, training_id, digest), **{"params_file": "ingest: {}\n", **changes})
         provenance.write(self.workspace.training, record)
         np.save(self.workspace.training_images, dataset.trained_on(data), allow_pickle=False)
         if not says_images:

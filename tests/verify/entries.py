@@ -1,9 +1,13 @@
 """Registry entries as `recorded.read` returns them."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipeline.dataset import Description
+from pipeline.predictions import Predictions
 from pipeline.provenance import GitState, TrainingRecord
 from pipeline.tracking import Source
 from pipeline.verify.recorded import Entry
@@ -28,6 +32,8 @@ RECORD = TrainingRecord(
     fit_seconds=1.0,
 )
 DATA = Description("digits", (28, 28, 1), ("0", "1"), {"train": 8, "validation": 1, "test": 1}, (), "da" * 32)
+LABELS = np.array([0, 1], np.int32)
+PREDICTIONS = Predictions(source_index=LABELS, labels=LABELS, probabilities=np.array([[0.9, 0.1], [0.2, 0.8]], np.float32))
 
 
 def entry(params: str, dvc_lock: str = "", **changes: Any) -> Entry:
@@ -40,4 +46,6 @@ def entry(params: str, dvc_lock: str = "", **changes: Any) -> Entry:
         data=DATA,
         scores={"accuracy": (0.9, 0.88, 0.92)},
         contradictions=[],
+        folder=Path(),
+        predictions=PREDICTIONS,
     )

@@ -23,10 +23,7 @@ def without_evaluation(trainings: Trainings) -> str:
 
 def without_params(trainings: Trainings) -> str:
     write_data(trainings.workspace)
-    trainings.workspace.params.rename(trainings.workspace.root / "set aside")
-    version = trainings.register(trainings.add(PLAIN, training_id="unset"))
-    (trainings.workspace.root / "set aside").rename(trainings.workspace.params)
-    return version
+    return trainings.register(trainings.add(PLAIN, training_id="unset", params_file=""))
 
 
 def evaluated(trainings: Trainings, intervals: str = "score,value,low,high\naccuracy,0.75,0.5,1.0\n") -> str:

@@ -1,5 +1,6 @@
 """Where the data of a version comes from, and what is reported where it is not the recorded data."""
 
+import json
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -13,9 +14,9 @@ from PIL import Image
 
 from pipeline import dataset, params, provenance
 from pipeline.dataset import SPLITS, Description, Split
-from pipeline.errors import RegistryError
+from pipeline.errors import PipelineError, RegistryError
 from pipeline.ingest import stage
-from pipeline.verify import rebuild
+from pipeline.verify import data, rebuild
 from pipeline.workspace import Workspace
 from tests import data_sets
 from tests.verify.entries import entry
@@ -31,7 +32,7 @@ def bring(project: Path, wanted: Description, recorded_params: str = "") -> tupl
     files = entry(recorded_params or here.params.read_text(), lock.read_text() if lock.exists() else "")
     with rebuild.worktree(provenance.git_state(project), "version 1", here) as there:
         rebuild.write_params(files, there, here)
-        place, difference = rebuild.bring_data(wanted, there, here)
+        place, difference = data.bring(wanted, files.dvc_lock, there, here)
         if not difference:
             assert dataset.content_digest(there.dataset) == wanted.digest
         return place, difference
@@ -123,6 +124,22 @@ def test_an_altered_image_in_the_source_fails_with_its_digests_and_a_missing_sou
         bring(own, wanted)
 
 
+@pytest.fixture
+def photos(own: Path) -> Path:
+    """The same images outside the checkout, as a folder, an archive and a table; links to them; and no data in the checkout."""
+    folder = own.parent / "photos"
+    shutil.copytree(own / "data/source", folder)
+    shutil.make_archive(str(folder), "zip", folder)
+    rows = [f"{path.relative_to(folder)},{path.parent.name}\n" for path in sorted(folder.glob("*/*.png"))]
+    (folder / "table.csv").write_text("".join(["file,label\n", *rows]))
+    for link in (own.parent / "link-to-photos", own / "data/link-to-photos"):
+        link.symlink_to(folder)
+    shutil.rmtree(own / "data/dataset")
+    (own / "data/dataset").mkdir()
+    (own / "data/dataset/notes.txt").write_text("the user's own")
+    return folder
+
+
 @pytest.mark.parametrize(
     "source",
     [
@@ -131,33 +148,85 @@ def test_an_altered_image_in_the_source_fails_with_its_digests_and_a_missing_sou
         "{photos}",
         "../link-to-photos",
         "data/link-to-photos",
+        "../photos.zip",
+        "../photos/table.csv",
         "data",
         ".",
         "..",
         "data/dataset",
         "/",
+        "/dev/zero",
+        "../gone",
     ],
 )
-def test_whatever_source_was_recorded_nothing_outside_the_worktree_is_removed_or_written(own: Path, source: str) -> None:
-    wanted = dataset.describe(own / "data/dataset")
-    photos = own.parent / "photos"
-    shutil.copytree(own / "data/source", photos)
-    for link in (own.parent / "link-to-photos", own / "data/link-to-photos"):
-        link.symlink_to(photos)
+def test_whatever_source_was_recorded_nothing_outside_the_worktree_is_removed_or_written(
+    own: Path, own_data: Path, photos: Path, source: str
+) -> None:
+    wanted = dataset.describe(own_data / "data/dataset")
     recorded = (own / "params.yaml").read_text().replace("source: data/source ", f"source: {source.format(photos=photos)} ")
-    shutil.rmtree(own / "data/dataset")
-    (own / "data/dataset").mkdir()
-    (own / "data/dataset/notes.txt").write_text("the user's own")
-    before = files_in(photos), files_in(own / "data")
+    if source.endswith("csv"):
+        recorded = recorded.replace("dataset: folder", "dataset: csv")
+    before = files_in(own.parent)
     if "photos" in source:
-        assert bring(own, wanted, recorded) == ("the source, ingested again", "")
-    else:  # these hold other images or none
-        with pytest.raises(RegistryError, match=r"^the data set shapes .* and ingest failed in the worktree"):
+        assert bring(own, wanted, recorded)[0] == "the source, ingested again"
+    else:
+        with pytest.raises(PipelineError, match=r"ingest\.source") as error:
             bring(own, wanted, recorded)
-    assert (files_in(photos), files_in(own / "data")) == before
+        assert ("is out of bounds" in str(error.value)) == (source not in ("/dev/zero", "../gone"))
+        assert "\n" not in str(error.value)
+    assert files_in(own.parent) == before
     assert not photos.is_symlink()
-    assert not (own / "data/dataset").is_symlink()
     assert (own / "data/link-to-photos").readlink() == photos
+
+
+def test_dvcs_files_are_copied_by_digest_and_nothing_else_that_they_say_is_done(tmp_path: Path) -> None:
+    (tmp_path / ".dvc").mkdir()
+    cache, target = tmp_path / ".dvc/cache/files/md5", tmp_path / "there/data/dataset"
+    listing = "aa" * 16 + ".dir"
+
+    def fetch(*members: tuple[str, str]) -> None:
+        for md5, text in {
+            "bb" * 16: "content",
+            listing: json.dumps([{"relpath": path, "md5": md5} for path, md5 in members]),
+        }.items():
+            path = cache / md5[:2] / md5[2:]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        data.main(str(tmp_path), "cache", listing, str(target))
+
+    fetch(("train/labels.npy", "bb" * 16), ("dataset.json", "bb" * 16))
+    assert (target / "train/labels.npy").read_text() == (target / "dataset.json").read_text() == "content"
+    shutil.rmtree(target)
+    (tmp_path / "secret").write_text("of the user")
+    for path, md5 in (
+        ("../../../outside", "bb" * 16),
+        (f"{tmp_path}/outside", "bb" * 16),
+        ("a/../../outside", "bb" * 16),
+        ("inside", "bb/../../../../../../../../secret"),
+        ("inside", "zz" * 16),
+    ):
+        with pytest.raises(ValueError, match=r"^not a"):
+            fetch((path, md5))
+    with pytest.raises(ValueError, match="too large"):
+        fetch(("x" * 1_000_000, "bb" * 16))
+    assert not target.exists()
+    assert {path.name for path in tmp_path.iterdir()} <= {".dvc", "there", "secret"}
+
+
+@pytest.mark.parametrize(
+    "lock",
+    [
+        "",
+        "stages: [",
+        "stages: {ingest: {outs: [{path: data/dataset, md5: 1}]}}",
+        "stages: {ingest: {outs: [{path: data/dataset, md5: ../../../../etc.dir}]}}",
+        "stages: {ingest: {outs: {path: data/dataset}}}",
+        "[" * 100_000,
+        f"stages: {'9' * 5000}",
+    ],
+)
+def test_a_dvc_lock_that_names_no_digest_is_no_obstacle(lock: str) -> None:
+    assert data._recorded_digest(lock) == ""
 
 
 def test_an_altered_pixel_is_named_if_the_recorded_data_can_be_reproduced(own: Path) -> None:
@@ -183,14 +252,14 @@ def test_the_first_row_that_differs_is_reported_with_its_place_and_values(tmp_pa
     images, labels = np.zeros((5000, 2, 2, 1), np.uint8), np.zeros(5000, np.int32)
     images[4500, 1, 0, 0], images[4500, 1, 1, 0], labels[4999] = 9, 9, 1
     recorded = toys(tmp_path / "recorded")
-    assert rebuild.first_difference(recorded, toys(tmp_path / "images", images=images)) == (
+    assert data.first_difference(recorded, toys(tmp_path / "images", images=images)) == (
         "test/images.npy row 4500 (source row 4507) is 9 at (1, 0, 0), not 0"
     )
-    assert rebuild.first_difference(recorded, toys(tmp_path / "labels", labels=labels)) == (
+    assert data.first_difference(recorded, toys(tmp_path / "labels", labels=labels)) == (
         "test/labels.npy row 4999 (source row 5006) is 1, not 0"
     )
     fewer = {"images": images[1:], "labels": labels[1:], "source_index": labels[1:]}
-    assert rebuild.first_difference(recorded, toys(tmp_path / "fewer", **fewer)) == (
+    assert data.first_difference(recorded, toys(tmp_path / "fewer", **fewer)) == (
         "test/images.npy has the shape (4999, 2, 2, 1), not (5000, 2, 2, 1)"
     )
-    assert rebuild.first_difference(recorded, recorded) == "its class names were altered"
+    assert data.first_difference(recorded, recorded) == "its class names were altered"
