@@ -18,8 +18,11 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ConfigDict, with_config
 
 from pipeline.errors import DatasetError
+from pipeline.page import printable
+from pipeline.workspace import read_json
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
@@ -27,6 +30,7 @@ FILES = "files.txt"
 _DTYPES = {"images": np.uint8, "labels": np.int32, "source_index": np.int32}
 
 
+@with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class SourceFile:
     """A file that the data came from."""
@@ -48,6 +52,7 @@ class Split:
         return len(self.labels)
 
 
+@with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)
 class Description:
     """The content of dataset.json."""
@@ -204,16 +209,11 @@ def describe(folder: Path) -> Description:
     """
     path = folder / "dataset.json"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        height, width, channels = content.pop("image_shape")
-        return Description(
-            image_shape=(height, width, channels),
-            class_names=tuple(content.pop("class_names")),
-            sources=tuple(SourceFile(**source) for source in content.pop("sources")),
-            **content,
-        )
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise DatasetError(f"{path} is not what ingest writes ({error}): run `dvc repro -s -f ingest`") from None
+        return read_json(Description, path)
+    except (OSError, ValueError) as error:
+        raise DatasetError(
+            f"{path} is not what ingest writes ({printable(str(error))}): run `dvc repro -s -f ingest`"
+        ) from None
 
 
 def read(folder: Path) -> Dataset:

@@ -13,16 +13,15 @@ import re
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, with_config
+from pydantic import ConfigDict, Field, with_config
 
 from pipeline.errors import PipelineError
 from pipeline.page import printable
-from pipeline.workspace import write_text
+from pipeline.workspace import read_json, write_text
 
 MAX_DIFF_BYTES = 1_000_000
 _DIFF = ("-c", "core.quotePath=off", "diff", "HEAD", "--no-color", "--no-ext-diff", "--src-prefix=a/", "--dst-prefix=b/")
@@ -40,7 +39,6 @@ _SECRETS = {
         r"(?i)\b\w*(password|passwd|secret|token|api_?key)\w*[\"']?\s*[:=]\s*[\"'](?![${<])[^\"'\s]{8,}[\"']"
     ),
 }
-_MAX_BYTES = 10 * MAX_DIFF_BYTES  # of a plan or a record as JSON
 _STRICT = with_config(ConfigDict(extra="forbid", allow_inf_nan=False, str_max_length=2 * MAX_DIFF_BYTES))
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 Value = str | Annotated[int, Field(gt=-(2**63), lt=2**63)] | float | bool
@@ -116,11 +114,6 @@ def read_training(path: Path) -> TrainingRecord:
     return read(TrainingRecord, path)
 
 
-@cache
-def _adapter(kind: type[Any]) -> "TypeAdapter[Any]":
-    return TypeAdapter(kind)
-
-
 def read(kind: type[_Plan], path: Path) -> _Plan:
     """Return the plan or record in `path`, which anybody may have written: types, ranges and sizes are checked.
 
@@ -128,16 +121,9 @@ def read(kind: type[_Plan], path: Path) -> _Plan:
         PipelineError: the file is not what `write` makes of one.
     """
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise ValueError(f"more than {_MAX_BYTES:,} bytes")
-        content: _Plan = _adapter(kind).validate_json(path.read_bytes())  # type: ignore[arg-type]  # a class is hashable
-        return content
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        problem = f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
+        return read_json(kind, path)
     except (OSError, ValueError) as error:
-        problem = str(error)
-    raise PipelineError(f"{path} is not what train writes ({printable(problem)[:200]}): run `dvc repro -s -f train`")
+        raise PipelineError(f"{path} is not what train writes ({printable(str(error))}): run `dvc repro -s -f train`") from None
 
 
 def weights_digest(model: Any) -> str:

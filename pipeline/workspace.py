@@ -13,8 +13,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from pipeline.errors import MissingInputError, PipelineError
+
+_Kind = TypeVar("_Kind")
+_MAX_JSON = 10_000_000  # bytes of one of our own JSON files; the largest holds a diff of a million
 
 
 class _Below:
@@ -138,6 +142,25 @@ def replacing(path: Path) -> Iterator[Path]:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error  # a full disk does not say which file
     finally:
         aside.unlink(missing_ok=True)
+
+
+def read_json(kind: type[_Kind], path: Path) -> _Kind:
+    """Return the JSON in `path`, which anybody may have written, as the dataclass `kind`: types, ranges and size are checked.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is something else; the message is one line.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    if path.stat().st_size > _MAX_JSON:
+        raise ValueError(f"more than {_MAX_JSON:,} bytes")
+    try:
+        return TypeAdapter(kind).validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part)[:50] for part in first["loc"]) or "the file"
+        raise ValueError(f"{place}: {first['msg']}"[:200]) from None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -44,7 +44,7 @@ def run(wanted: str, yes: bool, project: Project) -> None:
     """
     client = tracking.connect(project.workspace)
     with tracking.store_guard(project.workspace), recorded.opened(client, wanted, project.model) as entry:
-        _confirm(rebuild.inspect(entry.record.git, entry.name, project.workspace), entry, yes)
+        confirm(rebuild.inspect(entry.record.git, entry.name, project.workspace), entry, yes=yes)
         found = _rebuild(client, entry, project.workspace)
         _record(client, entry, found)
     for each in found.differences:
@@ -58,14 +58,18 @@ def run(wanted: str, yes: bool, project: Project) -> None:
     print(f"{found.outcome}: {entry.name} was reproduced: {found.detail}")
 
 
-def _confirm(code: Code, entry: Entry, yes: bool) -> None:
-    """Print which code is about to run; ask, unless `yes`, if some of it is not in the history of a branch or tag."""
+def confirm(code: Code, entry: Entry, *, yes: bool) -> None:
+    """Print which code is about to run; ask, unless `yes`, if some of it is not in the history of a branch or tag.
+
+    Raises:
+        RegistryError: it was not confirmed, or nobody is there to ask.
+    """
     changes = ""
     if code.lines:
         more = f" and {len(code.files) - _LISTED:,} more" if len(code.files) > _LISTED else ""
         names = ", ".join(name[:100] for name in code.files[:_LISTED])
         changes = f" and {code.lines:,} line{'s' * (code.lines > 1)} of uncommitted changes, of {names}{more}"
-    astray = "" if code.on_branch else ", which is on no branch or tag of this clone,"
+    astray = "" if code.on_branch else " (on no branch or tag of this clone)"
     print(f"rebuilding {entry.name} in a temporary folder: this runs its recorded code")
     print(f"{'code':<10}commit {code.commit[:12]}{astray}{changes}", flush=True)
     if not sandbox.confines():
@@ -73,11 +77,11 @@ def _confirm(code: Code, entry: Entry, yes: bool) -> None:
     if yes or code.is_reviewed:
         return
     where = (
-        f"git.diff in provenance/training.json of run {entry.source.run_id}" if code.lines else f"git show {code.commit[:12]}"
+        f"git.diff in provenance/training.json of run {entry.source.run_id}" if code.lines else f"`git show {code.commit[:12]}`"
     )
     if not sys.stdin.isatty():
         raise RegistryError(
-            f"verify would run code that no branch or tag of this clone holds, commit {code.commit[:12]}{astray}{changes}: "
+            f"verify would run commit {code.commit[:12]}{astray}{changes}, code that no branch or tag of this clone holds: "
             f"look at {where}, then confirm with --yes"
         )
     print(f"{where} shows it. Run it? [y/N] ", end="", flush=True)

@@ -1,7 +1,6 @@
 """What the registry recorded of a version: everything it is rebuilt from and compared with. All of it may be forged."""
 
 import csv
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -107,10 +106,12 @@ def intervals(path: Path) -> Mapping[str, tuple[float, float, float]]:
         if path.stat().st_size > _MAX_TEXT:
             raise ValueError("too large")
         with path.open(encoding="utf-8", newline="") as file:
-            rows = [(row["score"], *(float(row[key]) for key in ("value", "low", "high"))) for row in csv.DictReader(file)]
-        found = {printable(name)[:60]: values for name, *values in rows}
-        if any(abs(value) > _MAX_SCORE for values in found.values() for value in values if not math.isnan(value)):
+            rows = {
+                printable(row["score"])[:60]: (float(row["value"]), float(row["low"]), float(row["high"]))
+                for row in csv.DictReader(file)
+            }
+        if any(abs(value) > _MAX_SCORE for values in rows.values() for value in values):  # NaN is not
             raise ValueError("a value out of range")
-        return {name: (value, low, high) for name, (value, low, high) in {"accuracy": found["accuracy"], **found}.items()}
+        return {"accuracy": rows["accuracy"], **rows}
     except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
         raise EvaluationError(f"{path.name} is not what evaluate writes ({error!r}): run `dvc repro -s -f evaluate`") from None

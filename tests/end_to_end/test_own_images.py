@@ -1,6 +1,7 @@
 """A colour folder of the user's own, drawn here: through the whole graph, after changes to its files, and imported by DVC."""
 
 import json
+import shutil
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -156,3 +157,35 @@ def test_a_file_that_dvc_imported_from_a_web_server_is_found_in_the_source(
     printed = shell("dvc", "repro", "ingest", cwd=project).stdout
     assert "pets from data/source: 80 images of 2 classes" in printed
     assert "data/source/pets.npz.dvc" in shell("git", "status", "--porcelain", cwd=project).stdout
+
+
+def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Path → content and time of change."""
+    found = {path: path.lstat().st_mtime_ns for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {str(path): (path.read_bytes(), time) for path, time in found.items()}
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("kind", ["folder", "archive", "table"])
+def test_verify_reads_images_outside_the_checkout_and_leaves_them_as_they_were(
+    project: Path, tmp_path: Path, shell: Shell, kind: str
+) -> None:
+    photos = tmp_path / "pictures" / "photos"
+    draw_all(photos, 150)
+    source = photos
+    if kind == "archive":
+        source = Path(shutil.make_archive(str(photos), "zip", photos))
+    if kind == "table":
+        set_dataset(project / "params.yaml", "csv", "shapes")
+        rows = [f"{path.relative_to(photos)},{path.parent.name}\n" for path in sorted(photos.glob("*/*"))]
+        (photos / "table.csv").write_text("".join(["file,label\n", *rows]))
+        source = photos / "table.csv"
+    set_values(project / "params.yaml", {"ingest.source": f"../{source.relative_to(tmp_path)}"})
+    shell("dvc", "repro", cwd=project)
+    for lost in ("data/dataset", ".dvc/cache"):  # as in a fresh clone
+        shutil.rmtree(project / lost)
+    before = contents(photos.parent), contents(project / "data"), contents(project / ".git")
+    done = shell("python", "-m", "pipeline", "verify", "1", "--yes", cwd=project)
+    assert "data      the source, ingested again" in done.stdout
+    assert "\nbitwise: shapes-classifier version 1" in done.stdout
+    assert (contents(photos.parent), contents(project / "data"), contents(project / ".git")) == before

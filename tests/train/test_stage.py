@@ -87,6 +87,16 @@ def test_equal_trainings_are_equal_files_and_the_layers_are_printed_once(
     assert "adapted" not in printed
 
 
+def test_a_resumed_training_keeps_and_logs_the_params_file_that_it_began_with(trained_copy: Workspace) -> None:
+    began = trained_copy.params.read_text()
+    trained_copy.params.write_text(began.replace("min_images: 50 ", "min_images: 60 "))
+    train(SHORT, trained_copy)  # its checkpoints are there; its run is not
+    record, run = provenance.read_training(trained_copy.training), only_run(trained_copy)
+    assert record.params_file == began != trained_copy.params.read_text()
+    (logged,) = trained_copy.artifacts.glob(f"*/{run.info.run_id}/artifacts/provenance/params.yaml")
+    assert logged.read_text() == began
+
+
 def test_another_seed_gives_another_file(trained: Workspace, ready: Workspace) -> None:
     train(SHORT.model_copy(update={"seed": 2}), ready)
     assert ready.model.read_bytes() != trained.model.read_bytes()

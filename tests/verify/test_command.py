@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pipeline import provenance, tracking
 from pipeline.errors import RegistryError
-from pipeline.tracking import find_version, training_record
+from pipeline.tracking import find_version, manifest, training_record
 from pipeline.verify import rebuild
 from pipeline.workspace import Workspace
 from tests.tracking.model_files import stored_files
@@ -29,10 +30,11 @@ Shell = Callable[..., subprocess.CompletedProcess[str]]
 pytestmark = pytest.mark.slow
 
 
-def verify(shell: Shell, project: Path, wanted: str = "1", **variables: str) -> subprocess.CompletedProcess[str]:
-    return shell(
-        "python", "-m", "pipeline", "verify", wanted, cwd=project, check=False, TMPDIR=str(project.parent), **variables
-    )
+def verify(
+    shell: Shell, project: Path, wanted: str = "1", *options: str, confirmed: bool = True, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    command = ["python", "-m", "pipeline", "verify", wanted, *(["--yes"] if confirmed else []), *options]
+    return shell(*command, cwd=project, check=False, TMPDIR=str(project.parent), **variables)
 
 
 def error_of(done: subprocess.CompletedProcess[str]) -> str:
@@ -87,13 +89,18 @@ def test_after_everything_has_changed_a_version_is_reproduced_bitwise_and_the_ch
     done = verify(shell, registered)
     assert done.returncode == 0, done.stderr
     assert re.match(
-        rf"rebuilding {MODEL} version 1 in a temporary worktree\ncode +commit \w{{12}} and \d+ lines of uncommitted changes\n"
+        rf"rebuilding {MODEL} version 1 in a temporary folder: this runs its recorded code\n"
+        r"code +commit \w{12} and \d+ lines of uncommitted changes, of params\.yaml\n"
         r"data +DVC's cache, digest \w{12}\nvalidate +[\d.]+ s\n",
         done.stdout,
     )
     assert re.search(r"^epoch 10/10 .* accuracy", done.stdout, re.MULTILINE)
     last = done.stdout.splitlines()[-1]
-    assert re.fullmatch(rf"bitwise: {MODEL} version 1 was reproduced: the weights are equal, bit for bit \(\w{{12}}\)", last)
+    assert re.fullmatch(
+        rf"bitwise: {MODEL} version 1 was reproduced: its weights \(\w{{12}}\), files and predictions for 359 images are equal",
+        last,
+    )
+    assert "359 of 359 predictions are equal; 0 images only" in done.stdout
     assert state(shell, registered) == before
     assert not list(registered.parent.glob("verify-*"))
     assert re.fullmatch(r"bitwise 20\d\d-\d\d-\d\dT\d\d:\d\dZ by \w+", tags(registered)["verified"])
@@ -115,7 +122,7 @@ def test_other_weights_with_scores_as_good_are_statistical(registered: Path, she
     done = verify(shell, registered)
     assert done.returncode == 0, done.stderr
     assert re.search(
-        r"^statistical: .*: every score is within its recorded interval; results: the weights are", done.stdout, re.MULTILINE
+        r"^statistical: .*: \d+ of 359 predictions are equal; .*; results: the weights are", done.stdout, re.MULTILINE
     )
     assert tags(registered)["verified"].startswith("statistical 20")
 
@@ -185,6 +192,22 @@ def test_an_altered_pixel_fails_before_training_and_is_named(registered: Path, s
     assert "train/images.npy row 17" in tags(registered)["verified_detail"]
 
 
+def test_without_a_terminal_changes_that_no_branch_holds_are_not_run_unless_confirmed(registered: Path, shell: Shell) -> None:
+    training = stored(registered, "provenance/training.json")
+    record = json.loads(training.read_text())
+    head = "diff --git a/pipeline/a.py b/pipeline/a.py\nnew file mode 100644\n"
+    record["git"]["diff"] += f"{head}--- /dev/null\n+++ b/pipeline/a.py\n@@ -0,0 +1 @@\n+raise SystemExit('run')\n"
+    training.write_text(json.dumps(record))
+    done = verify(shell, registered, confirmed=False)
+    assert re.match(
+        r"error: verify would run commit \w{12} and \d+ lines of uncommitted changes, of params\.yaml, pipeline/a\.py, code "
+        r"that no branch or tag of this clone holds: look at git\.diff in provenance/training\.json of run \w+, then confirm",
+        error_of(done),
+    )
+    assert "data " not in done.stdout
+    assert "verified" not in tags(registered)
+
+
 @pytest.mark.exhaustive
 def test_an_altered_param_fails_and_is_named(registered: Path, shell: Shell) -> None:
     params = stored(registered, "provenance/params.yaml")
@@ -203,10 +226,37 @@ def test_an_altered_record_that_contradicts_mlflow_fails_before_training(registe
 
 
 @pytest.mark.exhaustive
+def test_a_limit_that_was_changed_before_an_interrupted_training_resumed_is_told(registered: Path, shell: Shell) -> None:
+    params = stored(registered, "provenance/params.yaml")
+    params.write_text(re.sub("min_images: +50", "min_images: 51", params.read_text()))
+    done = verify(shell, registered)
+    assert done.returncode == 0, done.stderr
+    assert "note: validate.min_images is 51 in provenance/params.yaml, 50 in provenance/training.json; it cannot" in done.stdout
+    assert "\nbitwise: " in done.stdout
+
+
+@pytest.mark.exhaustive
+def test_forged_predictions_and_an_mlmodel_of_another_kind_are_named(registered: Path, shell: Shell) -> None:
+    path = stored(registered, "evaluation/predictions.parquet")
+    frame = pd.read_parquet(path)
+    frame[["0", "1"]] = frame[["1", "0"]].to_numpy()
+    frame.to_parquet(path, index=False)
+    error = error_of(verify(shell, registered))
+    assert re.search(
+        r"results: evaluation/predictions\.parquet on the run differs from what the version predicts for \d+ of", error
+    )
+    client = registry(registered)
+    folder = stored_files(client, MODEL, "1")
+    (folder / "requirements.txt").write_text("mlflow==3.17.2\nevil==1.0\n")
+    client.set_model_version_tag(MODEL, "1", manifest.MANIFEST, manifest.of(folder))
+    assert "was not reproduced: files: requirements.txt is not as registered" in error_of(verify(shell, registered))
+
+
+@pytest.mark.exhaustive
 def test_ctrl_c_in_training_leaves_no_worktree(registered: Path, shell: Shell) -> None:
     before = state(shell, registered)
     with subprocess.Popen(
-        [sys.executable, "-m", "pipeline", "verify", "1"],
+        [sys.executable, "-m", "pipeline", "verify", "1", "-y"],
         cwd=registered,
         env={**_environment(), "TMPDIR": str(registered.parent)},
         stdout=subprocess.PIPE,

@@ -74,6 +74,22 @@ def test_the_recorded_commit_and_changes_are_checked_out_and_the_clone_is_not_wr
     assert_removed(here)
 
 
+def test_what_would_run_is_known_before_anything_is_checked_out(here: Workspace, shell: Shell) -> None:
+    (here.root / "pipeline" / "__main__.py").write_text("changed\n")
+    recorded = provenance.git_state(here.root)
+    code = rebuild.inspect(recorded, "version 1", here)
+    assert code.files == ("classifier/params.yaml", "classifier/pipeline/__main__.py")
+    assert code.lines == len(recorded.diff.splitlines()) > 8
+    assert code.on_branch
+    assert not code.is_reviewed
+    assert rebuild.inspect(replace(recorded, diff=""), "version 1", here).is_reviewed
+    shell("git", *SOMEONE, "commit", "-q", "--amend", "-m", "another", cwd=here.root)
+    astray = replace(recorded, diff="")
+    assert not rebuild.inspect(astray, "version 1", here).is_reviewed
+    shell("git", "tag", "kept", str(recorded.commit), cwd=here.root)
+    assert rebuild.inspect(astray, "version 1", here).is_reviewed
+
+
 def test_a_stage_runs_with_a_store_of_its_own_and_its_error_is_the_reason(
     here: Workspace, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
