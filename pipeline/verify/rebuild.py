@@ -104,9 +104,11 @@ def worktree(git: GitState, name: str, here: Workspace) -> Iterator[Workspace]:
 
 
 def _git(root: Path, *arguments: str, stdin: str = "", failure: str = "") -> str:
-    command = ["git", *arguments]
+    command, given = ["git", *arguments], stdin.encode(errors="surrogateescape")
+    # GIT_DIR and its like, which git sets for its hooks, would lead a checkout into the user's repository.
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("GIT_") or "CONFIG" in name}
     try:
-        done = subprocess.run(command, cwd=root, input=stdin.encode(errors="surrogateescape"), capture_output=True, check=False)
+        done = subprocess.run(command, cwd=root, env=variables, input=given, capture_output=True, check=False)
     except FileNotFoundError:
         raise RegistryError("git is not installed: verify needs it to check out the code of a version") from None
     if done.returncode != 0:

@@ -113,5 +113,5 @@ def intervals(path: Path) -> Mapping[str, tuple[float, float, float]]:
         if any(abs(value) > _MAX_SCORE for values in rows.values() for value in values):  # NaN is not
             raise ValueError("a value out of range")
         return {"accuracy": rows["accuracy"], **rows}
-    except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
         raise EvaluationError(f"{path.name} is not what evaluate writes ({error!r}): run `dvc repro -s -f evaluate`") from None

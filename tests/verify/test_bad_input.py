@@ -142,7 +142,8 @@ def test_forged_provenance_is_one_line(
 
 
 def replace(trainings: Trainings, run_id: str, path: str, content: bytes) -> None:
-    file = trainings.workspace.root / Path(path).name
+    file = trainings.workspace.root / "forged" / Path(path).name
+    file.parent.mkdir(exist_ok=True)
     file.write_bytes(content)
     trainings.client.log_artifact(run_id, str(file), str(Path(path).parent))
 

@@ -39,8 +39,9 @@ def bring(project: Path, wanted: Description, recorded_params: str = "") -> tupl
 
 
 def files_in(folder: Path) -> dict[str, tuple[bytes, int]]:
-    """Path → content and time of change."""
-    found = {path: path.lstat().st_mtime_ns for path in sorted(folder.rglob("*")) if path.is_file()}
+    """Path → content and time of change; the index that `git diff` refreshes is not looked at."""
+    paths = (path for path in sorted(folder.rglob("*")) if path.is_file() and ".git" not in path.parts)
+    found = {path: path.lstat().st_mtime_ns for path in paths}
     return {str(path.relative_to(folder)): (path.read_bytes(), time) for path, time in found.items()}
 
 

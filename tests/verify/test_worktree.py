@@ -74,6 +74,18 @@ def test_the_recorded_commit_and_changes_are_checked_out_and_the_clone_is_not_wr
     assert_removed(here)
 
 
+def test_variables_that_git_sets_for_its_hooks_lead_nothing_into_the_users_repository(
+    here: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded, before = provenance.git_state(here.root), repository(here)
+    monkeypatch.setenv("GIT_DIR", str(here.root.parent / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(here.root.parent))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(here.root.parent / ".git/index"))
+    with rebuild.worktree(recorded, "version 1", here) as there:
+        assert there.params.read_text() == "seed: 2\n"
+    assert repository(here) == before
+
+
 def test_what_would_run_is_known_before_anything_is_checked_out(here: Workspace, shell: Shell) -> None:
     (here.root / "pipeline" / "__main__.py").write_text("changed\n")
     recorded = provenance.git_state(here.root)
