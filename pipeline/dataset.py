@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, with_config
 
 from pipeline.errors import DatasetError
-from pipeline.page import printable
 from pipeline.workspace import read_json
 
 SplitName = Literal["train", "validation", "test"]
@@ -211,9 +210,7 @@ def describe(folder: Path) -> Description:
     try:
         return read_json(Description, path)
     except (OSError, ValueError) as error:
-        raise DatasetError(
-            f"{path} is not what ingest writes ({printable(str(error))}): run `dvc repro -s -f ingest`"
-        ) from None
+        raise DatasetError(f"{path} is not what ingest writes ({error}): run `dvc repro -s -f ingest`") from None
 
 
 def read(folder: Path) -> Dataset:

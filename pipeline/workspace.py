@@ -159,7 +159,7 @@ def read_json(kind: type[_Kind], path: Path) -> _Kind:
         return TypeAdapter(kind).validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part)[:50] for part in first["loc"]) or "the file"
+        place = ascii(".".join(str(part)[:50] for part in first["loc"]) or "the file")[1:-1]  # keys may be terminal escapes
         raise ValueError(f"{place}: {first['msg']}"[:200]) from None
 
 

@@ -170,6 +170,8 @@ def _params(recorded: TrainingRecord, rebuilt: TrainingRecord) -> Iterator[Diffe
 
 
 def _code(recorded: TrainingRecord) -> Iterator[Difference]:
+    if recorded.git.withheld:
+        yield Difference("code", "there were uncommitted changes that were not recorded (train.record_diff: false)")
     for path in recorded.git.untracked:
         if path.startswith(_CODE):
             yield Difference("code", f"{_short(path)} was not in git at training time, so it was not recorded")

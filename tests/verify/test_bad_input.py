@@ -108,6 +108,7 @@ RECORD, DATA = "provenance/training.json", "data/dataset.json"
         (RECORD, lambda text: changed(text, warm_start=["version"]), "warm_start: "),
         (RECORD, lambda text: changed(text, image_shape=[2, 2]), r"image_shape\.2: "),
         (RECORD, lambda text: changed(text, loader="evil"), "loader: Unexpected keyword"),
+        (RECORD, lambda text: changed(text, **{"\x1b[2K": 1}), r"\\x1b\[2K: Unexpected keyword"),
         (RECORD, lambda _: "[" * 200_000, "recursion limit"),
         (RECORD, lambda _: "null", "is not what train writes"),
         (RECORD, lambda text: text + " " * 10_000_000, "more than 10,000,000 bytes"),

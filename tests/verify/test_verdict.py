@@ -82,6 +82,13 @@ def test_files_that_another_library_may_write_otherwise_are_not_bitwise() -> Non
             FAR,
             "code: pipeline/train/new.py was not in git at training time, so it was not recorded",
         ),
+        (
+            replace(RECORD, git=GitState("c0ffee", "main", True, "", (), withheld=True)),
+            OTHER,
+            [],
+            FAR,
+            "code: there were uncommitted changes that were not recorded (train.record_diff: false)",
+        ),
     ],
 )
 def test_a_failure_names_the_first_difference(
