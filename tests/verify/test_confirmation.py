@@ -5,7 +5,7 @@ import io
 import pytest
 
 from pipeline.errors import RegistryError
-from pipeline.verify import command
+from pipeline.verify import command, sandbox
 from pipeline.verify.rebuild import Code
 from tests.verify.entries import entry
 
@@ -72,3 +72,14 @@ def test_of_many_files_the_first_are_named(capsys: pytest.CaptureFixture[str]) -
     printed = capsys.readouterr().out
     assert "and 1,000,000 lines of uncommitted changes, of pipeline/0.py, " in printed
     assert printed.endswith("pipeline/9.py and 1,190 more\n")
+
+
+def test_where_the_system_cannot_confine_the_code_a_warning_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sandbox, "version", lambda: 2)
+    command.confirm(REVIEWED, entry(""), yes=False)
+    assert capsys.readouterr().err.startswith("warning: this system cannot confine it (Linux 6.2 or newer can)")
+    monkeypatch.setattr(sandbox, "version", lambda: 3)
+    command.confirm(REVIEWED, entry(""), yes=False)
+    assert capsys.readouterr().err == ""
