@@ -44,8 +44,11 @@ def run(wanted: str, yes: bool, project: Project) -> None:
     """
     client = tracking.connect(project.workspace)
     with tracking.store_guard(project.workspace), recorded.opened(client, wanted, project.model) as entry:
-        confirm(rebuild.inspect(entry.record.git, entry.name, project.workspace), entry, yes=yes)
-        found = _rebuild(client, entry, project.workspace)
+        if any(each.kind != "limits" for each in entry.contradictions):
+            found = verdict.failed(entry.contradictions)
+        else:
+            confirm(rebuild.inspect(entry.record.git, entry.name, project.workspace), entry, yes=yes)
+            found = _rebuild(client, entry, project.workspace)
         _record(client, entry, found)
     for each in found.differences:
         if each.kind == "limits":
@@ -90,8 +93,6 @@ def confirm(code: Code, entry: Entry, *, yes: bool) -> None:
 
 
 def _rebuild(client: Any, entry: Entry, here: Workspace) -> Verdict:
-    if any(each.kind != "limits" for each in entry.contradictions):
-        return verdict.failed(entry.contradictions)
     with rebuild.worktree(entry.record.git, entry.name, here) as there:
         rebuild.write_params(entry, there, here)
         rebuild.lend_parent(client, entry.record, there)
