@@ -96,7 +96,11 @@ RECORD, DATA = "provenance/training.json", "data/dataset.json"
     ("path", "forge", "message"),
     [
         (RECORD, lambda text: git(text, commit="--upload-pack=evil"), r"git\.commit: String should match"),
-        (RECORD, lambda text: git(text, commit=None), "outside git"),
+        (
+            RECORD,
+            lambda text: git(text, commit=None),
+            r"code: git_commit is c0ffee\w+ in MLflow, None in provenance/training\.json",
+        ),
         (RECORD, lambda text: git(text, diff="+\n" * 2_000_000), r"git\.diff: String should have at most"),
         (RECORD, lambda text: git(text, diff="\x1b[2K" * 999), r"not in this clone"),
         (RECORD, lambda text: git(text, branch="\x1b[2Kmain"), r"\(\[2Kmain\), which is not in this clone"),
