@@ -174,7 +174,13 @@ def _mirror_urls(known: Known) -> list[str]:
         valid = False
     if not valid:
         raise SourceError(f"{MIRROR} is not a valid http:// or https:// URL: set it to one or to a folder, or unset it")
-    return [f"{mirror.rstrip('/')}/{known.name}", *known.urls]
+    return [_below(mirror, known.name), *known.urls]
+
+
+def _below(url: str, name: str) -> str:
+    """Return the address of `name` in the folder `url`; a query, such as a signature, stays at its end."""
+    parts = urlsplit(url)
+    return parts._replace(path=f"{parts.path.rstrip('/')}/{name}", fragment="").geturl()
 
 
 def _download(file: SourceFile, known: Known, mirrors: list[str], workspace: Workspace) -> Path:
@@ -182,7 +188,7 @@ def _download(file: SourceFile, known: Known, mirrors: list[str], workspace: Wor
     from requests import RequestException
 
     for url in tuple(mirrors):
-        shown = shown_url(f"{url}/{file.name}")
+        shown = shown_url(_below(url, file.name))
         print(f"downloading {file.name} ({file.bytes:,} bytes) from {shown}", file=sys.stderr)
         try:
             return _retrieve(url, file, workspace.downloads)
@@ -216,7 +222,13 @@ def _retrieve(url: str, file: SourceFile, folder: Path) -> Path:
         hooks={"response": _keep_compressed},
     )
     partial = folder / ".partial"  # a folder of its own, so that what a killed download left can be removed
-    files = pooch.create(partial, url, registry={file.name: f"sha256:{file.sha256}"}, retry_if_failed=_RETRIES)
+    files = pooch.create(
+        partial,
+        "",
+        registry={file.name: f"sha256:{file.sha256}"},
+        urls={file.name: _below(url, file.name)},
+        retry_if_failed=_RETRIES,
+    )
     try:
         path = Path(files.fetch(file.name, downloader=downloader))
         path.chmod(0o644)  # temporary files are made 0600, and the folder may be shared

@@ -8,6 +8,7 @@ import types
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
 import pooch
@@ -36,13 +37,16 @@ class Server:
     def __init__(self) -> None:
         self.files, self.requests, self.status = dict(FILES), list[str](), 200
         self.headers: dict[str, str] = {}
+        self.signed: list[str] = []  # folder and query of each request
         self.interrupted = 0  # how many transfers break off in the middle
         self.silent = threading.Event()  # set: sends nothing
         owner = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                owner.respond(self, self.path.rsplit("/", 1)[1])
+                folder, _, name = self.path.partition("?")[0].rpartition("/")
+                owner.signed.append(f"{folder}?{urlsplit(self.path).query}")
+                owner.respond(self, name)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -304,6 +308,15 @@ def test_mirror_url_that_cannot_be_used_is_an_error_without_its_password(
     with pytest.raises(SourceError, match=r"^DATASET_MIRROR is not a valid http:// or https:// URL: set it to one") as raised:
         fetch(clothes(dead()), workspace)
     assert "sec" not in str(raised.value)
+
+
+def test_a_signature_of_the_mirror_is_sent_with_each_file(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, start: Start
+) -> None:
+    server = start()
+    monkeypatch.setenv("DATASET_MIRROR", f"{server.url}/a/?sig=b%2Fc&sv=2")
+    fetch(clothes(dead()), workspace)
+    assert server.signed == ["/a/clothes?sig=b%2Fc&sv=2"] * len(FILES)
 
 
 def test_secrets_in_a_mirror_url_are_never_printed(
