@@ -52,7 +52,7 @@ def announce_changes(git: GitState) -> None:
     """Print which uncommitted changes are recorded, and warn of those that look like secrets."""
     files = Counter(change.file for change in provenance.changes(git.diff))
     if git.withheld:
-        print("uncommitted changes are not recorded (train.record_diff: false): `verify` will rebuild the commit alone", flush=True)
+        print("uncommitted changes are not recorded (train.record_diff: false): `verify` rebuilds the commit alone", flush=True)
     elif files:
         lines, names = files.total(), ", ".join(f"{printable(file)} ({count})" for file, count in files.most_common(_FILES))
         more = f" and {len(files) - _FILES} more" if len(files) > _FILES else ""
