@@ -24,7 +24,7 @@ from pipeline.register.fresh import Loaded
 from pipeline.scores import intervals, significance
 
 LOADS = "loads and predicts"  # the one rule that --force does not override
-OVERALL, _BEST = "not worse than production", "not worse than the best so far in production"
+OVERALL, _BEST = "not worse than production", "not worse than the best so far"
 _CLASSES, _SLICES = "no class worse than production", "no slice worse than production"
 _CALIBRATION, _GAIN = "calibration error increase", "accuracy gain"
 _DRIFT = "training data drift from production"

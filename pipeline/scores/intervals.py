@@ -6,7 +6,7 @@ the accuracy's interval allows would move them. How often they cover: benchmarks
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -95,7 +95,7 @@ def bootstrap(labels: NDArray[np.int32], probabilities: NDArray[np.float32], cal
         max(2 * calibration.error - high, 0), max(2 * calibration.error - low, calibration.error)
     )
     hits, n = image_scores(labels, probabilities).sum(axis=0).astype(np.int64), len(labels)
-    for name in _SHARES:
+    for name in _shares(probabilities):
         share = proportion(hits[[IMAGE_SCORES.index(name)]], np.array([n]))
         ends[name] = Interval(*(float(end[0]) for end in share))
     harder = _with_mistakes(labels, probabilities, math.ceil(n * (1 - ends["accuracy"].low)))
@@ -133,10 +133,15 @@ def paired(labels: NDArray[np.int32], a: Predicted, b: Predicted) -> dict[str, I
     change, (low, high) = b[1].error - a[1].error, ends["calibration_error"]
     ends["calibration_error"] = Interval(min(2 * change - high, change), max(2 * change - low, change))
     before, after = (image_scores(labels, each[0]) > 0 for each in (a, b))
-    for name in _SHARES:
+    for name in _shares(a[0]):
         was, is_now = before[:, IMAGE_SCORES.index(name)], after[:, IMAGE_SCORES.index(name)]
         ends[name] = difference(int(np.sum(was & ~is_now)), int(np.sum(~was & is_now)), len(labels))
     return ends
+
+
+def _shares(probabilities: NDArray[np.float32]) -> Sequence[str]:
+    """Return the scores that are proportions and not certain: of two classes, the true one is always among the top two."""
+    return _SHARES if probabilities.shape[1] > 2 else _SHARES[:1]
 
 
 def _ends(resampled: dict[str, Floats]) -> dict[str, Interval]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks import promotion_gate
-from benchmarks.promotion_gate import DIGITS, FASHION, Task
+from benchmarks.promotion_gate import FASHION, TASKS, Task
 from pipeline import params
 from pipeline.params import PromoteParams
 from tests.test_params import SHIPPED
@@ -31,7 +31,7 @@ def test_two_equal_models_of_the_simulation_disagree_as_retrained_ones_do() -> N
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("task", [FASHION, DIGITS], ids=["Fashion-MNIST", "digits"])
+@pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 @pytest.mark.parametrize("images", [36, 100, 360, 1000, 10_000])
 @pytest.mark.parametrize("past", [1, 2, 5])
 def test_of_equally_good_versions_at_most_8_percent_are_refused(

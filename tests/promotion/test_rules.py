@@ -168,7 +168,7 @@ def test_the_best_of_many_was_also_the_luckiest() -> None:
     new = performance({"bag": (77, 100), "shirt": (60, 100)})
     alone, among_five = (rules.against_best(PARAMS, new, OLD, among, "") for among in (1, 5))
     assert (alone.verdict, among_five.verdict) == ("failed", "passed")
-    assert alone.rule == among_five.rule == "not worse than the best so far in production"
+    assert alone.rule == among_five.rule == "not worse than the best so far"
     assert "a loss below 2.7 points cannot be seen in 200 images" in among_five.detail
 
 

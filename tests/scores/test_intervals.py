@@ -105,6 +105,7 @@ def test_three_mistakes_of_359_are_not_all_there_could_have_been() -> None:
     wilson = binomtest(356, 359).proportion_ci(0.95, method="wilson")
     assert got["accuracy"] == pytest.approx((wilson.low, wilson.high), abs=1e-6)
     assert (round(got["accuracy"].low, 4), round(got["accuracy"].high, 4)) == (0.9757, 0.9972)
+    assert got["top2_accuracy"] == (1, 1)  # of two classes, one is always the true one
 
 
 def mistaken(images: int, mistakes: int) -> tuple[np.ndarray, np.ndarray]:
