@@ -170,7 +170,7 @@ def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
 def test_verify_reads_images_outside_the_checkout_and_leaves_them_as_they_were(
     project: Path, tmp_path: Path, shell: Shell, kind: str
 ) -> None:
-    photos = tmp_path / "pictures" / "photos"
+    photos = tmp_path / "album" / "photos"
     draw_all(photos, 150)
     source = photos
     if kind == "archive":
