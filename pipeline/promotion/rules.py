@@ -131,6 +131,8 @@ def _not_worse(rule: str, new: Performance, old: Performance, level: float, acce
 
 
 def _unseen(visible: float, images: int) -> str:
+    if visible > images:
+        return f"no loss can be seen in {images:,} images"
     return f"a loss below {100 * visible / images:.2g} points cannot be seen in {images:,} images"
 
 
@@ -152,7 +154,7 @@ def _parts(level: float, new: Performance, old: Performance) -> list[Row]:
         place = min(among, key=lambda each: adjusted[each])
         (name, rows), (lost, won) = parts[place], counts[place]
         accuracies = f"{name}: {score} {new.correct[rows].mean():.4f} vs. {old.correct[rows].mean():.4f}"
-        visible = significance.visible_loss(lost + won, level / len(parts))
+        visible = significance.smallest_loss(lost + won, level / len(parts))
         detail = f"{accuracies}; {_counts(lost, won)}; McNemar's p after Holm; {_unseen(visible, int(rows.sum()))} of it"
         return Row(
             rule=rule,

@@ -1,5 +1,6 @@
 """Tests of whether two models differ on the same images by more than chance."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -37,6 +38,15 @@ def visible_loss(discordant: int, level: float) -> float:
 
     z = -float(ndtri(level))
     return float(max(z * np.sqrt(discordant), z * z))  # fewer discordant images than z² show nothing, even if all are lost
+
+
+def smallest_loss(discordant: int, level: float) -> int:
+    """Return the smallest loss, in images, that `worse` itself tells from chance; arguments as of `visible_loss`."""
+    from scipy.stats import binom
+
+    needed = max(discordant, math.ceil(-math.log2(level)))  # of fewer, even all lost are chance
+    lost = int(binom.isf(level, needed, 0.5)) + 1
+    return 2 * lost - needed
 
 
 def can_show_gain(mistakes: int, level: float) -> bool:

@@ -183,7 +183,16 @@ def test_a_class_that_got_worse_stops_a_version_that_is_better_overall() -> None
     assert [row.verdict for row in rows[:2]] == ["passed", "failed"]
     assert rows[1].value == pytest.approx(2 / 64)
     assert rows[1].detail.startswith("bag: recall 0.7400 vs. 0.8000; 0 newly correct, 6 newly incorrect")
-    assert rows[1].detail.endswith("a loss below 4.8 points cannot be seen in 100 images of it")  # 1.96 * sqrt(6)
+    assert rows[1].detail.endswith("a loss below 6 points cannot be seen in 100 images of it")  # 1/64 < 0.05/2
+
+
+def test_a_class_of_four_images_shows_no_loss() -> None:
+    """Of two classes: six lost would be needed, 1/64 < 0.05/2."""
+    rows = rules.against(
+        PARAMS, performance({"bag": (0, 4), "shirt": (1, 1)}), performance({"bag": (4, 4), "shirt": (1, 1)}), SAME_DATA
+    )
+    assert rows[1].verdict == "passed"
+    assert rows[1].detail.endswith("no loss can be seen in 4 images of it")
 
 
 def test_a_slice_that_got_worse_stops_a_version_that_is_better_overall() -> None:

@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from pipeline.scores.significance import can_show_gain, different, holm, images_to_show, lost_and_won, p_text, worse
+from pipeline.scores.significance import (
+    can_show_gain,
+    different,
+    holm,
+    images_to_show,
+    lost_and_won,
+    p_text,
+    smallest_loss,
+    visible_loss,
+    worse,
+)
 
 
 def test_counts_the_images_that_only_one_predicts_correctly() -> None:
@@ -29,6 +39,20 @@ def test_holm_multiplies_the_smallest_most_and_keeps_the_order() -> None:
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.9, 0.8]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+def test_the_smallest_loss_that_shows_is_the_one_that_the_test_just_rejects() -> None:
+    """Of 5 all must be lost (1/32), of 8 seven (9/256 = 0.035): a loss of 6; of one or none, 5 more would have to be."""
+    assert [smallest_loss(discordant, 0.05) for discordant in (0, 1, 5, 8)] == [5, 5, 5, 6]
+    for discordant in (20, 101, 500):
+        lost = (discordant + smallest_loss(discordant, 0.01)) // 2
+        assert worse(lost, discordant - lost) <= 0.01 < worse(lost - 1, discordant - lost + 1)
+
+
+def test_by_the_score_test_a_loss_shows_from_z_times_the_root_of_the_discordant_images() -> None:
+    """z(0.05)^2 = 2.7055."""
+    assert visible_loss(0, 0.05) == visible_loss(2, 0.05) == pytest.approx(2.7055, abs=1e-4)
+    assert visible_loss(400, 0.05) == pytest.approx(20 * 1.644854, abs=1e-4)
 
 
 def test_so_many_mistakes_show_a_model_that_halves_them() -> None:
