@@ -121,7 +121,9 @@ def _not_worse(rule: str, new: Performance, old: Performance, level: float, acce
     lost, won = significance.lost_and_won(old.correct, new.correct)
     images, visible = len(new.labels), significance.visible_loss(lost + won, level)
     discordant = max(float(lost + won), visible)
-    just_visible = intervals.lowest_difference((discordant + visible) / 2, (discordant - visible) / 2, images)
+    just_visible = -1.0
+    if visible <= images:
+        just_visible = intervals.lowest_difference((discordant + visible) / 2, (discordant - visible) / 2, images)
     low, limit = intervals.lowest_difference(lost, won, images), min(-accepted, just_visible)
     detail = (
         f"accuracy {new.accuracy:.4f} vs. {old.accuracy:.4f} of {old.name}; {_counts(lost, won)}; {_unseen(visible, images)}"

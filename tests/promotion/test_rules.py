@@ -154,6 +154,16 @@ def test_of_36_images_a_loss_of_four_is_seen_and_one_of_three_is_not(lost: int, 
     assert row.detail.endswith(f"a loss below {seen} points cannot be seen in 36 images")
 
 
+@pytest.mark.parametrize("images", [1, 2, 3, 4, 5])
+def test_a_handful_of_images_can_be_compared(images: int) -> None:
+    """At 0.05, from three images on all lost show."""
+    old, new = performance({"bag": (images, images)}), performance({"bag": (0, images)})
+    row = rules.against(PARAMS, new, old, SAME_DATA)[0]
+    assert row.verdict == ("failed" if images >= 3 else "passed")
+    assert row.detail.endswith(f"no loss can be seen in {images} images") == (images < 3)
+    assert rules.against(PARAMS, old, new, SAME_DATA)[0].verdict == "passed"
+
+
 def test_many_images_show_a_small_loss_and_the_limit_is_the_param() -> None:
     old = performance({"bag": (90_000, 100_000)})
     passed, failed = (
