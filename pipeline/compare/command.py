@@ -1,5 +1,6 @@
 """compare: is B better than A on the same test images? A table in the terminal, and a page with all that changed."""
 
+import errno
 import math
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -39,7 +40,7 @@ def run(a: str, b: str, project: Project) -> None:
     """
     found = between(tracking.connect(project.workspace), a, b, project)
     path = write(found, project)
-    _show(found, project.workspace.shown(path))
+    _show(found, project.workspace.shown(path) if path else "none")
 
 
 def between(client: Any, a: str, b: str, project: Project) -> Comparison:
@@ -48,11 +49,17 @@ def between(client: Any, a: str, b: str, project: Project) -> Comparison:
     return comparison.compare(pair, comparison.data_drift(client, pair.a.source, pair.b.source))
 
 
-def write(found: Comparison, project: Project) -> Path:
-    """Write the page of `found` and return its path; it is kept as evidence for a promotion."""
+def write(found: Comparison, project: Project) -> Path | None:
+    """Write the page of `found` and return its path, evidence for a promotion; None if the checkout may be read only."""
     names = (each.source.version or each.source.run_id[:8] for each in (found.pair.a, found.pair.b))
     path = project.workspace.comparison(*names)
-    write_text(path, html(found))
+    try:
+        write_text(path, html(found))
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EROFS):
+            raise
+        tracking.warn(f"{project.workspace.shown(path)} cannot be written ({error.strerror}): the comparison has no page")
+        return None
     return path
 
 

@@ -19,12 +19,16 @@ TURNED = (0, 0, 2, 2, 2, 1, 1, 0)  # other labels of the same images
 Shell = Callable[..., Any]
 
 
+def written(trainings: Trainings, a: str, b: str) -> Path:
+    project = Project.load(trainings.workspace)
+    path = command.write(command.between(trainings.client, a, b, project), project)
+    assert path is not None
+    return path
+
+
 @pytest.fixture(scope="module")
 def page_file(versions: Trainings) -> Path:
-    return command.write(
-        command.between(versions.client, "production", "staging", Project.load(versions.workspace)),
-        Project.load(versions.workspace),
-    )
+    return written(versions, "production", "staging")
 
 
 def printed(capsys: pytest.CaptureFixture[str]) -> str:
@@ -113,18 +117,14 @@ def test_the_page_holds_all_it_shows_and_escapes_names(page_file: Path) -> None:
 def test_images_are_named_by_their_files(trainings: Trainings) -> None:
     files = [f"shirt/<b>{row}.png" for row in range(8)]
     write_data(trainings.workspace, files=files)
-    path = command.write(
-        command.between(trainings.client, "1", "2", Project.load(trainings.workspace)), Project.load(trainings.workspace)
-    )
+    path = written(trainings, "1", "2")
     assert "&lt;coat&gt; &amp; &#39;co&#39;" in path.read_text(encoding="utf-8")
     shown = re.findall(r"shirt/&lt;b&gt;(\d)\.png</span>", path.read_text(encoding="utf-8"))
     assert len({*shown}) == 5
 
 
 def test_where_the_data_is_not_here_the_page_says_so(trainings: Trainings) -> None:
-    path = command.write(
-        command.between(trainings.client, "1", "2", Project.load(trainings.workspace)), Project.load(trainings.workspace)
-    )
+    path = written(trainings, "1", "2")
     assert "not in data/dataset, so its images cannot be shown" in path.read_text(encoding="utf-8")
 
 
@@ -134,7 +134,7 @@ def test_a_training_elsewhere_differs_in_its_environment(trainings: Trainings) -
     run = trainings.add(SWAPPED, training_id="elsewhere", environment=environment, threads=8)
     found = command.between(trainings.client, "1", run, Project.load(trainings.workspace))
     assert found.pair.same_model
-    path = command.write(found, Project.load(trainings.workspace))
+    path = written(trainings, "1", run)
     text = " ".join(re.sub(r"<[^>]+>", " ", path.read_text(encoding="utf-8")).split())
     assert "tensorflow 2.21.0 2.22.0 processor – other" in text
     assert "threads used 2 8" in text

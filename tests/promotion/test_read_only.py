@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.compare.trainings import Trainings
+from tests.compare.trainings import MODEL, Trainings
 
 PROJECT = Path(__file__).parents[2]
 WITHOUT_RIGHTS = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]  # root obeys the permissions then
@@ -39,6 +39,21 @@ def read_only(candidates: Trainings) -> Iterator[Run]:
     yield run
     for path, mode in modes.items():
         path.chmod(mode)
+
+
+@pytest.fixture
+def in_production(candidates: Trainings) -> None:
+    candidates.client.set_registered_model_alias(MODEL, "production", "2")
+    candidates.client.set_registered_model_alias(MODEL, "staging", "1")
+
+
+@pytest.mark.usefixtures("in_production")
+def test_a_comparison_has_a_table_but_no_page(read_only: Run) -> None:
+    for command in (("compare", "2", "1"), ("promote", "1", "production", "--dry-run")):
+        done = read_only(*command)
+        assert "compare-2-1.html cannot be written (Permission denied): the comparison has no page" in done.stderr
+        assert "accuracy" in done.stdout
+        assert "Traceback" not in done.stderr
 
 
 def test_what_only_reads_works(read_only: Run) -> None:
