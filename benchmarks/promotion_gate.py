@@ -93,6 +93,7 @@ def _performance(
         calibration_error=0.02,
         slices={},
         baseline=None,
+        seen=0,
         slice_rows=slices,
         seen=0,
     )

@@ -9,7 +9,7 @@ Libraries load where they are first used, so loading pandas, scikit-learn and cl
 import numpy as np
 
 from benchmarks.measure import Costs, record
-from pipeline import baseline, dataset, features, params
+from pipeline import baseline, dataset, environment, features, params
 from pipeline.validate import label_issues, near_duplicates, report, stage, suite, tables
 from pipeline.validate.check import check, load
 from pipeline.workspace import Workspace
@@ -22,7 +22,7 @@ def main() -> None:
     limits = params.load(workspace.params).validate
     data = dataset.read(workspace.need(workspace.dataset, "ingest"))
     small = np.concatenate([features.shrink(split.images) for split in data.splits().values()])
-    with stage.half_of_the_cores():
+    with environment.half_of_the_cores():
         costs.of("near-duplicates", lambda: near_duplicates.find(small, limits.near_duplicate_difference))
         frame = costs.of("features", lambda: features.table(data, small))
         tiny, names = features.shrink(small, baseline.SIDE), data.description.class_names

@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -49,6 +50,15 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @cached_property
+    def digests(self) -> NDArray[np.uint64]:
+        """A digest of each image's bytes, `(n,)`: BLAKE2b of 8 bytes, little-endian.
+
+        64 bits: among 1,000,000 different images, a chance of 3e-8 that two look equal.
+        """
+        digests = (hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=8).digest() for image in self.images)
+        return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
 
 
 @with_config(ConfigDict(extra="forbid"))
@@ -149,19 +159,9 @@ def test_digest(data: Dataset) -> str:
     return digest.hexdigest()
 
 
-def image_digests(images: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Return a digest of each image's bytes, uint64 `(n,)`: BLAKE2b of 8 bytes, little-endian.
-
-    64 bits: among 1,000,000 different images, a chance of 3e-8 that two look equal.
-    """
-    digests = (hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=8).digest() for image in images)
-    return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
-
-
 def trained_on(data: Dataset) -> NDArray[np.uint64]:
     """Return the digests of the images that a model of `data` is fitted or tuned on, sorted, each once."""
-    both = [image_digests(split.images) for split in (data.train, data.validation)]
-    return np.unique(np.concatenate(both))
+    return np.union1d(data.train.digests, data.validation.digests)
 
 
 def unseen(data: Dataset, trained: NDArray[np.uint64]) -> NDArray[np.bool_]:
@@ -171,7 +171,7 @@ def unseen(data: Dataset, trained: NDArray[np.uint64]) -> NDArray[np.bool_]:
     model of `data` has seen it, and validate reports it.
     """
     seen_elsewhere = np.setdiff1d(trained, trained_on(data), assume_unique=True)
-    unseen: NDArray[np.bool_] = ~np.isin(image_digests(data.test.images), seen_elsewhere)
+    unseen: NDArray[np.bool_] = ~np.isin(data.test.digests, seen_elsewhere)
     return unseen
 
 

@@ -14,7 +14,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from types import TracebackType
 from urllib.parse import unquote
@@ -58,6 +58,15 @@ def load_tensorflow() -> None:
             if failed:
                 notes.seek(0)
                 sys.stderr.write(notes.read().decode(errors="replace"))
+
+
+def half_of_the_cores() -> AbstractContextManager[object]:
+    """Limit BLAS to half of the cores: two at work with all of them would wait in busy loops, and take half as long again."""
+    import scipy.linalg  # noqa: F401  # has a BLAS of its own beside NumPy's; only what is loaded can be limited
+    from threadpoolctl import threadpool_limits
+
+    limits: AbstractContextManager[object] = threadpool_limits(max(1, (os.cpu_count() or 1) // 2), user_api="blas")
+    return limits
 
 
 @contextmanager

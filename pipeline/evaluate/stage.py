@@ -72,7 +72,7 @@ def evaluate(params: EvaluateParams, workspace: Workspace) -> Evaluation:
         scores,
         intervals.bootstrap(data.test.labels, probabilities, scores.calibration),
         slices.cut(features, predictions.correct, params.slice_bins),
-        int(np.isin(dataset.image_digests(data.test.images), trained_on).sum()),
+        int(np.isin(data.test.digests, trained_on).sum()),
     )
     tables.write(found, workspace)
     plots.write(found, model, history, params.grid_images, workspace)

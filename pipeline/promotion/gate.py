@@ -98,6 +98,7 @@ def judge(
     params = project.params
     test = evidence.read_test(project.workspace, params.evaluate)
     record = _record(client, source, test)
+    test.prepare()
     try:
         new = _predict(client, fresh, source, record, project)
     except RegistryError as error:

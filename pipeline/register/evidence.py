@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import baseline, dataset, features
+from pipeline import baseline, dataset, environment, features
 from pipeline.baseline import Baseline
 from pipeline.dataset import Dataset
 from pipeline.errors import EvaluationError
@@ -51,8 +51,9 @@ class HeldOut:
         return {name: frame[name].to_numpy(np.float64) for name in self._params.slices if name not in _DEAR}
 
     def prepare(self) -> None:
-        """Compute everything, while a model is being loaded elsewhere."""
-        _ = self.digest, self.baseline, self._features
+        """Compute everything, while the fresh process loads TensorFlow beside this one."""
+        with environment.half_of_the_cores():
+            _ = self.digest, self.baseline, self._features, self.data.test.digests, dataset.trained_on(self.data)
 
     def unseen(self, trained_on: NDArray[np.uint64] | None) -> NDArray[np.bool_]:
         """Return the images that a model trained on `trained_on` (digests) has not seen, `(n,)`; all where None."""

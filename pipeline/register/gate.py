@@ -90,7 +90,10 @@ def _unseen(model: Performance) -> Rule:
     """Refuse to judge a model on its own training images: what it reaches there says nothing about others."""
     images = f"{len(model.labels):,} test images"
     if model.seen is None:
-        why = "its files hold no training_images.npy, so it is not known on which images it was trained: train it again"
+        why = (
+            "its files hold no training_images.npy, so it is not known on which images it was trained: delete the version in "
+            "the MLflow UI, if it is one, and train it again (`dvc repro`)"
+        )
         return Rule(UNSEEN, math.nan, "≤", 0, False, why)
     if not model.seen:
         return Rule(UNSEEN, 0, "≤", 0, True, f"none of the {images} was used in training")

@@ -1,15 +1,13 @@
 """The validate stage: every image against every expectation; bad data ends the pipeline here."""
 
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import baseline, dataset, features
+from pipeline import baseline, dataset, environment, features
 from pipeline.baseline import Baseline
 from pipeline.dataset import Dataset
 from pipeline.errors import ValidationFailedError
@@ -70,22 +68,13 @@ def examine(data: Dataset, limit: float, files: FileNames = None) -> "tuple[pd.D
     import scipy.spatial  # noqa: F401
 
     small = np.concatenate([features.shrink(split.images) for split in data.splits().values()])
-    with half_of_the_cores(), ThreadPoolExecutor(max_workers=1) as beside:
+    with environment.half_of_the_cores(), ThreadPoolExecutor(max_workers=1) as beside:
         describing = beside.submit(_describe, data, small, files)
         found = near_duplicates.find(small, limit)
         simple = baseline.fit(data, small)
         frame = describing.result()
     pairs = near_duplicates.describe(found, frame)
     return features.mark(frame, pairs), pairs, simple
-
-
-def half_of_the_cores() -> AbstractContextManager[object]:
-    """Limit BLAS to half of the cores: two threads with all of them would wait in busy loops, and take half as long again."""
-    import scipy.linalg  # noqa: F401  # has a BLAS of its own beside NumPy's; only what is loaded can be limited
-    from threadpoolctl import threadpool_limits
-
-    limits: AbstractContextManager[object] = threadpool_limits(max(1, (os.cpu_count() or 1) // 2), user_api="blas")
-    return limits
 
 
 def _describe(data: Dataset, small: NDArray[np.uint8], files: FileNames) -> "pd.DataFrame":

@@ -239,7 +239,7 @@ def test_the_card_counts_test_images_that_were_used_in_training(trained: Trained
     workspace = trained.workspace
     stage.evaluate(params, workspace)
     assert "On the test split, 397 images, none of which was used in training: " in workspace.model_card.read_text()
-    known = dataset.image_digests(dataset.read(workspace.dataset).test.images[:3])
+    known = dataset.read(workspace.dataset).test.digests[:3]
     np.save(workspace.training_images, np.union1d(np.load(workspace.training_images), known))
     stage.evaluate(params, workspace)
     assert "On the test split, 397 images, 3 of which were used in training: " in workspace.model_card.read_text()
