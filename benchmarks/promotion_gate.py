@@ -95,7 +95,6 @@ def _performance(
         baseline=None,
         seen=0,
         slice_rows=slices,
-        seen=0,
     )
 
 
