@@ -100,18 +100,21 @@ def _rebuild(client: Any, entry: Entry, here: Workspace) -> Verdict:
         print(f"{'data':<10}{place}, digest {printable(entry.data.digest)[:12]}", flush=True)
         if alteration:
             return verdict.failed([Difference("data", alteration), *entry.contradictions])
-        for stage in ("validate", "train", "evaluate"):
+        for stage in ("validate", "train"):
             rebuild.run_stage(stage, there, shown=stage == "train")
-        return _judge(entry, there)
+        with FreshProcess() as fresh:  # it loads TensorFlow meanwhile
+            rebuild.run_stage("evaluate", there)
+            return _judge(entry, there, fresh)
 
 
-def _judge(entry: Entry, there: Workspace) -> Verdict:
+def _judge(entry: Entry, there: Workspace, fresh: FreshProcess) -> Verdict:
     """Compare what was rebuilt with the entry."""
     rebuilt, folder = provenance.read_training(there.training), _rebuilt_entry(there)
     files = verdict.differing_files(entry.folder, folder, entry.record.environment, rebuilt.environment)
     now = recorded.intervals(there.intervals)
     scores = [Score(name, *known, rebuilt=now.get(name, (math.nan,))[0]) for name, known in entry.scores.items()]
-    found = verdict.judge(entry.record, rebuilt, files, _agreement(entry, folder, rebuilt.weights_digest, there), scores)
+    agreement = _agreement(entry, folder, rebuilt.weights_digest, there, fresh)
+    found = verdict.judge(entry.record, rebuilt, files, agreement, scores)
     return replace(found, differences=[*entry.contradictions, *found.differences])
 
 
@@ -128,14 +131,13 @@ def _rebuilt_entry(there: Workspace) -> Path:
     return found[0]
 
 
-def _agreement(entry: Entry, folder: Path, weights_digest: str, there: Workspace) -> Agreement:
+def _agreement(entry: Entry, folder: Path, weights_digest: str, there: Workspace, fresh: FreshProcess) -> Agreement:
     """Predict the whole test split with the registered and with the rebuilt model, in one process."""
     if dataset.content_digest(there.dataset) != entry.data.digest:
         raise RegistryError("a stage changed data/dataset in the worktree: nothing was compared")
     images, classes = there.dataset / "test" / "images.npy", len(entry.record.class_names)
-    with FreshProcess() as fresh:
-        models = (entry.folder, entry.name, entry.record.weights_digest), (folder, "the rebuilt model", weights_digest)
-        before, now = (fresh.predict(*model, images, classes).probabilities for model in models)
+    models = (entry.folder, entry.name, entry.record.weights_digest), (folder, "the rebuilt model", weights_digest)
+    before, now = (fresh.predict(*model, images, classes).probabilities for model in models)
     labels = np.asarray(dataset.read(there.dataset).test.labels)
     return verdict.agreement(labels, before, now, entry.predictions)
 

@@ -72,8 +72,8 @@ def opened(client: Any, wanted: str, model: str) -> Iterator[Entry]:
         yield Entry(
             source=source,
             record=record,
-            params=_text(files[_PARAMS]),
-            dvc_lock=_text(files[_LOCK]) if _LOCK in files else "",
+            params=text(files[_PARAMS]),
+            dvc_lock=text(files[_LOCK]) if _LOCK in files else "",
             data=dataset.describe(files[_DATA].parent),
             scores=intervals(files[_SCORES]),
             contradictions=verdict.contradictions(record, tags, logged),
@@ -82,7 +82,7 @@ def opened(client: Any, wanted: str, model: str) -> Iterator[Entry]:
         )
 
 
-def _text(path: Path) -> str:
+def text(path: Path) -> str:
     """Return the text of a file.
 
     Raises:

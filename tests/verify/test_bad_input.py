@@ -1,7 +1,6 @@
 """Versions that cannot be rebuilt: one line each, before anything is checked out."""
 
 import json
-import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -81,55 +80,22 @@ def test_a_version_that_cannot_be_rebuilt_is_one_line(
     assert not any("verified" in tags for tags in known.values())
 
 
-def changed(text: str, **changes: Any) -> str:
-    return json.dumps({**json.loads(text), **changes})
-
-
-def git(text: str, **changes: Any) -> str:
-    return changed(text, git={**json.loads(text)["git"], **changes})
-
-
-RECORD, DATA = "provenance/training.json", "data/dataset.json"
+RECORD = "provenance/training.json"
 
 
 @pytest.mark.parametrize(
     ("path", "forge", "message"),
     [
-        (RECORD, lambda text: git(text, commit="--upload-pack=evil"), r"git\.commit: String should match"),
         (
             RECORD,
             lambda text: git(text, commit=None),
             r"code: git_commit is c0ffee\w+ in MLflow, None in provenance/training\.json",
         ),
-        (RECORD, lambda text: git(text, diff="+\n" * 2_000_000), r"git\.diff: String should have at most"),
-        (RECORD, lambda text: git(text, diff="\x1b[2K" * 999), r"not in this clone"),
         (RECORD, lambda text: git(text, branch="\x1b[2Kmain"), r"\(\[2Kmain\), which is not in this clone"),
-        (RECORD, lambda text: git(text, untracked={"a": 1}), r"git\.untracked"),
-        (RECORD, lambda text: changed(text, threads=10**9), "threads: Input should be less"),
-        (RECORD, lambda text: changed(text, fit_seconds=math.nan), "fit_seconds: Input should be a finite"),
-        (RECORD, lambda text: changed(text, parameters=10**400), "parameters: "),
-        (RECORD, lambda text: changed(text, params={"train": {"epochs": [math.inf]}}), r"params\.train\.epochs"),
-        (RECORD, lambda text: changed(text, warm_start=["version"]), "warm_start: "),
-        (RECORD, lambda text: changed(text, image_shape=[2, 2]), r"image_shape\.2: "),
-        (RECORD, lambda text: changed(text, loader="evil"), "loader: Unexpected keyword"),
-        (RECORD, lambda text: changed(text, **{"\x1b[2K": 1}), r"\\x1b\[2K: Unexpected keyword"),
-        (RECORD, lambda _: "[" * 200_000, "recursion limit"),
-        (RECORD, lambda _: "null", "is not what train writes"),
-        (RECORD, lambda text: text + " " * 10_000_000, "more than 10,000,000 bytes"),
-        (DATA, lambda text: changed(text, digest=7), "is not what ingest writes"),
-        (DATA, lambda text: changed(text, counts={"train": "many"}), "is not what ingest writes"),
-        (DATA, lambda text: changed(text, class_names=[1]), "is not what ingest writes"),
-        (DATA, lambda text: changed(text, sources=[{"name": 1}]), "is not what ingest writes"),
-        (DATA, lambda _: "[" * 200_000, "is not what ingest writes"),
-        ("evaluation/intervals.csv", lambda _: "score,value,low,high\naccuracy,1e308,0,1\n", "a value out of range"),
-        ("evaluation/intervals.csv", lambda _: "score,value,low,high\naccuracy,inf,0,1\n", "a value out of range"),
-        ("evaluation/intervals.csv", lambda _: "score,value\n\0,\0\n", r"intervals\.csv is not what evaluate writes"),
         ("evaluation/predictions.parquet", lambda _: "PAR1", r"predictions\.parquet of .* is not what evaluate writes"),
-        ("provenance/params.yaml", lambda _: "\ud800", "is not what train wrote"),
-        ("provenance/params.yaml", lambda _: " " * 10_000_001, "is not what train wrote"),
     ],
 )
-def test_forged_provenance_is_one_line(
+def test_forged_provenance_on_the_run_is_one_line(
     scored: tuple[Trainings, str], path: str, forge: Callable[[str], str], message: str, tmp_path: Path
 ) -> None:
     trainings, version = scored
@@ -137,13 +103,16 @@ def test_forged_provenance_is_one_line(
     stored = Path(trainings.client.download_artifacts(run_id, path, str(tmp_path)))
     before = stored.read_bytes()
     try:
-        replace(trainings, run_id, path, forge(before.decode(errors="replace")).encode(errors="surrogatepass"))
+        replace(trainings, run_id, path, forge(before.decode(errors="replace")).encode())
         with pytest.raises(PipelineError, match=message) as error:
             command.run(version, True, Project.load(trainings.workspace))
     finally:
         replace(trainings, run_id, path, before)
     assert str(error.value).isprintable()
-    assert len(str(error.value)) < 1000
+
+
+def git(text: str, **changes: Any) -> str:
+    return json.dumps({**json.loads(text), "git": {**json.loads(text)["git"], **changes}})
 
 
 def replace(trainings: Trainings, run_id: str, path: str, content: bytes) -> None:

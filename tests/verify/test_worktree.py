@@ -221,6 +221,16 @@ def test_code_that_cannot_be_checked_out_is_one_line_with_the_way_out(here: Work
             r"changes recorded with version 1 do not apply to commit \w{12}, .*\(error: patch failed",
         ),
         (replace(recorded, diff=recorded.diff[:-20] + "\n… cut here: commit before training\n"), here, r"do not apply"),
+        (
+            replace(recorded, diff="no diff \x1b[2K"),
+            here,
+            r"do not apply to commit \w{12}, so it cannot be verified \(error: No valid",
+        ),
+        (
+            replace(recorded, diff="+\n" * 600_000),
+            here,
+            r"records 1,200,000 characters of uncommitted changes, more than train",
+        ),
     ]
     for git, where, message in cases:
         with pytest.raises(RegistryError, match=message) as error, rebuild.worktree(git, "version 1", where):
