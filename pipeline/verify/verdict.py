@@ -18,7 +18,7 @@ from pipeline.scores import significance
 from pipeline.tracking import logged_params, manifest
 
 Kind = Literal["data", "code", "params", "limits", "environment", "files", "results"]  # causes before effects
-SIGNIFICANCE = 0.01  # below it the rebuilt model is another one; trainings that differ by chance alone differ a little more
+SIGNIFICANCE = 0.001  # of "another model"; see docs/verification.md for how often honest trainings reach it
 _CODE = ("pipeline/", "params.yaml")  # what a training runs
 _SET_BY_VERIFY = {"ingest.source", "train.threads", "train.warm_start", "threads_used"}  # see rebuild.write_params
 _LIMITS = ("validate.", "evaluate.", "register.", "promote.")  # params that stop a model or judge it, and cannot shape it
