@@ -196,7 +196,8 @@ def archive(version: _Version, reason: _Reason = "") -> None:
 @app.command(rich_help_panel=COMMANDS)
 def history(
     at: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Show what was in production at TIME (ISO 8601; UTC if no offset).")
+        str | None,
+        typer.Option(metavar="TIME", help="Show what was in production at TIME (now, or ISO 8601; UTC if no offset)."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with every rule of every gate.")] = False,
 ) -> None:
@@ -226,6 +227,9 @@ def compare(
 @app.command(rich_help_panel=COMMANDS)
 def doctor(
     fix: Annotated[bool, typer.Option("--fix", help="Fix what can be fixed safely.")] = False,
+    accept: Annotated[
+        str, typer.Option(metavar="REASON", help="Record that missing or altered records of the history are known, and why.")
+    ] = "",
 ) -> None:
     """Check versions, registry stages, history, runs and their files; exit code 1 if anything is inconsistent.
 
@@ -233,7 +237,7 @@ def doctor(
     """
     from pipeline.doctor import command as command
 
-    if not command.run(fix, Project.load()):
+    if not command.run(fix, Project.load(), accept.strip()):
         raise typer.Exit(1)
 
 

@@ -9,6 +9,7 @@
     ├── ValidationFailedError       the data failed an expectation; the report is written all the same
     ├── TrainingError               training cannot start, or diverged
     ├── EvaluationError             model and data do not match, or the predictions are not probabilities
+    ├── SigningError                a record cannot be signed, or signatures cannot be checked
     ├── TrackingError               the tracking server or database cannot be used as configured
     │   └── UnreachableError        it does not answer; training continues without it, register does not
     └── RegistryError               the model registry could not do what was asked
@@ -53,6 +54,10 @@ class TrainingError(PipelineError):
 
 class EvaluationError(PipelineError):
     """Model and data do not match, or the predictions are not probabilities."""
+
+
+class SigningError(PipelineError):
+    """A record cannot be signed, or signatures cannot be checked."""
 
 
 class TrackingError(PipelineError):

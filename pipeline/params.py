@@ -243,6 +243,7 @@ class PromoteParams(Section):
     min_gain: Share | None
     max_milliseconds: Positive | None
     max_megabytes: Positive | None
+    require_signature: bool
     on_promotion: str
 
     @field_validator("on_promotion")

@@ -39,6 +39,7 @@ class Workspace:
     home: Path
 
     params = _Below("params.yaml")
+    allowed_signers = _Below("allowed_signers")  # whose signatures count; written by people
     # ingest
     dataset = _Below("data/dataset")
     samples_png = _Below("reports/samples.png")
@@ -82,6 +83,7 @@ class Workspace:
     database = _Below("mlflow.db", home=True)
     artifacts = _Below("mlartifacts", home=True)
     checkpoints = _Below(".checkpoints", home=True)
+    promotions_seen = _Below(".cache/promotions.json", home=True)  # the last record of each history that was seen here
     caches = _Below(".cache", home=True)  # of libraries that would otherwise write into the user's home folder
 
     def comparison(self, a: str, b: str) -> Path:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import sqlite3
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -162,6 +163,31 @@ def case_with_files(workspace: Workspace) -> DoctorCase:
     found = DoctorCase.of(workspace, "toys")
     found.add_versions()
     return found
+
+
+@pytest.fixture(scope="session")
+def ssh_keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the keys of anna and bob."""
+    if shutil.which("ssh-keygen") is None:
+        pytest.skip("there is no ssh-keygen: apt-get install openssh-client")
+    folder = tmp_path_factory.mktemp("keys")
+    for name in ("anna", "bob"):
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"key of {name}", "-f", str(folder / name)]
+        subprocess.run(command, check=True)
+    return folder
+
+
+@pytest.fixture
+def signing_key(ssh_keys: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The key of anna, set to sign with."""
+    monkeypatch.setenv("PIPELINE_SIGNING_KEY", str(ssh_keys / "anna"))
+    return ssh_keys / "anna"
+
+
+@pytest.fixture
+def other_key(ssh_keys: Path) -> Path:
+    """The key of bob."""
+    return ssh_keys / "bob"
 
 
 @pytest.fixture

@@ -24,7 +24,18 @@ LAYERS: Sequence[set[str]] = (
     {"ingest"},
     {"project"},
     {"provenance"},
-    {"params", "workspace", "dataset", "features", "baseline", "predictions", "model_file", "environment", "process"},
+    {
+        "params",
+        "workspace",
+        "dataset",
+        "features",
+        "baseline",
+        "predictions",
+        "model_file",
+        "environment",
+        "process",
+        "signing",
+    },
     {"scores", "page", "fonts", "errors"},
 )
 # The ground floor that cannot change what a stage writes into its outputs:
@@ -35,6 +46,7 @@ LEFT_OUT = {
     "pipeline/params.py": "the values themselves are tracked as params",
     "pipeline/process.py": "tells processes apart",
     "pipeline/provenance.py": "records what happened",
+    "pipeline/signing.py": "says who made it",
     "pipeline/tracking": "shows what happened",
     "pipeline/workspace.py": "where things lie; DVC would miss the output otherwise",
 }

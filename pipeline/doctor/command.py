@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
-from pipeline import tracking
+from pipeline import signing, tracking
 from pipeline.doctor import runs, stages
 from pipeline.doctor.finding import Checked, Finding, Registry, counted
 from pipeline.project import Project
@@ -13,8 +13,13 @@ from pipeline.tracking.lock import Lock
 _FIXABLE: Sequence[Callable[[Registry], Checked]] = (stages.check, runs.check)
 
 
-def run(fix: bool, project: Project) -> bool:
+def run(fix: bool, project: Project, accept: str = "") -> bool:
     """Print each problem with its meaning and remedy; with `fix`, fix what can be fixed safely.
+
+    Args:
+        fix: May write.
+        project: Names the model.
+        accept: The reason why the gaps of the history are acknowledged; "" for not.
 
     Returns:
         Whether there is no problem, or none any more.
@@ -26,7 +31,13 @@ def run(fix: bool, project: Project) -> bool:
     if not tracking.has_store(project.workspace):
         print("nothing to check: there is no tracking store yet; `python -m pipeline run` creates it")
         return True
+    if fix or accept:
+        signing.check_ready(project.workspace.allowed_signers, project.params.promote.require_signature)
     with tracking.store_guard(project.workspace):
+        if accept:
+            client = tracking.connect(project.workspace)
+            with lock.held(client, project.model) as held:
+                stages.accept(Registry(client, project), held, accept)
         return _check(Registry(tracking.connect(project.workspace), project), fix)
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from pipeline import tracking
 from pipeline.doctor.finding import Checked, Finding, Registry, counted
-from pipeline.errors import RegistryError
+from pipeline.errors import RegistryError, SigningError
 from pipeline.process import Process
-from pipeline.promotion import ledger, transitions
+from pipeline.promotion import ledger, signatures, transitions
 from pipeline.promotion.transitions import CurrentStages
 from pipeline.tracking import Source, lock
 from pipeline.tracking.lock import Lock
@@ -133,10 +133,12 @@ def _check_version(registry: Registry, entry: Any, now: CurrentStages) -> Findin
     version = str(entry.version)
     stage = now.stage_of(version)
     name = f"version {version}" + (f" ({stage})" if stage in transitions.ALIASES else "")
+    source = Source(name, entry.run_id or "", registry.model, version)
     try:
-        with tracking.model_folder(registry.client, Source(name, entry.run_id or "", registry.model, version)):
+        signatures.check(registry.client, source, registry.project)
+        with tracking.model_folder(registry.client, source):
             return None
-    except RegistryError as error:
+    except (RegistryError, SigningError) as error:
         remedy = _REMEDIES.get(stage, "it is not in use, so it can stay as it is").format(version=version)
         meaning = "promote, rollback and every command here refuse to load this version; other programs do not"
         return Finding(str(error), meaning, f"no automatic fix: {remedy}")

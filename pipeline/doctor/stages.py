@@ -1,15 +1,17 @@
 """Registry stages and history: places that disagree, interrupted moves, moves without a record, a history that was changed."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pipeline.doctor.finding import Checked, Finding, Registry, counted
-from pipeline.errors import RegistryError, TrackingError
-from pipeline.promotion import ledger, transitions
+from pipeline.errors import SigningError, TrackingError
+from pipeline.promotion import chain, ledger, timeline, transitions
+from pipeline.promotion.chain import History
 from pipeline.promotion.record import Entry
+from pipeline.promotion.timeline import Unrecorded
 from pipeline.promotion.transitions import CurrentStages
-from pipeline.promotion.writer import Writer
+from pipeline.promotion.writer import Writer, checked
 from pipeline.tracking import Source
 from pipeline.tracking.lock import Lock
 
@@ -21,25 +23,57 @@ def check(registry: Registry) -> Checked:
     now = transitions.current_stages(registry.client, registry.model)
     what = f"the stages of {counted(len(now.tags), 'version')}"
     try:
-        entries, problems = ledger.check(registry.client, registry.project.workspace, registry.model)
-    except (RegistryError, TrackingError) as error:
+        history = checked(registry.client, registry.project)
+    except (SigningError, TrackingError) as error:
         meaning = (
             "the version in production is known, but not since when and why; no registry stage can change until this is fixed"
         )
         unreadable = Finding(f"the history cannot be read: {error}", meaning, "no automatic fix: do what the problem says")
         return Checked(what, [unreadable, *_disagreements(registry, now, ())])
-    interrupted = [entry for entry in entries if entry.state == "intent"]
+    interrupted = [entry for entry in history.entries if entry.state == "intent"]
     explained = {version for entry in interrupted for version in (entry.record.version, entry.record.replaced)}
     findings = [_interrupted(registry, entry, now) for entry in interrupted]
-    if move := _unrecorded(entries, now):
-        explained |= {move.version, move.replaced}
+    if move := timeline.unrecorded(history.entries, now):
+        explained |= {version.number for version in (move.version, move.replaced) if version and now.has(version)}
         findings.append(_moved_outside(registry, move, now))
-    findings += _disagreements(registry, now, explained)
-    if problems:
+    findings += [*_disagreements(registry, now, explained), *_changed(registry, history)]
+    return Checked(f"{what}, {counted(len(history.entries), 'record')} of the history", findings)
+
+
+def _changed(registry: Registry, history: History) -> Iterator[Finding]:
+    whole = {entry.record.number: entry for entry in history.entries}
+    for problem in (each for each in history.problems if each.repairs):
+        meaning = "the record itself is whole; its run in the MLflow UI misleads whoever reads it"
+        yield Finding(problem.text, meaning, "writes them again, as the record says", _repair(registry, whole[problem.repairs]))
+    if history.gaps:
         meaning = "somebody deleted or altered records: `history` and `rollback`, which rely on them, may be wrong"
-        remedy = "no automatic fix: the missing records cannot be reconstructed; restore deleted ones in the MLflow UI"
-        findings.append(Finding(f"the history was changed: {'; '.join(problems)}", meaning, remedy))
-    return Checked(f"{what}, {counted(len(entries), 'record')} of the history", findings)
+        way = 'restore deleted ones in the MLflow UI, or acknowledge it for ever: `python -m pipeline doctor --accept "why"`'
+        found = "; ".join(filter(None, [*(problem.text for problem in history.gaps), history.restorable]))
+        remedy = f"no automatic fix: missing records cannot be reconstructed; {way}"
+        yield Finding(f"the history was changed: {found}", meaning, remedy)
+
+
+def _repair(registry: Registry, entry: Entry) -> Callable[[Lock], None]:
+    def fix(lock: Lock) -> None:
+        lock.keep()
+        ledger.repair(registry.client, entry)
+
+    return fix
+
+
+def accept(registry: Registry, held: Lock, reason: str) -> None:
+    """Write a record that acknowledges what cannot be fixed in the history; say so where there is nothing."""
+    if not registry.client.search_registered_models(f"name = '{registry.model}'"):
+        print("nothing to acknowledge: there is no version yet")
+        return
+    transitions.recover(registry.client, held, ledger.read(registry.client, registry.model).entries)
+    writer = _writer(registry, held)
+    if not (gaps := writer.history.gaps):
+        print("nothing to acknowledge: no record is missing or altered")
+        return
+    record = writer.record("accept", Source("", "", registry.model, ""), "", reason, chain.acknowledgement(gaps))
+    number = writer.note(replace(record, source="", replaced=None, evidence="")).record.number
+    print(f"record {number} acknowledges {counted(len(gaps), 'change')}: `history` goes on showing what was changed")
 
 
 def _interrupted(registry: Registry, entry: Entry, now: CurrentStages) -> Finding:
@@ -56,64 +90,41 @@ def _interrupted(registry: Registry, entry: Entry, now: CurrentStages) -> Findin
     return Finding(problem, f"its process was killed {meaning}", remedy, fix)
 
 
-@dataclass(frozen=True)
-class Unrecorded:
-    """A change of production without a record."""
-
-    version: str
-    source: str
-    target: str
-    replaced: str | None
-
-
-def _unrecorded(entries: Sequence[Entry], now: CurrentStages) -> Unrecorded | None:
-    """Return what brought production where it is, if no record did, once interrupted moves are completed or reverted."""
-    settled = [
-        replace(entry, state=transitions.outcome(entry.record, now)) if entry.state == "intent" else entry for entry in entries
-    ]
-    recorded, actual = ledger.in_production(settled)[-1], now.aliases.get("production")
-    if actual and actual != recorded:
-        tag = now.tags.get(actual, "none")  # it may say production by now too
-        return Unrecorded(actual, tag if tag in ("staging", "archived") else "none", "production", recorded)
-    if recorded and not actual:
-        stage = now.stage_of(recorded)
-        target = "none" if recorded not in now.tags else "staging" if stage == "staging" else "archived"
-        return Unrecorded(recorded, "production", target, None)
-    return None
-
-
 def _moved_outside(registry: Registry, move: Unrecorded, now: CurrentStages) -> Finding:
     """Report that production is not what the history says.
 
     The alias is what users get, so it stays where it is, and the history gets a record, because `history --at` and `rollback`
     rely on it. The record is of kind "force", because no gate was passed.
     """
-    recorded = move.replaced if move.target == "production" else move.version
-    actual = f"version {move.version}" if move.target == "production" else "empty"
-    deleted = ", which was deleted" if recorded and recorded not in now.tags else ""
-    known = [f"version {version}" for version in (move.version, move.replaced) if version in now.tags]
+    known = [f"version {each.number}" for each in (move.version, move.replaced) if each and now.has(each)]
     follow = f"; aligns tag and stage field of {' and '.join(known)}" if known else ""
     return Finding(
-        f"production is {actual}; according to the history it is {f'version {recorded}' if recorded else 'empty'}{deleted}",
+        timeline.describe_difference(move, now),
         "it was changed without promote: no gate was passed, and who did it and why is unknown",
         f"leaves production as it is and records the change as a force found by doctor{follow}; `rollback` goes back instead",
         lambda lock: _record(registry, lock, move),
     )
 
 
+def _writer(registry: Registry, held: Lock) -> Writer:
+    client, project = registry.client, registry.project
+    now = transitions.current_stages(client, registry.model)
+    return Writer(client, project, held, checked(client, project), now)
+
+
 def _record(registry: Registry, held: Lock, move: Unrecorded) -> None:
-    client, model = registry.client, registry.model
-    now = transitions.current_stages(client, model)
-    writer = Writer(client, registry.project, held, ledger.read(client, model), now)
-    exists = move.version in now.tags
-    run_id = client.get_model_version(model, move.version).run_id if exists else ""
+    writer = _writer(registry, held)
+    exists = writer.stages.has(move.version)
     reason = f"found by doctor: {'moved without promote' if exists else 'the version was deleted'}"
-    record = writer.record("force", Source("", run_id, model, move.version), move.target, reason)
-    record = replace(record, source=move.source, replaced=move.replaced)
+    source = Source("", move.version.run_id, registry.model, move.version.number)
+    record = writer.record("force", source, move.target, reason)
+    there = move.replaced and writer.stages.has(move.replaced)
+    record = replace(record, source=move.source, replaced=move.replaced.number if move.replaced and there else None)
     if exists:
         writer.move(record)
     else:
-        writer.note(replace(record, evidence=""))
+        gone = move.version
+        writer.note(replace(record, evidence="", weights_digest=gone.weights_digest, run_id=gone.run_id))
 
 
 def _disagreements(registry: Registry, now: CurrentStages, but: Collection[str | None]) -> Sequence[Finding]:

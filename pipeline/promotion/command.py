@@ -10,14 +10,14 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline import dataset, tracking
-from pipeline.errors import RefusedError
+from pipeline.errors import RefusedError, RegistryError
 from pipeline.project import Project
-from pipeline.promotion import gate, ledger, transitions
+from pipeline.promotion import gate, signatures, timeline, transitions
 from pipeline.promotion.gate import Judgement
-from pipeline.promotion.record import Entry, Kind, Row
+from pipeline.promotion.record import Entry, Kind, Row, Version
 from pipeline.promotion.rules import LOADS
 from pipeline.promotion.transitions import CurrentStages
-from pipeline.promotion.writer import Writer, notify, open_writer
+from pipeline.promotion.writer import Writer, check_history, checked, notify, open_writer
 from pipeline.provenance import TrainingRecord
 from pipeline.register.fresh import FreshProcess
 from pipeline.tracking import Source
@@ -45,13 +45,16 @@ def promote(version: str, target: Target, reason: str, force: bool, dry_run: boo
         client = tracking.connect(project.workspace)
         source = tracking.find_version(client, project.model, version)
         if dry_run:
-            stages, entries = transitions.current_stages(client, project.model), ledger.read(client, project.model)
-            if judged := _judge(client, fresh, source, target, force, stages, entries, project):
+            history = checked(client, project)
+            check_history(history, project)
+            stages = transitions.current_stages(client, project.model)
+            if judged := _judge(client, fresh, source, target, force, stages, history.entries, project):
                 if judged.refuses(force):
                     raise RefusedError(f"dry run, nothing was recorded: {_refusal(source, target, judged)}")
                 print(f"dry run, nothing was changed: version {source.version} can be promoted to {target}")
             return
         with open_writer(client, project) as writer:
+            writer.check_history()
             judged = _judge(client, fresh, source, target, force, writer.stages, writer.entries, project)
             entry = _promote(writer, source, target, reason, force, judged) if judged else None
     if entry:
@@ -108,7 +111,10 @@ def _judge(
         print(f"version {version} is already in {target}: nothing to do")
         return None
     transitions.check_allowed(version, stage, target, force)
-    judged = gate.judge(client, fresh, source, target, stages.aliases.get("production"), entries, project)
+    if unsigned := _check_signature(client, source, project):
+        judged = Judgement([unsigned], "", "")
+    else:
+        judged = gate.judge(client, fresh, source, target, stages.aliases.get("production"), entries, project)
     print_rows(judged.rows)
     if judged.page:
         print(f"comparison: {project.workspace.shown(judged.page)}")
@@ -126,7 +132,7 @@ def _promote(writer: Writer, source: Source, target: Target, reason: str, force:
     record = writer.record(kind, source, target, reason, judged.rows, evidence)
     record = replace(
         record,
-        weights_digest=judged.weights_digest,
+        weights_digest=judged.weights_digest or record.weights_digest,
         test_digest=judged.test_digest,
         accuracy=judged.accuracy,
         candidates=judged.candidate,
@@ -141,6 +147,15 @@ def _promote(writer: Writer, source: Source, target: Target, reason: str, force:
     return entry
 
 
+def _check_signature(client: Any, source: Source, project: Project) -> Row | None:
+    """Return the row that refuses a version whose signature is not valid, or missing where params.yaml requires one."""
+    try:
+        signatures.check(client, source, project)
+    except RegistryError as error:
+        return Row(rule=LOADS, verdict="failed", detail=str(error))
+    return None
+
+
 def _refusal(source: Source, target: Target, judged: Judgement) -> str:
     refused = f"version {source.version} was refused for {target}"
     if judged.failed[0].rule == LOADS:
@@ -153,10 +168,13 @@ def _refusal(source: Source, target: Target, judged: Judgement) -> str:
 
 def _roll_back(writer: Writer, fresh: FreshProcess, reason: str) -> Entry:
     client, project = writer.client, writer.project
-    source = tracking.find_version(client, project.model, _previous(writer))
+    writer.check_history()
+    previous = _previous(writer)
+    source = tracking.find_version(client, project.model, previous.number)
     training = tracking.training_record(client, source)
+    recorded = replace(training, weights_digest=previous.weights_digest or training.weights_digest)
     with _images(training, project) as images:
-        row = gate.load(client, fresh, source, training, images)
+        row = _check_signature(client, source, project) or gate.load(client, fresh, source, recorded, images)
     print_rows([row])
     record = writer.record("rollback", source, "production", reason, [row])
     if row.verdict == "failed":
@@ -167,17 +185,20 @@ def _roll_back(writer: Writer, fresh: FreshProcess, reason: str) -> Entry:
     return entry
 
 
-def _previous(writer: Writer) -> str:
-    """Return the version that was in production before the present one, according to the history."""
-    current = writer.stages.aliases.get("production")
-    earlier = [version for version in ledger.in_production(writer.entries) if version and version != current]
-    if not earlier:
-        before = f"version {current}" if current else "now"
-        raise RefusedError(
-            f"no version of {writer.project.model} was in production before {before}: `python -m pipeline history` lists "
-            "every move"
-        )
-    return earlier[-1]
+def _previous(writer: Writer) -> Version:
+    """Return the version that was in production before the present one, according to the history, and still exists."""
+    now = writer.stages
+    earlier = [version for version in timeline.production(writer.entries) if version and not version.is_same(now.production)]
+    for version in reversed(earlier):
+        if now.has(version):
+            return version
+        how = "its number is another model's now" if version.number in now.tags else "going back further"
+        tracking.warn(f"version {version.number}, which was in production before, was deleted: {how}")
+    before = f"version {now.production.number}" if now.production else "now"
+    raise RefusedError(
+        f"no version of {writer.project.model} that still exists was in production before {before}: "
+        "`python -m pipeline history` lists every move"
+    )
 
 
 @contextmanager

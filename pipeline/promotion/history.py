@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -9,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline import tracking
 from pipeline.errors import RegistryError
+from pipeline.page import printable
 from pipeline.project import Project
-from pipeline.promotion import ledger
-from pipeline.promotion.record import Entry, Record
+from pipeline.promotion import timeline, transitions
+from pipeline.promotion.chain import History
+from pipeline.promotion.record import Entry, Record, Version
+from pipeline.promotion.writer import checked
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,27 +29,64 @@ def run(at: str | None, as_json: bool, project: Project) -> None:
     """Print the records, or what was in production at the time `at`.
 
     Raises:
-        RegistryError: `at` is not a time, or in the future; or, after all was printed, records are missing or altered.
+        RegistryError: `at` is not a time, or in the future; or, after all was printed, records are missing or altered, or
+            production is not what they say.
         TrackingError: the registry cannot be used or does not answer, or the records' experiment was deleted.
     """
     time = None if at is None else _parse(at, datetime.now(UTC))
     model = project.model
     client = tracking.connect(project.workspace)
     with tracking.store_guard(project.workspace):
-        entries, problems = ledger.check(client, project.workspace, model)
+        history = checked(client, project)
+        difference = _difference(client, model, history.entries)
     if as_json:
-        content = [_as_json(entry) for entry in entries] if time is None else {"model": model, **_production(entries, time)}
-        print(json.dumps(content, indent=2, ensure_ascii=False))
+        content = [_as_json(entry) for entry in history.entries] if time is None else _production(history.entries, time)
+        print(
+            _escaped(
+                json.dumps({"model": model, **content} if isinstance(content, dict) else content, indent=2, ensure_ascii=False)
+            )
+        )
     elif time is None:
-        _print(model, entries)
+        _print(model, history)
     else:
-        print(f"{model}: {_describe_production(entries, time)}")
-    if problems:
-        raise RegistryError(f"the history of {model} was changed: {'; '.join(problems)}")
+        print(f"{model}: {_describe_production(history.entries, time)}")
+    if sentences := [*_changes(model, history), *difference]:
+        raise RegistryError("; ".join(sentences))
+
+
+def _difference(client: Any, model: str, entries: Sequence[Entry]) -> list[str]:
+    """Return how production differs from what the records say, with the way out."""
+    if not client.search_registered_models(f"name = '{model}'"):
+        return []
+    now = transitions.current_stages(client, model)
+    if (move := timeline.unrecorded(entries, now)) is None:
+        return []
+    difference = timeline.describe_difference(move, now)
+    return [f"{difference}: it was changed without promote, `python -m pipeline doctor --fix` records it"]
+
+
+def _changes(model: str, history: History) -> list[str]:
+    if not history.problems:
+        return []
+    found = "; ".join(filter(None, [*(problem.text for problem in history.problems), history.restorable]))
+    way = (
+        f'`python -m pipeline doctor --accept "why"` acknowledges {"them" if len(history.gaps) > 1 else "it"}'
+        if history.gaps
+        else ""
+    )
+    fix = "`python -m pipeline doctor --fix` writes the tags again" if len(history.gaps) < len(history.problems) else ""
+    return [f"the history of {model} was changed: {found}; {' and '.join(filter(None, [fix, way]))}"]
+
+
+def _escaped(text: str) -> str:
+    """Return JSON without the characters that a terminal would obey."""
+    return re.sub("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _parse(text: str, now: datetime) -> datetime:
-    """Return the time that `text` names; UTC where it names no offset."""
+    """Return the time that `text` names, or now; UTC where it names no offset."""
+    if text.strip() == "now":
+        return now
     try:
         time = datetime.fromisoformat(text.strip())
         time = (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
@@ -65,25 +106,29 @@ def _format(time: datetime | str) -> str:
 def _production(entries: Sequence[Entry], time: datetime) -> dict[str, Any]:
     """Return what was in production at `time`, and the record that put it there, or took the last one out."""
     last = _last_change(entries, time)
+    version = timeline.production(entries, time)[-1] or Version("")
     return {
         "at": time.isoformat(),
-        "version": ledger.in_production(entries, time)[-1],
+        "version": version.number or None,
+        "weights_digest": version.weights_digest or None,
+        "run_id": version.run_id or None,
         "since": last.when if last else None,
         "record": last.number if last else None,
     }
 
 
 def _last_change(entries: Sequence[Entry], time: datetime) -> Record | None:
-    changes = [record for record in ledger.moves(entries, time) if "production" in (record.source, record.target)]
+    changes = [record for record in timeline.moves(entries, time) if "production" in (record.source, record.target)]
     return changes[-1] if changes else None
 
 
 def _describe_production(entries: Sequence[Entry], time: datetime) -> str:
-    version, last = ledger.in_production(entries, time)[-1], _last_change(entries, time)
-    found = f"{f'version {version}' if version else 'no version'} was in production at {_format(time)}"
+    version, last = timeline.production(entries, time)[-1], _last_change(entries, time)
+    found = f"{f'version {version.number}' if version else 'no version'} was in production at {_format(time)}"
     if last:
         reason = f": {last.reason}" if last.reason else ""
-        return f"{found}, since {_format(last.when)} (record {last.number}, {last.kind} by {last.who}{reason})"
+        by = printable(f"{last.kind} by {last.who}{reason}")
+        return f"{found}, since {_format(last.when)} (record {last.number}, {by})"
     if not entries:
         return f"{found} (there are no records yet)"
     first = entries[0].record.when
@@ -100,43 +145,50 @@ def _as_json(entry: Entry) -> dict[str, Any]:
     return {**content, "state": entry.state, "record_run_id": entry.run_id, "digest": entry.digest}
 
 
-def _print(model: str, entries: Sequence[Entry]) -> None:
+def _print(model: str, history: History) -> None:
     from rich.console import Console
 
-    if not entries:
+    if not history.entries:
         print(f"{model} has no history yet: `python -m pipeline promote VERSION STAGE` writes the first record")
         return
     console = Console(highlight=False, markup=False, emoji=False)
-    console.print(_table(model, entries, console.width))
+    console.print(_table(model, history, console.width))
+    for note in (*history.acknowledged, *history.notes):
+        console.print(note, style="yellow")
     if console.width < _WIDE:
         console.print("a wider terminal shows more columns, --json everything", style="dim")
 
 
-def _table(model: str, entries: Sequence[Entry], width: int) -> "Table":
+def _table(model: str, history: History, width: int) -> "Table":
     from rich.table import Table
 
     table = Table(title=f"{model}, oldest first", title_justify="left", box=None, header_style="bold", pad_edge=False)
-    rows = [_cells(entry) for entry in entries]
-    hidden = () if width >= _WIDE else ("from", "replaced") if width >= _MIDDLE else ("from", "replaced", "who", "reason")
+    rows = [_cells(entry, history.signers.get(entry.record.number, "–")) for entry in history.entries]
+    hidden: tuple[str, ...] = (
+        () if width >= _WIDE else ("from", "replaced") if width >= _MIDDLE else ("from", "replaced", "who", "reason")
+    )
+    hidden += () if history.signers else ("signed by",)
     names = [name for name in rows[0] if name not in hidden]
     for name in names:
         table.add_column(name, justify="right" if name in ("", "version", "replaced") else "left", no_wrap=name != "reason")
-    for entry, cells in zip(entries, rows, strict=True):
+    for entry, cells in zip(history.entries, rows, strict=True):
         style = "dim" if entry.state != "done" else _STYLES.get(entry.record.kind, "")
         table.add_row(*(cells[name] for name in names), style=style)
     return table
 
 
-def _cells(entry: Entry) -> dict[str, str]:
+def _cells(entry: Entry, signer: str) -> dict[str, str]:
     record = entry.record
-    return {
+    cells = {
         "": str(record.number),
         "when (UTC)": _format(record.when)[:16],  # without seconds
         "who": record.who,
+        "signed by": signer,
         "what": record.kind + _STATES[entry.state],
-        "version": record.version,
-        "from": record.source,
-        "to": record.target,
+        "version": record.version or "–",
+        "from": record.source or "–",
+        "to": record.target or "–",
         "replaced": record.replaced or "–",
         "reason": "; ".join(filter(None, [record.reason, *record.failures])),
     }
+    return {name: printable(cell) for name, cell in cells.items()}

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.promotion import ledger
+from pipeline.promotion import timeline
 from pipeline.promotion.record import Entry, Record
 from pipeline.tracking import Source
 
@@ -46,7 +46,7 @@ def choose(client: Any, candidate: Source, current: str | None, entries: Sequenc
     found = client.search_model_versions(f"name = '{candidate.model_name}'")
     registry = {str(each.version): each for each in found}
     production, why_not = _production(registry, candidate, current, entries)
-    past = _past([entry.record for entry in entries], ledger.moves(entries), test_digest)
+    past = _past([entry.record for entry in entries], timeline.moves(entries), test_digest)
     scored = sorted((each for each in past if each.accuracy is not None), key=lambda each: -(each.accuracy or 0))
     own = {candidate.version, production.version if production else None}
     reached = next((each.accuracy for each in scored if production and each.version == production.version), None)
@@ -63,18 +63,16 @@ def _production(
     """Return the version in production, or the last that was and still exists; and why there is none."""
     if current is not None and current != candidate.version:
         return _source(registry, candidate, _Past(current, ""), "production"), ""
-    line = [version for version in reversed(ledger.in_production(entries)) if version]
+    line = [version for version in reversed(timeline.production(entries)) if version]
     if not line:
         return None, "nothing was ever in production"
-    if candidate.version in (current, line[0]):
+    if candidate.version in (current, line[0].number):
         return None, f"version {candidate.version} itself was the last in production"
-    weights = {entry.record.version: entry.record.weights_digest for entry in entries if entry.record.target == "production"}
     for version in line:
-        if version != candidate.version and (
-            source := _source(registry, candidate, _Past(version, weights.get(version, "")), "last in production")
-        ):
+        past = _Past(version.number, version.weights_digest)
+        if version.number != candidate.version and (source := _source(registry, candidate, past, "last in production")):
             return source, ""
-    return None, f"version {line[0]}, the last in production, was deleted"
+    return None, f"version {line[0].number}, the last in production, was deleted"
 
 
 def _past(records: Sequence[Record], moves: Sequence[Record], test_digest: str) -> list[_Past]:

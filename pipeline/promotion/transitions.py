@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 
 from pipeline.errors import RefusedError
 from pipeline.promotion import ledger
-from pipeline.promotion.record import Entry, Record
+from pipeline.promotion.record import Entry, Record, Version
 from pipeline.tracking.lock import Lock
 
 Stage = Literal["none", "staging", "production", "archived"]
@@ -41,7 +41,17 @@ class CurrentStages:
 
     aliases: Mapping[str, str]  # alias → version
     tags: Mapping[str, str]  # version → its tag `stage`
-    weights: Mapping[str, str] = field(default_factory=dict)  # version → digest of its weights, where it is known
+    versions: Mapping[str, Version] = field(default_factory=dict)  # number → which one it is today
+
+    @property
+    def production(self) -> Version | None:
+        """The version in production."""
+        number = self.aliases.get("production")
+        return self.versions.get(number, Version(number)) if number else None
+
+    def has(self, version: Version) -> bool:
+        """Return whether the version still exists; its number may be another one's by now."""
+        return version.is_same(self.versions.get(version.number))
 
     def stage_of(self, version: str) -> str:
         """Return the stage of a version that exists."""
@@ -55,9 +65,9 @@ def current_stages(client: Any, model: str) -> CurrentStages:
     """Return the stages of all versions; MlflowException where there is no such model."""
     aliases = {alias: str(version) for alias, version in client.get_registered_model(model).aliases.items()}
     found = client.search_model_versions(f"name = '{model}'")
-    tags = {str(entry.version): entry.tags for entry in found}
-    stages = {version: each.get("stage", "none") for version, each in tags.items()}
-    return CurrentStages(aliases, stages, {version: each.get("weights_digest", "") for version, each in tags.items()})
+    versions = [Version(str(entry.version), entry.tags.get("weights_digest", ""), entry.run_id or "") for entry in found]
+    stages = {str(entry.version): entry.tags.get("stage", "none") for entry in found}
+    return CurrentStages(aliases, stages, {version.number: version for version in versions})
 
 
 def describe(version: str, stage: str) -> str:
@@ -88,7 +98,7 @@ def recover(client: Any, lock: Lock, known: Sequence[Entry]) -> Sequence[Entry]:
 
 def outcome(record: Record, now: CurrentStages) -> Literal["done", "undone"]:
     """Return what `recover` makes of an interrupted move."""
-    return "done" if record.version in now.tags and now.stage_of(record.version) == record.target else "undone"
+    return "done" if now.has(record.subject) and now.stage_of(record.version) == record.target else "undone"
 
 
 def _recover(client: Any, lock: Lock, entry: Entry) -> Entry:

@@ -7,11 +7,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline import provenance, tracking
-from pipeline.errors import RegistryError
+from pipeline import provenance, signing, tracking
+from pipeline.errors import RefusedError, RegistryError
+from pipeline.page import printable
 from pipeline.project import Project
-from pipeline.promotion import ledger, transitions
-from pipeline.promotion.record import Entry, Kind, Record, Row
+from pipeline.promotion import chain, ledger, transitions
+from pipeline.promotion.chain import History
+from pipeline.promotion.record import Entry, Kind, Record, Row, Version
 from pipeline.promotion.transitions import CurrentStages
 from pipeline.tracking import Source, lock
 from pipeline.tracking.lock import Lock
@@ -26,44 +28,78 @@ class Writer:
     client: Any
     project: Project
     lock: Lock
-    entries: Sequence[Entry]
+    history: History
     stages: CurrentStages
+
+    @property
+    def entries(self) -> Sequence[Entry]:
+        """The records."""
+        return self.history.entries
 
     def move(self, record: Record) -> Entry:
         """Record the intent, move the version, and record that it is done."""
-        return transitions.move(self.client, self.lock, self._experiment(), self.entries, record)
+        return self._seen(transitions.move(self.client, self.lock, self._experiment(), self.entries, record))
 
     def note(self, record: Record) -> Entry:
         """Record what moves no version now, such as a refusal."""
         self.lock.keep()
-        return ledger.append(self.client, self._experiment(), self.entries, record, "done")
+        return self._seen(ledger.append(self.client, self._experiment(), self.entries, record, "done"))
+
+    def check_history(self) -> None:
+        """Warn of what was changed in the history, or refuse where signatures are required: moves go by it.
+
+        Raises:
+            RefusedError: as above.
+        """
+        check_history(self.history, self.project)
+
+    def _seen(self, entry: Entry) -> Entry:
+        chain.remember(self.project.workspace, self.history, entry)
+        return entry
 
     def record(
         self, kind: Kind, source: Source, target: str, reason: str, rows: Sequence[Row] = (), evidence: str = ""
     ) -> Record:
         """Return the record of what is about to happen to `source`."""
         version = str(source.version)
+        named = self.stages.versions.get(version, Version(version))
         git = provenance.git_state(self.project.workspace.root)
         return Record(
             kind=kind,
-            who=provenance.user(),
+            who=printable(provenance.user()),
             when=ledger.now(),
             model=self.project.model,
             version=version,
             source=self.stages.stage_of(version),
             target=target,
             replaced=self.stages.aliases.get(target),
-            reason=reason,
+            reason=printable(reason),
             rows=tuple(rows),
             git_commit=f"{git.commit} with changes" if git.dirty else git.commit,
             evidence=evidence or f"runs:/{source.run_id}/evaluation/report.html",
-            weights_digest=self.stages.weights.get(version, ""),
+            weights_digest=named.weights_digest,
             run_id=source.run_id,
         )
 
     def _experiment(self) -> str:
         name = ledger.experiment_name(self.project.model)
         return tracking.experiment_id(self.client, self.project.workspace, name, tracking.PROMOTIONS)
+
+
+def check_history(history: History, project: Project) -> None:
+    """Do as `Writer.check_history` without the lock."""
+    if history.gaps and project.params.promote.require_signature:
+        raise RefusedError(
+            f"the history was changed, and promote.require_signature is true: {history.gaps[0].text}; "
+            "`python -m pipeline history` says more"
+        )
+    for problem in history.gaps:
+        tracking.warn(f"the history was changed: {problem.text}; `python -m pipeline history` says more")
+
+
+def checked(client: Any, project: Project) -> History:
+    """Return the history of the project's model, checked as its params say."""
+    return chain.check(client, project.workspace, project.model, project.params.promote.require_signature)
 
 
 @contextmanager
@@ -73,18 +109,19 @@ def open_writer(client: Any, project: Project) -> Iterator[Writer]:
     Raises:
         RegistryError: the model does not exist yet, or a record of an earlier move cannot be read.
         LockedError: another process changes the model's stages.
+        SigningError: records could not be signed, or would not count.
     """
     model = project.model
+    signing.check_ready(project.workspace.allowed_signers, project.params.promote.require_signature)
     if not client.search_registered_models(f"name = '{model}'"):
         raise RegistryError(f"{model} has no versions yet: `python -m pipeline run` trains and registers one")
     with lock.held(client, model) as held:
-        known = ledger.read(client, model)
+        known = ledger.read(client, model).entries
         recovered = transitions.recover(client, held, known)
         for entry in recovered:
             how = {"done": "completed", "undone": "reverted"}[entry.state]
             print(f"{how} the interrupted {entry.record.kind} of version {entry.record.version} (record {entry.record.number})")
-        entries = ledger.read(client, model) if recovered else known
-        yield Writer(client, project, held, entries, transitions.current_stages(client, model))
+        yield Writer(client, project, held, checked(client, project), transitions.current_stages(client, model))
 
 
 def notify(entry: Entry, project: Project) -> None:

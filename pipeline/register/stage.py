@@ -107,6 +107,7 @@ def _register(
         print(f"{training.model_name} version {known} is already registered")
         return known
     tags = {**registry.tags(training, found.accuracy), "gate": _verdict(rules), MANIFEST: model.manifest}
+    tags |= manifest.signed(training.model_name, model.run_id, tags)
     card = workspace.need(workspace.model_card, "evaluate").read_text(encoding="utf-8")
     if differing:
         card = "Without a model card: the files of the evaluation say other things than the model does."

@@ -5,12 +5,17 @@ manifest are never opened, only compared with the files found.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from pipeline import signing
 from pipeline.errors import RegistryError
+from pipeline.signing import Signature
 from pipeline.workspace import sha256
 
+SIGNATURE = "version_manifest_signature"
 MANIFEST = "version_manifest"  # sorted among the other tags in the UI, the long text comes near the end
 _MAX = 5000  # characters of a version's tag before MLflow 2; a version has 9 files: 900 characters
 _WRITTEN_BY_MLFLOW = "registered_model_meta"  # into the store, whenever a model is loaded; nothing reads it
@@ -26,6 +31,33 @@ def of(folder: Path) -> str:
     if len(text) > _MAX:
         raise RegistryError(f"a model of {len(_digests(folder))} files cannot be registered: a tag cannot hold their digests")
     return text
+
+
+def signed(model: str, run_id: str, tags: Mapping[str, str]) -> dict[str, str]:
+    """Return the tag that holds the signature of a version with `tags`; none where there is no key.
+
+    Raises:
+        SigningError: there is a key, which cannot sign.
+    """
+    signature = signing.sign(_statement(model, run_id, tags), signing.VERSION)
+    return {SIGNATURE: signature} if signature else {}
+
+
+def signature(version: Any, allowed_signers: Path) -> Signature:
+    """Return who signed the manifest of the `ModelVersion`, or what is wrong with the signature.
+
+    Raises:
+        SigningError: there is a signature, and no ssh-keygen.
+    """
+    text = _statement(version.name, version.run_id or "", version.tags)
+    time = datetime.fromtimestamp(version.creation_timestamp / 1000, UTC)
+    return signing.verify(text, version.tags.get(SIGNATURE, ""), signing.VERSION, allowed_signers, time)
+
+
+def _statement(model: str, run_id: str, tags: Mapping[str, str]) -> str:
+    """Return what is signed: the files, and what they are, so that no other version's will do."""
+    signed = {name: tags.get(name, "") for name in (MANIFEST, "weights_digest", "dataset_digest")}
+    return json.dumps({"model": model, "run_id": run_id, **signed}, sort_keys=True)
 
 
 def size(folder: Path) -> int:

@@ -64,13 +64,13 @@ class DoctorCase:
         """Ends the run and makes a version of its file; returns its number."""
         self.client.set_terminated(run_id)
         source = f"{self.client.get_run(run_id).info.artifact_uri}/model"
-        tags = {MANIFEST: manifest.of(Path(self.client.download_artifacts(run_id, "model")))}
+        tags = {MANIFEST: manifest.of(Path(self.client.download_artifacts(run_id, "model"))), "weights_digest": f"of {run_id}"}
         return str(self.client.create_model_version(self.model, source, run_id, tags).version)
 
-    def doctor(self, fix: bool = False) -> tuple[bool, list[str]]:
+    def doctor(self, fix: bool = False, accept: str = "") -> tuple[bool, list[str]]:
         """What it returns, and the problems it prints; call it with a wide terminal, `COLUMNS`."""
         with redirect_stdout(io.StringIO()) as printed:
-            is_healthy = command.run(fix, Project.load(self.registry.workspace))
+            is_healthy = command.run(fix, Project.load(self.registry.workspace), accept)
         return is_healthy, re.findall(r"^\d+ +problem +(.*?) *$", printed.getvalue(), re.MULTILINE)
 
     def assert_fixes(self, *found: str) -> None:

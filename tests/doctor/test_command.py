@@ -169,7 +169,7 @@ def test_production_moved_outside_of_promote_stays_and_gets_its_record(
     written = case.registry.entries()[-1].record
     assert (written.version, written.source, written.target, written.replaced) == record
     assert (written.kind, written.reason[:15]) == ("force", "found by doctor")
-    assert ledger.in_production(case.registry.entries())[-2:] == ["1", in_production]
+    assert case.registry.in_production()[-2:] == ["1", in_production]
     assert case.registry.problems() == []
 
 

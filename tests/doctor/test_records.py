@@ -37,13 +37,13 @@ def test_a_production_whose_record_is_missing_gets_one_and_the_history_stays_cha
     assert "record 2 is missing" in second
     assert case.doctor(fix=True) == (False, [moved, second])
     assert case.doctor() == (False, [second])
-    assert ledger.in_production(case.registry.entries()) == [None, "1"]
+    assert case.registry.in_production() == [None, "1"]
 
 
 def test_a_record_that_cannot_be_read_is_named_and_the_stages_are_looked_at_all_the_same(local_case: DoctorCase) -> None:
-    entry = local_case.registry.entries()[1]
+    entry = local_case.registry.entries()[2]
     local_case.client.set_tag(entry.run_id, "record.1", "{")
-    unreadable = f"^the history cannot be read: run {entry.run_id} is not a valid promotion record"
+    unreadable = f"^the history was changed: record 3 cannot be read: run {entry.run_id} is not a valid promotion record"
     local_case.assert_cannot_fix(unreadable)
     local_case.client.set_model_version_tag(local_case.model, "2", "stage", "Prod")
     assert len(local_case.doctor(fix=True)[1]) == 2

@@ -76,8 +76,10 @@ def move_without_gate(candidates: Trainings, version: str, *targets: str) -> Non
                 rows=(),
                 git_commit=None,
                 evidence="",
+                weights_digest=now.versions[version].weights_digest,
+                run_id=now.versions[version].run_id,
             )
-            transitions.move(client, held, experiment, ledger.read(client, MODEL), record)
+            transitions.move(client, held, experiment, ledger.read(client, MODEL).entries, record)
 
 
 def stage_of(candidates: Trainings, version: str) -> str:
@@ -90,7 +92,7 @@ def stage_of(candidates: Trainings, version: str) -> str:
 
 
 def records(candidates: Trainings) -> list[Record]:
-    return [entry.record for entry in ledger.read(candidates.client, MODEL)]
+    return [entry.record for entry in ledger.read(candidates.client, MODEL).entries]
 
 
 def remove_data(candidates: Trainings) -> str:

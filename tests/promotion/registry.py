@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline import environment, tracking
 from pipeline.errors import LockedError
-from pipeline.promotion import ledger, transitions
+from pipeline.promotion import chain, ledger, timeline, transitions
 from pipeline.promotion.record import Entry, Kind, Record, Row
 from pipeline.tracking import lock
 from pipeline.workspace import Workspace
@@ -34,8 +34,9 @@ WRITES = {
     "stage field": "transition_model_version_stage",
     "tag of the replaced": "set_model_version_tag",
     "stage field of the replaced": "transition_model_version_stage",
-    "state": "set_tag",
+    "state": "log_batch",
     "end of the record's run": "set_terminated",
+    "outcome in the head": "set_registered_model_tag",
     "unlock": "delete_registered_model",
 }
 POINTS = tuple(WRITES)
@@ -59,7 +60,7 @@ class Registry:
             self.client.create_model_version(self.model, source=f"{run.artifact_uri}/model", run_id=run.run_id)
 
     def entries(self) -> list[Entry]:
-        return list(ledger.read(self.client, self.model))
+        return list(ledger.read(self.client, self.model).entries)
 
     def move(self, version: str, target: str, kind: Kind = "promote") -> Entry:
         """Moves a version under the lock, after recovery."""
@@ -82,6 +83,8 @@ class Registry:
                 rows=(Row(rule="accuracy", verdict="passed", value=0.9, comparison="≥", limit=0.5),),
                 git_commit=None,
                 evidence="",
+                weights_digest=now.versions[version].weights_digest,
+                run_id=now.versions[version].run_id,
             )
             return transitions.move(self.client, held, experiment, self.entries(), record)
 
@@ -90,8 +93,13 @@ class Registry:
         with lock.held(self.client, self.model) as held:
             return [entry.state for entry in transitions.recover(self.client, held, self.entries())]
 
+    def in_production(self) -> list[str | None]:
+        """The numbers of the versions that were in production one after the other, by the records."""
+        return [version.number if version else None for version in timeline.production(self.entries())]
+
     def problems(self) -> list[str]:
-        return ledger.check(self.client, self.workspace, self.model)[1]
+        history = chain.check(self.client, self.workspace, self.model)
+        return [*(problem.text for problem in history.problems), *filter(None, [history.restorable])]
 
     def shown(self) -> Mapping[str, tuple[str, str, str]]:
         """Version → stage by alias, tag, and MLflow's stage field, of those that have one."""

@@ -169,15 +169,17 @@ def test_json_holds_every_field(lines: Callable[..., list[str]]) -> None:
     refusal = records[3]
     assert refusal["rows"][0]["verdict"] == "failed"
     assert refusal["rows"][1]["value"] is None
-    assert refusal["previous"] == records[2]["digest"]
+    assert refusal["previous"] == f"{records[2]['digest']} done"
     assert set(refusal) == {*Record.__dataclass_fields__, "state", "record_run_id", "digest"}
 
 
-def test_json_of_a_time(lines: Callable[..., list[str]]) -> None:
+def test_json_of_a_time(lines: Callable[..., list[str]], recorded: Registry) -> None:
     assert json.loads("\n".join(lines("2026-01-01T13:30+01:00", as_json=True))) == {
         "model": MODEL,
         "at": "2026-01-01T12:30:00+00:00",
         "version": "2",
+        "weights_digest": None,
+        "run_id": recorded.client.get_model_version(MODEL, "2").run_id,
         "since": "2026-01-01T12:00:00.000+00:00",
         "record": 3,
     }

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from pipeline import tracking
-from pipeline.errors import RegistryError
-from pipeline.promotion import ledger
-from pipeline.promotion.ledger import HEAD
+from pipeline.promotion import chain, ledger, timeline
+from pipeline.promotion.ledger import HEAD, Stored
 from pipeline.promotion.record import Entry, Kind, Record, Row, State
 from pipeline.workspace import Workspace
 from tests import stores
@@ -56,11 +55,14 @@ def change(registry: Registry, number: int, /, **fields: Any) -> None:
 def forge(registry: Registry, **changes: Any) -> None:
     """Appends a copy of record 5 by hand, well linked where `changes` do not say otherwise."""
     last = entry(registry, 5)
-    content = {**json.loads(last.record.text()), "number": 6, "previous": last.digest, **changes}
+    content = {**json.loads(last.record.text()), "number": 6, "previous": last.seal, **changes}
     state = content.pop("state", "done")
     forged = Record(**{**content, "rows": tuple(Row(**row) for row in content["rows"])})
-    tags = {**ledger.labels(forged), "record.1": forged.text(), "state": state}
-    registry.client.create_run(registry.client.get_run(last.run_id).info.experiment_id, tags=tags)
+    tags = {**ledger.mirrors(Entry(forged, state, "")), "record.1": forged.text()}
+    experiment = registry.client.get_run(last.run_id).info.experiment_id
+    run = registry.client.create_run(experiment, tags=tags, run_name=tags["mlflow.runName"])
+    if state == "done":
+        registry.client.set_terminated(run.info.run_id)
 
 
 def set_head(registry: Registry, text: str) -> None:
@@ -210,9 +212,10 @@ def test_a_tag_that_differs_from_its_record_is_found(written: Registry, tag: str
 def test_a_record_that_is_damaged_is_one_line(written: Registry, fields: dict[str, Any]) -> None:
     run_id = entry(written, 2).run_id
     change(written, 2, **fields)
-    with pytest.raises(RegistryError, match=f"run {run_id} is not a valid promotion record") as error:
-        written.entries()
-    assert "\n" not in str(error.value)
+    (problem,) = written.problems()
+    assert problem.startswith(f"record 2 cannot be read: run {run_id} is not a valid promotion record (")
+    assert "\n" not in problem
+    assert [entry.record.number for entry in written.entries()] == [1, 3, 4, 5]
 
 
 def test_records_that_lack_newer_fields_keep_their_digests(written: Registry) -> None:
@@ -232,21 +235,21 @@ def test_records_that_lack_newer_fields_keep_their_digests(written: Registry) ->
 def test_recovery_of_an_older_record_leaves_the_head_where_it_is(written: Registry) -> None:
     written.client.set_tag(entry(written, 2).run_id, "state", "intent")
     written.recover()
-    assert ledger.head(written.client, MODEL)[0] == 5
+    assert ledger.head(written.client, MODEL).number == 5
 
 
 def test_a_reader_waits_for_a_writer_that_is_between_run_and_head(written: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    read: Callable[..., Sequence[Entry]] = ledger.read
+    read: Callable[..., Stored] = ledger.read
 
-    def while_another_writes(client: Any, model: str) -> Sequence[Entry]:
+    def while_another_writes(client: Any, model: str) -> Stored:
         monkeypatch.setattr(ledger, "read", read)
         found = read(client, model)
         written.move("3", "staging")
         return found
 
     monkeypatch.setattr(ledger, "read", while_another_writes)
-    entries, problems = ledger.check(written.client, written.workspace, MODEL)
-    assert (len(entries), problems) == (6, [])
+    history = chain.check(written.client, written.workspace, MODEL)
+    assert (len(history.entries), history.problems) == (6, [])
 
 
 def test_a_long_record_comes_back_as_it_was_written(store: Registry) -> None:
@@ -275,6 +278,10 @@ def record(kind: Kind, version: str, source: str, target: str, when: str = "", *
 
 def at(*moves: tuple[Record, State]) -> Sequence[Entry]:
     return [Entry(record, state, "") for record, state in moves]
+
+
+def numbers(entries: Sequence[Entry], until: datetime | None = None) -> list[str | None]:
+    return [version.number if version else None for version in timeline.production(entries, until)]
 
 
 MOVES = at(
@@ -306,12 +313,12 @@ MOVES = at(
     ],
 )
 def test_in_production_at_a_time(time: str, version: str | None) -> None:
-    assert ledger.in_production(MOVES, datetime.fromisoformat(time))[-1] == version
+    assert numbers(MOVES, datetime.fromisoformat(time))[-1] == version
 
 
 def test_rollbacks_go_back_step_by_step() -> None:
-    assert ledger.in_production(MOVES[:6]) == [None, "1", "2"]
-    assert ledger.in_production(MOVES[:7]) == [None, "1"]
+    assert numbers(MOVES[:6]) == [None, "1", "2"]
+    assert numbers(MOVES[:7]) == [None, "1"]
 
 
 def test_the_order_of_the_records_counts_where_a_clock_was_ahead() -> None:
@@ -320,4 +327,4 @@ def test_the_order_of_the_records_counts_where_a_clock_was_ahead() -> None:
         (record("promote", "2", "staging", "production", "2026-01-01T10:01:00+00:00"), "done"),
     )
     for minute in (2, 6):
-        assert ledger.in_production(ahead, datetime.fromisoformat(f"2026-01-01T10:0{minute}+00:00"))[-1] == "2"
+        assert numbers(ahead, datetime.fromisoformat(f"2026-01-01T10:0{minute}+00:00"))[-1] == "2"

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import MissingInputError, PipelineError, RefusedError, RegistryError
 from pipeline.project import Project
-from pipeline.promotion import command, ledger
+from pipeline.promotion import chain, command, ledger, timeline
 from pipeline.promotion.record import Record
 from pipeline.tracking import lock
 from tests.compare.trainings import MODEL, PLAIN, Trainings, write_data
@@ -70,10 +70,14 @@ def test_three_versions_are_refused_promoted_and_rolled_back(candidates: Trainin
     page = f"runs:/{candidates.client.get_model_version(MODEL, BETTER).run_id}/promotion/compare-2-3.html"
     assert found[4].evidence == page
     assert "promotion/compare-2-3.html" in artifacts(candidates, BETTER)
-    entries = ledger.read(candidates.client, MODEL)
-    assert ledger.check(candidates.client, candidates.workspace, MODEL)[1] == []
-    assert [ledger.in_production(entries, time)[-1] for time in times] == [None, "2", "2"]
-    assert ledger.in_production(entries)[-1] == "3"
+    entries = ledger.read(candidates.client, MODEL).entries
+    assert chain.check(candidates.client, candidates.workspace, MODEL).problems == []
+    assert [version and version.number for time in times for version in timeline.production(entries, time)[-1:]] == [
+        None,
+        "2",
+        "2",
+    ]
+    assert timeline.production(entries)[-1] == found[8].subject
 
 
 def test_on_a_server_a_version_is_refused_or_promoted_to_production(candidates_on_server: Trainings) -> None:

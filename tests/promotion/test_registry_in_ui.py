@@ -49,7 +49,7 @@ def served(candidates_database: Trainings, tmp_path_factory: pytest.TempPathFact
     move_without_gate(candidates, MEDIUM, "staging")
     table = ui.pages(candidates.client, Project.load(workspace))["promotions"]
     with servers.mlflow(f"sqlite:///{workspace.database}", workspace.root / "served") as address:
-        record = f"{table.split('?')[0]}/{ledger.read(candidates.client, MODEL)[3].run_id}"
+        record = f"{table.split('?')[0]}/{ledger.read(candidates.client, MODEL).entries[3].run_id}"
         yield Served(candidates, address, f"{address}{table}", f"{address}{record}")
 
 

@@ -26,6 +26,7 @@ PARAMS = PromoteParams(
     min_gain=None,
     max_milliseconds=None,
     max_megabytes=None,
+    require_signature=False,
     on_promotion="",
 )
 

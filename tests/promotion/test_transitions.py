@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from pipeline.errors import RefusedError
-from pipeline.promotion import ledger, transitions
+from pipeline.promotion import transitions
 from pipeline.tracking import lock
 from tests.promotion.registry import COMPLETED, LOCKED, MODEL, POINTS, REVERTED, WRITES, Movers, Registry, on_each_write
 
@@ -88,7 +88,7 @@ def test_a_killed_move_is_completed_or_reverted_by_the_next_writer(store: Regist
     assert store.shown() == (after if moved else {"1": ("production",) * 3, "2": ("staging",) * 3})
     assert store.problems() == []
     assert lock.read(store.client, store.model) == {}
-    assert ledger.in_production(store.entries())[-1] == ("2" if moved else "1")
+    assert store.in_production()[-1] == ("2" if moved else "1")
     store.move("3", "staging")
     assert store.problems() == []
 
@@ -124,4 +124,4 @@ def test_of_processes_at_once_one_at_a_time_changes_the_stages(
     assert [after.record.replaced for _, after in pairwise(entries)] == [
         before.record.version for before, _ in pairwise(entries)
     ]
-    assert ledger.in_production(entries)[-1] == transitions.current_stages(store.client, store.model).aliases["production"]
+    assert store.in_production()[-1] == transitions.current_stages(store.client, store.model).aliases["production"]

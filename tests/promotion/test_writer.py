@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.errors import LockedError, RefusedError
 from pipeline.project import Project
-from pipeline.promotion import command, ledger
+from pipeline.promotion import command, ledger, timeline
 from pipeline.tracking import lock
 from tests.compare.trainings import MODEL, Trainings
 from tests.promotion.checkouts import (
@@ -27,7 +27,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("predicted_here")]
 
 
 def test_rollback_goes_where_history_says_and_needs_no_data(candidates: Trainings, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(RefusedError, match="no version of fashion-mnist-classifier was in production before now"):
+    with pytest.raises(
+        RefusedError, match="no version of fashion-mnist-classifier that still exists was in production before now"
+    ):
         command.rollback("", Project.load(candidates.workspace))
     for version in (MEDIUM, BETTER):
         move_without_gate(candidates, version, "staging", "production")
@@ -50,7 +52,7 @@ def test_archiving_production_leaves_it_empty(candidates: Trainings, capsys: pyt
         "version 2 is already archived: nothing to do",
     ]
     assert stage_of(candidates, MEDIUM) == "archived"
-    assert ledger.in_production(ledger.read(candidates.client, MODEL))[-1] is None
+    assert timeline.production(ledger.read(candidates.client, MODEL).entries)[-1] is None
 
 
 def test_who_holds_the_lock_is_named(candidates: Trainings) -> None:
@@ -70,7 +72,7 @@ def test_the_record_goes_to_on_promotion(candidates: Trainings, capsys: pytest.C
     set_params(candidates.workspace, {'on_promotion: ""': f"on_promotion: {sys.executable} notice.py"})
     command.archive(WEAK, "never", Project.load(candidates.workspace))
     (notice,) = (json.loads(line) for line in (candidates.workspace.root / "notices").read_text().splitlines())
-    (entry,) = ledger.read(candidates.client, MODEL)
+    (entry,) = ledger.read(candidates.client, MODEL).entries
     assert (notice["kind"], notice["version"], notice["reason"], notice["digest"]) == ("archive", "1", "never", entry.digest)
     assert capsys.readouterr().err == ""
 
