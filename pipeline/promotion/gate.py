@@ -177,7 +177,9 @@ def _against(
         return [Row(rule=OVERALL, verdict="failed", detail=f"cannot be compared: {error}")], None
     pair = models.paired(old.evaluated(test, project), new.evaluated(test, project), test.data, project).on(rows)
     found = comparison.compare(pair, comparison.data_drift(client, pair.a.source, pair.b.source))
-    first, *others = rules.against(params, new.performance(test, rows), old.performance(test, rows), found.data)
+    both = new.performance(test, rows), old.performance(test, rows)
+    low = next(change.interval.low for change in found.changes if change.metric.key == "calibration_error")
+    first, *others = rules.against(params, *both, found.data, calibration_low=low)
     note = pair.scored_again
     if old.trained_on is None:
         note = f"it is not known on which of the images {old.source.name} was trained"

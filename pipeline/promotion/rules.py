@@ -29,6 +29,7 @@ _CLASSES, _SLICES = "no class worse than production", "no slice worse than produ
 _CALIBRATION, _GAIN = "calibration error increase", "accuracy gain"
 _DRIFT = "training data drift from production"
 _MEGABYTE = 1_000_000
+_WIDER = 2.326 / 1.96  # a 98 % interval's reach / a 95 % one's: the rule is to refuse 1 in 100 of equally good versions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,7 @@ def against(
     old: Performance | None,
     drift: DataDrift | None,
     why_not: str = "nothing is in production",
+    calibration_low: float | None = None,
 ) -> list[Row]:
     """Return the comparison of `new` with `old`, the version in production, row for row on the same images.
 
@@ -73,16 +75,16 @@ def against(
         old: The version in production, or the last that was; None where there is nothing to compare with.
         drift: How the training data of `new` differs from that of `old`; None where `old` is.
         why_not: Why there is nothing to compare with.
+        calibration_low: The lower end of the paired 95 % interval of the increase of the calibration error; None: not known.
     """
     if old is None or drift is None:
         rules = (OVERALL, _CLASSES, _SLICES, _CALIBRATION, _GAIN, _DRIFT)
         return [_not_compared(rule, why_not) for rule in rules]
-    loss, gain = new.calibration_error - old.calibration_error, new.accuracy - old.accuracy
-    errors = f"{new.calibration_error:.4f} vs. {old.calibration_error:.4f}"
+    gain = new.accuracy - old.accuracy
     return [
         _not_worse(OVERALL, new, old, params.significance, params.max_accuracy_loss),
         *_parts(params.significance, new, old),
-        _at_most(_CALIBRATION, loss, params.max_calibration_loss, "max_calibration_loss", errors),
+        _calibration(params.max_calibration_loss, new, old, calibration_low),
         _no_rule(_GAIN, gain, "min_gain")
         if params.min_gain is None
         else Row(rule=_GAIN, verdict=_verdict(gain >= params.min_gain), value=gain, comparison="≥", limit=params.min_gain),
@@ -171,6 +173,16 @@ def _parts(level: float, new: Performance, old: Performance) -> list[Row]:
         least(_CLASSES, range(len(classes)), "recall"),
         least(_SLICES, range(len(classes), len(parts)), "accuracy"),
     ]
+
+
+def _calibration(accepted: float, new: Performance, old: Performance, low: float | None) -> Row:
+    """Judge the increase of the calibration error by the margin or, where that is larger, by what may be chance."""
+    increase = new.calibration_error - old.calibration_error
+    chance = 0.0 if low is None else _WIDER * (increase - low)
+    detail = f"{new.calibration_error:.4f} vs. {old.calibration_error:.4f}"
+    if chance > accepted:
+        detail += f"; an increase below {chance:.2g} cannot be seen in {len(new.labels):,} images"
+    return _at_most(_CALIBRATION, increase, max(accepted, chance), "max_calibration_loss", detail)
 
 
 def _data_drift(limit: float | None, drift: DataDrift) -> Row:

@@ -233,6 +233,15 @@ def test_calibration_may_lose_its_margin(error: float, verdict: str) -> None:
     assert row.value == pytest.approx(error - 0.02)
 
 
+@pytest.mark.parametrize(("low", "verdict"), [(0.004, "failed"), (0.001, "passed"), (-0.02, "passed")])
+def test_calibration_may_lose_what_may_be_chance(low: float, verdict: str) -> None:
+    """An increase of 0.02, twice the margin; the ends of a 98 % interval are at 0.001, -0.0025 and -0.0275."""
+    row = rules.against(PARAMS, replace(OLD, calibration_error=0.04), OLD, SAME_DATA, calibration_low=low)[3]
+    assert row.verdict == verdict
+    assert row.limit == pytest.approx((0.02 - low) * 2.326 / 1.96)
+    assert row.detail.endswith("cannot be seen in 200 images")
+
+
 @pytest.mark.parametrize(("correct", "verdict"), [(61, "failed"), (62, "passed")])
 def test_a_minimum_gain_is_required_where_one_is_set(correct: int, verdict: str) -> None:
     params = PARAMS.model_copy(update={"min_gain": 0.01})
