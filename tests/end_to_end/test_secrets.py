@@ -11,7 +11,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
-MARK = "S3CRETmarkerS3CRET"
+MARK = "S3CRET" * 3  # written so that this file does not hold it
 pytestmark = pytest.mark.exhaustive
 
 
