@@ -217,15 +217,10 @@ def run_stage(stage: str, there: Workspace, *, shown: bool = False) -> None:
         RegistryError: it failed, with the reason that its `error:` line gives.
     """
     start = time.perf_counter()
-    done = sandbox.run(
-        [sys.executable, "-m", "pipeline", stage],
-        there.root,
-        variables(there),
-        network=stage == "ingest",
-        stdout=None if shown else subprocess.DEVNULL,
-    )
-    if done.returncode != 0:
-        reason = printable(done.stderr.strip().rpartition("\n")[2].removeprefix("error: "))[:500]
+    command = [sys.executable, "-m", "pipeline", stage]
+    code, errors = sandbox.run(command, there.root, variables(there), network=stage == "ingest", shown=shown)
+    if code != 0:
+        reason = printable(errors.strip().rpartition("\n")[2].removeprefix("error: "))[:500]
         raise RegistryError(f"{stage} failed in the worktree: {reason or 'it printed no error'}")
     print(f"{stage:<10}{time.perf_counter() - start:,.1f} s", flush=True)
 

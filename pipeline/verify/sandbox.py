@@ -13,6 +13,7 @@ import os
 import struct
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ _WRITE, _TRUNCATE = 1 << 1, 1 << 14
 _CHANGE = _WRITE | _TRUNCATE | sum(1 << bit for bit in range(4, 14))  # remove, make and rename whatever there is
 _TCP, _SCOPES = 0b11, 0b11  # bind and connect; abstract sockets and signals
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/dri", "/dev/kfd")
+_END = 10_000  # bytes of stderr
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -37,22 +39,32 @@ def confines() -> bool:
     return version() >= _NEEDED
 
 
-def run(
-    command: Sequence[str], folder: Path, variables: Mapping[str, str], *, network: bool, stdout: int | None = None
-) -> "subprocess.CompletedProcess[str]":
-    """Run `command` in `folder` with no more than these environment variables; it can write there only.
+def run(command: Sequence[str], folder: Path, variables: Mapping[str, str], *, network: bool, shown: bool) -> tuple[int, str]:
+    """Run `command` in `folder` with no more than these environment variables; return its exit code and the end of stderr.
 
     Args:
         command: A program by its absolute path, and its arguments.
-        folder: The folder, without links to it.
+        folder: The only place that it can write to, without links to it.
         variables: The whole environment.
         network: Whether it may use TCP.
-        stdout: As of `subprocess.run`; stderr is captured.
+        shown: Whether to print its stdout, without control characters, which could rewrite what the terminal shows.
     """
     launcher = [sys.executable, "-I", __file__, str(folder), "network" if network else "", *command]
-    return subprocess.run(
-        launcher, cwd=folder, env=variables, stdout=stdout, stderr=subprocess.PIPE, text=True, errors="replace", check=False
-    )
+    stdout = subprocess.PIPE if shown else subprocess.DEVNULL
+    with tempfile.TemporaryFile() as notes:
+        with subprocess.Popen(
+            launcher, cwd=folder, env=variables, stdout=stdout, stderr=notes, text=True, errors="replace"
+        ) as process:
+            try:
+                for line in process.stdout or ():
+                    print("".join(filter(str.isprintable, line)), flush=True)
+                process.wait()
+            except BaseException:  # Ctrl-C: it does not outlive this process
+                process.kill()
+                process.wait()
+                raise
+        notes.seek(max(0, notes.seek(0, os.SEEK_END) - _END))
+        return process.returncode, notes.read().decode(errors="replace")
 
 
 def confine(folder: str, *, network: bool) -> None:

@@ -16,6 +16,7 @@ from pipeline import dataset, params, provenance
 from pipeline.dataset import SPLITS, Description, Split
 from pipeline.errors import PipelineError, RegistryError
 from pipeline.ingest import stage
+from pipeline.provenance import GitState
 from pipeline.verify import data, rebuild
 from pipeline.workspace import Workspace
 from tests import data_sets
@@ -25,12 +26,14 @@ Shell = Callable[..., subprocess.CompletedProcess[str]]
 pytestmark = pytest.mark.slow
 
 
-def bring(project: Path, wanted: Description, recorded_params: str = "") -> tuple[str, str]:
-    """Bring the data of a version trained with the project's code as it is now into a worktree."""
+def bring(
+    project: Path, wanted: Description, recorded_params: str = "", dvc_lock: str = "", git: GitState | None = None
+) -> tuple[str, str]:
+    """Bring the data of a version into a worktree; by default it was trained with the project as it is now."""
     here = Workspace(project, project)
     lock = project / "dvc.lock"
-    files = entry(recorded_params or here.params.read_text(), lock.read_text() if lock.exists() else "")
-    with rebuild.worktree(provenance.git_state(project), "version 1", here) as there:
+    files = entry(recorded_params or here.params.read_text(), dvc_lock or (lock.read_text() if lock.exists() else ""))
+    with rebuild.worktree(git or provenance.git_state(project), "version 1", here) as there:
         rebuild.write_params(files, there, here)
         place, difference = data.bring(wanted, files.dvc_lock, there, here)
         if not difference:
@@ -175,6 +178,25 @@ def test_whatever_source_was_recorded_nothing_outside_the_worktree_is_removed_or
     assert files_in(own.parent) == before
     assert not photos.is_symlink()
     assert (own / "data/link-to-photos").readlink() == photos
+
+
+def test_recorded_dvc_files_that_lead_outside_are_never_acted_on(own: Path, own_data: Path, photos: Path, shell: Shell) -> None:
+    for path, text, hostile_text in (
+        ("dvc.yaml", "- data/dataset\n", f"- {photos}:\n    persist: false\n"),
+        (".dvc/config", "[core]\n", f"[cache]\n    dir = {photos}\n    type = symlink\n[core]\n"),
+    ):
+        known = (own / path).read_text()
+        assert text in known
+        (own / path).write_text(known.replace(text, hostile_text))
+    hostile = provenance.git_state(own)
+    shell("git", "checkout", "-q", "dvc.yaml", ".dvc/config", cwd=own)
+    outs = f"[{{path: {photos}, md5: {'aa' * 16}.dir}}, {{path: data/dataset, md5: {'bb' * 16}.dir}}]"
+    before = files_in(own.parent)
+    recorded = (own / "params.yaml").read_text().replace("source: data/source ", "source: ../photos ")
+    wanted = dataset.describe(own_data / "data/dataset")
+    lock = f"schema: '2.0'\nstages: {{ingest: {{cmd: evil, outs: {outs}}}}}\n"
+    assert bring(own, wanted, recorded, lock, hostile) == ("the source, ingested again", "")
+    assert files_in(own.parent) == before
 
 
 def test_dvcs_files_are_copied_by_digest_and_nothing_else_that_they_say_is_done(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from tests.verify.entries import entry
 Shell = Callable[..., subprocess.CompletedProcess[str]]
 SOMEONE = ("-c", "user.name=somebody", "-c", "user.email=somebody@localhost")
 STAGE = """import os, sys, time
-print("epoch 1/1", os.environ["MLFLOW_TRACKING_URI"], os.environ.get("MLFLOW_RUN_ID"))
+print("epoch 1/1\x1b[2K", os.environ["MLFLOW_TRACKING_URI"], os.environ.get("MLFLOW_RUN_ID"))
 if sys.argv[1] == "evaluate":
     sys.exit("error: no model: run train")
 if sys.argv[1] == "endless":
@@ -113,7 +113,7 @@ def test_a_stage_runs_with_a_store_of_its_own_and_its_error_is_the_reason(
         with pytest.raises(RegistryError, match=r"^evaluate failed in the worktree: no model: run train$"):
             rebuild.run_stage("evaluate", there)
     out = capfd.readouterr().out
-    assert re.fullmatch(rf"epoch 1/1 sqlite:///{root}/mlflow\.db None\ntrain     \d\.\d s\n", out)
+    assert re.fullmatch(rf"epoch 1/1\[2K sqlite:///{root}/mlflow\.db None\ntrain     \d\.\d s\n", out)
 
 
 HOSTILE = """
@@ -199,8 +199,8 @@ def test_ctrl_c_ends_the_stage_and_removes_the_worktree(here: Workspace) -> None
         threading.Timer(1, interrupt).start()
         rebuild.run_stage("endless", there)
     assert_removed(here)
-    assert any("endless" in str(stage) or not stage.is_running() for stage in stages)
-    assert not any(stage.is_running() and "endless" in stage.cmdline() for stage in stages)
+    assert len(stages) == 1
+    assert not stages[0].is_running()
 
 
 def test_code_that_cannot_be_checked_out_is_one_line_with_the_way_out(here: Workspace, tmp_path: Path) -> None:
