@@ -19,6 +19,7 @@ from pipeline.tracking import lock, runs
 from pipeline.workspace import Workspace
 from tests import servers
 from tests.compare.trainings import MODEL, SWAPPED, Trainings, write_data
+from tests.promotion.registry import Registry
 
 PROJECT = Path(__file__).parents[2]
 
@@ -104,6 +105,14 @@ def test_a_repeated_request_for_a_run_makes_one(trainings: Trainings, training: 
     assert len(client.search_logged_models(["1"], f"source_run_id = '{run_id}'")) == 1
 
 
+def test_a_repeated_request_for_a_record_makes_one(trainings: Trainings) -> None:
+    moved = Registry(trainings.workspace, trainings.client, MODEL)
+    trainings.client.create_run = twice(trainings.client.create_run)
+    moved.move("2", "production")
+    assert [(entry.record.number, entry.state) for entry in moved.entries()] == [(1, "done")]
+    assert moved.problems() == []
+
+
 def test_a_run_whose_writer_was_killed_after_creating_it_is_completed(
     trainings: Trainings, training: TrainingRecord, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,7 +141,7 @@ def test_a_lock_whose_answer_was_lost_is_held(trainings: Trainings) -> None:
 
 
 @pytest.mark.exhaustive
-def test_a_server_that_loses_answers_gets_one_run_model_and_version(
+def test_a_server_that_loses_answers_gets_one_run_model_version_and_record(
     server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copy(PROJECT / "tests/params.yaml", tmp_path)
@@ -148,12 +157,19 @@ def test_a_server_that_loses_answers_gets_one_run_model_and_version(
         model = tracking.logged_model(client, experiment, run_id)
         assert model is not None
         before = numbers(client)
-        registry.create_version(client, training, model.model_id, run_id, registry.tags(training, 0.5), "")
+        version = registry.create_version(client, training, model.model_id, run_id, registry.tags(training, 0.5), "")
         found = [run.info.run_id for run in client.search_runs([experiment], f"tags.training_id = '{training.training_id}'")]
         assert found == [run_id]
         assert len(client.search_logged_models([experiment], f"source_run_id = '{run_id}'")) == 1
         assert len(numbers(client)) == len(before) + 1
         assert lock.read(client, MODEL) == {}
+        with servers.losing_answers(server, "runs/create", "runs/set-tag", "registered-models/alias") as (once_more, _):
+            monkeypatch.setenv("MLFLOW_TRACKING_URI", once_more)
+            moved = Registry(workspace, tracking.connect(workspace), MODEL)
+            before_it = moved.entries()
+            moved.move(version, "staging")
+            assert len(moved.entries()) == len(before_it) + 1
+            assert moved.problems() == []
     assert {path for path, count in Counter(asked).items() if count >= 2} >= {*creations} - {"experiments/create"}
 
 
