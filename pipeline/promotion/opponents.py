@@ -48,9 +48,10 @@ def choose(client: Any, candidate: Source, current: str | None, entries: Sequenc
     production, why_not = _production(registry, candidate, current, entries)
     past = _past([entry.record for entry in entries], timeline.moves(entries), test_digest)
     scored = sorted((each for each in past if each.accuracy is not None), key=lambda each: -(each.accuracy or 0))
-    own = {candidate.version, production.version if production else None}
-    reached = next((each.accuracy for each in scored if production and each.version == production.version), None)
-    better = [each for each in scored if each.version not in own and (reached is None or (each.accuracy or 0) > reached)]
+    there = {each.version: each for each in scored if _is_there(registry, each)}
+    own = [there.get(str(each.version)) for each in (candidate, production) if each]
+    reached = there[str(production.version)].accuracy if production and production.version in there else None
+    better = [each for each in scored if each not in own and (reached is None or (each.accuracy or 0) > reached)]
     best = [source for each in better if (source := _source(registry, candidate, each, "was in production"))]
     gone = [f"version {each.version} ({each.accuracy:.4f}) was deleted" for each in better if not _is_there(registry, each)]
     note = "; ".join(gone) or ("" if best else _why_no_best(past, scored, production, candidate))
@@ -62,16 +63,17 @@ def _production(
 ) -> tuple[Source | None, str]:
     """Return the version in production, or the last that was and still exists; and why there is none."""
     if current is not None and current != candidate.version:
-        return _source(registry, candidate, _Past(current, ""), "production"), ""
+        source = _source(registry, candidate, _Past(current, ""), "production")
+        return source, "" if source else f"version {current}, which is in production, was deleted"
     line = [version for version in reversed(timeline.production(entries)) if version]
     if not line:
         return None, "nothing was ever in production"
-    if candidate.version in (current, line[0].number):
-        return None, f"version {candidate.version} itself was the last in production"
-    for version in line:
-        past = _Past(version.number, version.weights_digest)
-        if version.number != candidate.version and (source := _source(registry, candidate, past, "last in production")):
+    for place, version in enumerate(line):
+        source = _source(registry, candidate, _Past(version.number, version.weights_digest), "last in production")
+        if source and source.version != candidate.version:
             return source, ""
+        if source and place == 0:
+            return None, f"version {candidate.version} itself was the last in production"
     return None, f"version {line[0].number}, the last in production, was deleted"
 
 

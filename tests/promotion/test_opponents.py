@@ -97,6 +97,14 @@ def test_deleted_versions_are_named_and_the_next_best_is_taken(registry: Registr
     assert found.note == "version 3 (0.9500) was deleted"
 
 
+def test_a_candidate_with_the_number_of_a_deleted_version_is_not_that_one(registry: Registry) -> None:
+    registry.client.set_model_version_tag(MODEL, "8", "weights_digest", "other weights")
+    found = chosen(registry, None, [entry("1", 0.91), entry("8", 0.95)])
+    assert found.production is not None
+    assert found.production.name == "version 1 (last in production)"
+    assert (found.best, found.note) == ([], "version 8 (0.9500) was deleted")
+
+
 def test_another_version_of_the_same_number_is_not_the_one_that_was_in_production(registry: Registry) -> None:
     """After the registered model was deleted, numbers begin at 1 again."""
     registry.client.set_model_version_tag(MODEL, "1", "weights_digest", "other weights")
