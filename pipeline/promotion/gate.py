@@ -25,7 +25,7 @@ from pipeline.promotion.rules import LOADS, OVERALL, Performance
 from pipeline.provenance import TrainingRecord
 from pipeline.register import evidence
 from pipeline.register.evidence import HeldOut
-from pipeline.register.fresh import FreshProcess, Loaded
+from pipeline.register.fresh import FreshProcess, Loaded, Meanwhile
 from pipeline.tracking import Source, entry
 
 
@@ -98,9 +98,8 @@ def judge(
     params = project.params
     test = evidence.read_test(project.workspace, params.evaluate)
     record = _record(client, source, test)
-    test.prepare()
     try:
-        new = _predict(client, fresh, source, record, project)
+        new = _predict(client, fresh, source, record, project, test.prepare)
     except RegistryError as error:
         return Judgement([Row(rule=LOADS, verdict="failed", detail=str(error))], record.weights_digest, test.digest)
     _warn_if_stored_differs(client, new, test)
@@ -136,17 +135,24 @@ def _record(client: Any, source: Source, test: HeldOut) -> TrainingRecord:
 
 
 def _load(
-    client: Any, fresh: FreshProcess, source: Source, record: TrainingRecord, images: Path
+    client: Any, fresh: FreshProcess, source: Source, record: TrainingRecord, images: Path, meanwhile: Meanwhile = None
 ) -> tuple[Loaded, NDArray[np.uint64] | None]:
     """Return what the version predicts for `images`, an .npy file, and the digests of its training images."""
     with tracking.model_folder(client, source) as folder:
-        loaded = fresh.predict(folder, source.name, record.weights_digest, images, len(record.class_names))
+        loaded = fresh.predict(folder, source.name, record.weights_digest, images, len(record.class_names), meanwhile)
         return loaded, entry.training_images(folder, source.name)
 
 
-def _predict(client: Any, fresh: FreshProcess, source: Source, record: TrainingRecord, project: Project) -> _Predicted:
+def _predict(
+    client: Any,
+    fresh: FreshProcess,
+    source: Source,
+    record: TrainingRecord,
+    project: Project,
+    meanwhile: Meanwhile = None,
+) -> _Predicted:
     images = project.workspace.dataset / "test/images.npy"
-    return _Predicted(source, record, *_load(client, fresh, source, record, images))
+    return _Predicted(source, record, *_load(client, fresh, source, record, images, meanwhile))
 
 
 def _warn_if_stored_differs(client: Any, new: _Predicted, test: HeldOut) -> None:

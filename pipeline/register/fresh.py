@@ -13,7 +13,8 @@ import select
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, cast
@@ -26,6 +27,7 @@ from pipeline.dataset import Description
 from pipeline.errors import PipelineError, RegistryError
 from pipeline.tracking import entry, manifest
 
+Meanwhile = Callable[[], object] | None
 _BATCH = 256  # images
 _GRACE, _TIMEOUT, _PER_IMAGE = 30, 600, 0.1  # seconds; the largest network takes 0.036 s per image on 2 cores
 
@@ -63,7 +65,15 @@ class FreshProcess:
         self._process.kill()
         self._process.communicate()
 
-    def predict(self, folder: Path, name: str, weights_digest: str, images: Path, classes: int) -> Loaded:
+    def predict(
+        self,
+        folder: Path,
+        name: str,
+        weights_digest: str,
+        images: Path,
+        classes: int,
+        meanwhile: Meanwhile = None,
+    ) -> Loaded:
         """Load the model in the entry `folder`, as `tracking.model_folder` gives it, and predict.
 
         Args:
@@ -72,6 +82,7 @@ class FreshProcess:
             weights_digest: What the loaded weights must have.
             images: An .npy file, uint8 `(n, h, w, c)`.
             classes: That the model must know.
+            meanwhile: What else there is to do, while the process loads and predicts.
 
         Raises:
             RegistryError: it does not load, is another model, or predicts no probabilities for these images.
@@ -80,7 +91,10 @@ class FreshProcess:
         task = {"model": str(folder / entry.MODEL), "weights_digest": weights_digest, "images": str(images)}
         count = len(np.load(images, mmap_mode="r", allow_pickle=False))
         try:
-            answer = self._ask({**task, "classes": str(classes), "result": str(result)}, _TIMEOUT + _PER_IMAGE * count)
+            self._send({**task, "classes": str(classes), "result": str(result)})
+            if meanwhile:
+                meanwhile()
+            answer = self._answer(_TIMEOUT + _PER_IMAGE * count)
             if "error" in answer:
                 raise RegistryError(str(answer["error"]))
             probabilities = np.load(result, allow_pickle=False)
@@ -91,23 +105,20 @@ class FreshProcess:
         except (PipelineError, OSError, ValueError, TypeError, KeyError) as error:
             raise RegistryError(f"{name} does not load and predict in a fresh process: {error}") from None
 
-    def _ask(self, task: Mapping[str, str], seconds: float) -> Mapping[str, Any]:
-        """Return the answer to `task`; where none comes, replace the process, for the next."""
-        stdin, stdout = cast("IO[str]", self._process.stdin), cast("IO[str]", self._process.stdout)
-        problem = f"no answer within {seconds:,.0f} s"
-        try:
-            print(json.dumps(task), file=stdin, flush=True)
-            if select.select([stdout], [], [], seconds)[0]:
-                if line := stdout.readline():
-                    answer: Mapping[str, Any] = json.loads(line)
-                    return answer
-                problem = ""
-        except BrokenPipeError:
-            problem = ""
-        if not problem:
+    def _send(self, task: Mapping[str, str]) -> None:
+        with suppress(BrokenPipeError):  # it has ended: `_answer` says why
+            print(json.dumps(task), file=self._process.stdin, flush=True)
+
+    def _answer(self, seconds: float) -> Mapping[str, Any]:
+        """Return the answer to the task; where none comes, replace the process, for the next."""
+        stdout, problem = cast("IO[str]", self._process.stdout), f"no answer within {seconds:,.0f} s"
+        if select.select([stdout], [], [], seconds)[0]:
+            if line := stdout.readline():
+                answer: Mapping[str, Any] = json.loads(line)
+                return answer
             self._process.wait(_GRACE)  # it closed its end, so it is ending; the exit code tells how
+            problem = _reason(self._notes.read_text(encoding="utf-8", errors="replace"), self._process.returncode)
         self._stop()
-        problem = problem or _reason(self._notes.read_text(encoding="utf-8", errors="replace"), self._process.returncode)
         self._process = self._start()
         raise RegistryError(problem)
 

@@ -38,7 +38,8 @@ class Rule:
         return "no rule" if self.limit is None else "passed" if self.passed else "failed"
 
     def __str__(self) -> str:
-        text = f"{self.name} {UNDEFINED if math.isnan(self.value) else f'{self.value:.4f}'}"
+        shown = f"{self.value:,}" if isinstance(self.value, int) else f"{self.value:.4f}"
+        text = f"{self.name} {UNDEFINED if math.isnan(self.value) else shown}"
         if self.limit is not None:
             opposite = {"≥": "<", "≤": ">"}[self.comparison]
             text += f" {self.comparison if self.passed else opposite} {self.limit:g}"

@@ -38,7 +38,6 @@ def run(params: Params, workspace: Workspace) -> None:
         training = provenance.read_training(workspace.need(workspace.training, "train"))
         test = evidence.read_test(workspace, params.evaluate)
         _check_same_data(training, test)
-        test.prepare()
         client = tracking.connect(workspace)
         run_id = tracking.run_for(client, workspace)
         name = f"the model of run {run_id}"
@@ -49,7 +48,8 @@ def run(params: Params, workspace: Workspace) -> None:
             number = tracking.candidate_number(client, run_id, training.weights_digest, test.digest)
             entered = _Entered(run_id, model.model_id, manifest.of(folder), number)
             images = workspace.dataset / "test/images.npy"
-            loaded = fresh.predict(folder, name, training.weights_digest, images, test.data.description.classes)
+            classes = test.data.description.classes
+            loaded = fresh.predict(folder, name, training.weights_digest, images, classes, meanwhile=test.prepare)
             found = test.measure(loaded.probabilities, _trained_on(folder, name, test))
     tracking.count_candidate(client, run_id, test.digest, number)
     rules = judge(params.register, found)
