@@ -162,7 +162,8 @@ def walk(limits: PromoteParams, seeds: int, tries: int, step: float, images: int
         "walks": seeds,
         "second": round(100 * float(np.mean(found < 2)), 1),  # stopped at the first or the second step
         "third": round(100 * float(np.mean(found < 3)), 1),
-        "lost": {"mean": round(100 * step * float(found.mean()), 2), "max": round(100 * step * float(found.max()), 2)},
+        "lost": round(100 * step * float(found.mean()), 2),
+        "most": round(100 * step * float(found.max()), 2),
     }
     print(figures, flush=True)
     return figures
