@@ -31,7 +31,7 @@ def check(client: Any, source: Source, project: Project) -> str:
     if not found.signer and project.params.promote.require_signature:
         raise RegistryError(
             f"nobody whom allowed_signers names signed {source.model_name} {source.name}, and promote.require_signature is "
-            f"true: delete it in the MLflow UI and register it again with {signing.KEY} set (`dvc repro -s -f register`)"
+            f"true: `dvc repro -s -f register` with {signing.KEY} set signs it, in the checkout where it was trained"
         )
     return found.signer
 

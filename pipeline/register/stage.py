@@ -105,6 +105,7 @@ def _register(
         return None
     if known := registry.find_version(client, training):
         print(f"{training.model_name} version {known} is already registered")
+        _sign(client, model, client.get_model_version(training.model_name, known))
         return known
     tags = {**registry.tags(training, found.accuracy), "gate": _verdict(rules), MANIFEST: model.manifest}
     tags |= manifest.signed(training.model_name, model.run_id, tags)
@@ -116,6 +117,15 @@ def _register(
     version = registry.create_version(client, training, model.model_id, model.run_id, tags, description)
     print(f"registered {training.model_name} version {version}")
     return version
+
+
+def _sign(client: Any, model: _Entered, version: Any) -> None:
+    """Sign a version that was registered without a key, if its files are those that were just judged."""
+    same = (version.run_id, version.tags.get(MANIFEST)) == (model.run_id, model.manifest)
+    if same and manifest.SIGNATURE not in version.tags:
+        for name, value in manifest.signed(version.name, version.run_id, version.tags).items():
+            client.set_model_version_tag(version.name, version.version, name, value)
+            print(f"{version.name} version {version.version} is signed now")
 
 
 def _differing(found: Performance, workspace: Workspace) -> Iterator[str]:

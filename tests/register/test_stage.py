@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from pipeline import params
 from pipeline.errors import PipelineError
 from pipeline.register import stage
 from pipeline.register.gate import UNSEEN
+from pipeline.tracking import manifest
 from pipeline.workspace import Workspace
 from tests.compare.trainings import MODEL, NAMES, PLAIN, SWAPPED, Trainings, split_again
 
@@ -47,6 +49,23 @@ def test_a_good_model_becomes_a_version_with_its_card(candidates: Trainings, cap
     )
     assert found["candidate"] == register(candidates)["candidate"] == 1
     assert "version 4 is already registered" in capsys.readouterr().out
+
+
+def test_a_version_is_signed_when_it_is_registered_or_later(
+    candidates: Trainings, signing_key: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    split_again(candidates.workspace, seed=1)
+    candidates.add(PLAIN)
+    reports(candidates.workspace, (1, 1, 1), 1.0)
+    monkeypatch.delenv("PIPELINE_SIGNING_KEY")
+    register(candidates)
+    monkeypatch.setenv("PIPELINE_SIGNING_KEY", str(signing_key))
+    register(candidates)
+    register(candidates)
+    assert capsys.readouterr().out.count("version 4 is signed now") == 1
+    names = candidates.workspace.allowed_signers
+    names.write_text(f"anna {signing_key.with_suffix('.pub').read_text()}")
+    assert manifest.signature(candidates.client.get_model_version(MODEL, "4"), names).signer == "anna"
 
 
 @pytest.mark.parametrize("accuracy", [0.9937, math.inf])
