@@ -89,7 +89,7 @@ def scores(seeds: int) -> list[dict[str, Any]]:
                 for name, value in truth.items():
                     held[name] += found[name].low <= value <= found[name].high
             shares = {name: round(100 * count / seeds, 1) for name, count in held.items()}
-            figures.append({"images": images, "accuracy": round(100 * truth["accuracy"], 2), **shares})
+            figures.append({**shares, "images": images, "accuracy": round(100 * truth["accuracy"], 2)})
             print(figures[-1], flush=True)
     return figures
 
