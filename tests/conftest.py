@@ -56,8 +56,9 @@ def pytest_configure() -> None:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Fail on skips where everything is installed: one would hide a broken installation."""
-    if report.skipped and os.environ.get("FORBID_SKIPS") and not hasattr(report, "wasxfail"):
+    """Fail on skips where everything is installed, which hide a broken installation; but no kernel can be installed."""
+    installable = not hasattr(report, "wasxfail") and "of Linux" not in str(report.longrepr)
+    if report.skipped and os.environ.get("FORBID_SKIPS") and installable:
         report.outcome = "failed"
 
 

@@ -66,6 +66,12 @@ def test_the_readme_links_every_page_of_the_documentation() -> None:
     assert [page.name for page in (PROJECT / "docs").glob("*.md") if f"(docs/{page.name})" not in readme] == []
 
 
+def test_the_tests_that_the_page_on_trust_names_exist() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", (PROJECT / "docs/trust.md").read_text(encoding="utf-8"))
+    assert len(named) > 20
+    assert [each for each in named if f"def {each[1]}" not in (PROJECT / each[0]).read_text(encoding="utf-8")] == []
+
+
 def texts_of_the_code() -> Iterator[str]:
     """Yield every string literal of the pipeline, with … for the fields of f-strings."""
     for file in (PROJECT / "pipeline").rglob("*.py"):
