@@ -61,9 +61,9 @@ def postgresql() -> Iterator[str]:
 def mlflow(store: str, folder: Path) -> Iterator[str]:
     """An MLflow server over `store` that hands files through itself from `folder`, as a team's does; gives its address."""
     port = free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store, "--workers", "2"]
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "2"]
     command += ["--artifacts-destination", folder.as_uri(), "--host", "127.0.0.1", "--port", str(port)]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    environment = {**os.environ, "MLFLOW_BACKEND_STORE_URI": store, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     log = folder.with_name(f"{folder.name}.log")
     with log.open("wb") as words, subprocess.Popen(command, env=environment, stdout=words, stderr=words) as server:
         try:
@@ -80,8 +80,9 @@ def losing_answers(address: str, *paths: str) -> Iterator[tuple[str, list[str]]]
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            headers = {name: value for name, value in self.headers.items() if name.lower() not in ("host", "content-length")}
+            body = b"".join(self._chunks())
+            own = ("host", "content-length", "transfer-encoding", "connection")
+            headers = {name: value for name, value in self.headers.items() if name.lower() not in own}
             request = urllib.request.Request(f"{address}{self.path}", body or None, headers, method=self.command)  # noqa: S310
             try:
                 answer = urllib.request.urlopen(request, timeout=60)  # noqa: S310  # our own http://
@@ -101,6 +102,15 @@ def losing_answers(address: str, *paths: str) -> Iterator[tuple[str, list[str]]]
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
+
+        def _chunks(self) -> Iterator[bytes]:
+            yield self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            chunked = "Transfer-Encoding" in self.headers
+            while chunked:
+                size = int(self.rfile.readline(), 16)
+                yield self.rfile.read(size)
+                self.rfile.readline()
+                chunked = size > 0
 
         do_POST = do_PATCH = do_PUT = do_DELETE = do_GET  # noqa: N815  # the names of BaseHTTPRequestHandler
 
