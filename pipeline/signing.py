@@ -128,4 +128,4 @@ def _ssh_keygen(arguments: list[str], text: str = "") -> subprocess.CompletedPro
 
 def _last_line(done: subprocess.CompletedProcess[str]) -> str:
     lines = done.stderr.strip().splitlines()
-    return printable(lines[-1]) if lines else f"exit code {done.returncode}"
+    return printable(lines[-1]).removeprefix("Enter passphrase: ") if lines else f"exit code {done.returncode}"

@@ -134,11 +134,12 @@ def _check_version(registry: Registry, entry: Any, now: CurrentStages) -> Findin
     stage = now.stage_of(version)
     name = f"version {version}" + (f" ({stage})" if stage in transitions.ALIASES else "")
     source = Source(name, entry.run_id or "", registry.model, version)
+    remedy = _REMEDIES.get(stage, "it is not in use, so it can stay as it is").format(version=version)
+    meaning = "promote, rollback and every command here refuse to load this version; other programs do not"
     try:
-        signatures.check(registry.client, source, registry.project)
         with tracking.model_folder(registry.client, source):
-            return None
+            remedy, meaning = "use a version that is signed, or do what the problem says", "promote and rollback refuse it"
+            signatures.check(registry.client, source, registry.project)
     except (RegistryError, SigningError) as error:
-        remedy = _REMEDIES.get(stage, "it is not in use, so it can stay as it is").format(version=version)
-        meaning = "promote, rollback and every command here refuse to load this version; other programs do not"
         return Finding(str(error), meaning, f"no automatic fix: {remedy}")
+    return None

@@ -69,12 +69,13 @@ class Signatures:
 
     def problems(self) -> Iterator[Problem]:
         """Yield what is wrong with them; a record without one only where signatures are required."""
-        first = min(self.signers, default=0)  # through the chain, it vouches for all before it
+        signers = self.signers
+        first = min(signers, default=0)  # through the chain, it vouches for all before it
         for entry, (record, outcome) in zip(self.entries, self.found, strict=True):
             number, problem = entry.record.number, record.problem or outcome.problem
             if problem:
                 yield Problem(f"record {number}: {problem}", f"signature {number} {entry.seal}")
-            elif self.required and 0 < first < number and number not in self.signers:
+            elif self.required and 0 < first < number and number not in signers:
                 yield Problem(f"record {number} is not signed", f"unsigned {number} {entry.seal}")
         if self.required and self.entries and not first:
             yield Problem("none of the records is signed by anyone whom allowed_signers names", "unsigned")
