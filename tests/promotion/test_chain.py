@@ -13,8 +13,6 @@ from pipeline.promotion.record import Version
 from pipeline.promotion.writer import open_writer
 from tests.doctor.cases import DoctorCase
 
-CHANGED = "^the history was changed: "
-
 
 @pytest.fixture(autouse=True)
 def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,31 +43,18 @@ def edit(case: DoctorCase, number: int, **fields: str) -> None:
     case.client.set_tag(entry.run_id, "record.1", replace(entry.record, **fields).text())  # type: ignore[arg-type]
 
 
-def set_mirror(name: str, value: str) -> Callable[[DoctorCase], None]:
-    return lambda case: case.client.set_tag(case.registry.entries()[1].run_id, name, value)
-
-
-def rename(case: DoctorCase) -> None:
-    case.client.update_run(case.registry.entries()[1].run_id, name="7 promote 3 → staging")
-
-
-@pytest.mark.parametrize(
-    ("change", "name"),
-    [
-        (set_mirror("state", "undone"), "state"),
-        (set_mirror("version", "3"), "version"),
-        (set_mirror("mlflow.user", "chief"), "user"),
-        (set_mirror("mlflow.note.content", "all is well"), "note.content"),
-        (rename, "runName"),
-    ],
-)
 def test_what_the_ui_shows_of_a_record_is_compared_with_it_and_written_again(
-    local_case: DoctorCase, change: Callable[[DoctorCase], None], name: str, capsys: pytest.CaptureFixture[str]
+    local_case: DoctorCase, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    change(local_case)
-    assert f"record 2 has an altered tag on its run: {name}; `python -m pipeline doctor --fix`" in complaint(local_case)
+    run_id = local_case.registry.entries()[1].run_id
+    edited = {"state": "undone", "version": "3", "mlflow.user": "chief", "mlflow.note.content": "all is well"}
+    for name, value in edited.items():
+        local_case.client.set_tag(run_id, name, value)
+    local_case.client.update_run(run_id, name="7 promote 3 → staging")
+    found = "record 2 has an altered tag on its run: version, state, user, note.content, runName"
+    assert f"{found}; `python -m pipeline doctor --fix`" in complaint(local_case)
     assert local_case.registry.in_production() == [None, "1"]
-    local_case.assert_fixes(f"^record 2 has an altered tag on its run: {name}$")
+    local_case.assert_fixes(f"^{found}$")
     assert "accept" not in shown(local_case, capsys)
 
 
@@ -92,9 +77,9 @@ def lose_the_last(case: DoctorCase) -> None:
 @pytest.mark.parametrize(
     ("change", "found"),
     [
-        (lose_the_first, "record 1 is missing"),
+        pytest.param(lose_the_first, "record 1 is missing", marks=pytest.mark.exhaustive),
         (edit_a_reason, "record 1 was altered: record 2 holds a different digest of it"),
-        (damage, "record 1 cannot be read: run "),
+        pytest.param(damage, "record 1 cannot be read: run ", marks=pytest.mark.exhaustive),
         (lose_the_last, "record 3 is missing"),
     ],
 )
@@ -103,16 +88,13 @@ def test_a_gap_can_be_acknowledged_and_stays_visible(
 ) -> None:
     assert "oldest first" in shown(local_case, capsys)
     change(local_case)
-    assert "acknowledges" in complaint(local_case)
     assert found in complaint(local_case)
-    local_case.assert_cannot_fix(f"{CHANGED}{found}")
     assert local_case.doctor(accept="cleaned up by mistake") == (True, [])
-    for _ in range(2):
-        printed = shown(local_case, capsys)
-        assert found in printed
-        assert "accepted by record 4: cleaned up by mistake" in printed
-        local_case.registry.move("3", "staging")
-    note = local_case.registry.entries()[-3].tags["mlflow.note.content"]
+    local_case.registry.move("3", "staging")
+    printed = shown(local_case, capsys)
+    assert found in printed
+    assert "accepted by record 4: cleaned up by mistake" in printed
+    note = local_case.registry.entries()[-2].tags["mlflow.note.content"]
     assert note.startswith("**accept**: changes of the history of toys-classifier, by ")
 
 
