@@ -22,6 +22,7 @@ from pipeline.promotion.record import Entry, Record, Row, State
 
 HEAD = "promotions"  # the tag of the registered model: number, digest and outcome of the last record
 SIGNATURE, OUTCOME_SIGNATURE = "signature", "signature.outcome"  # tags of a record's run
+_FIRST_YEAR = 2000  # of a record
 _PART = 4000  # characters; a run's tag holds 8,000, in older stores 5,000
 _FORM = TypeAdapter(Record)
 ENDS: Mapping[str, State] = {"FINISHED": "done", "KILLED": "undone"}  # status of a record's run → its state
@@ -120,11 +121,14 @@ def _parse(run: Any) -> Entry | Unreadable:
         _FORM.validate_json(text, strict=True)  # builds no record itself: it would make 1.0 of 1, and so another digest
         content = json.loads(text)
         record = Record(**{**content, "rows": tuple(Row(**row) for row in content["rows"])})
-        if datetime.fromisoformat(record.when).tzinfo is None or record.number < 1:
-            raise ValueError(f"its time {record.when} has no time zone, or its number {record.number} is not positive")
+        time = datetime.fromisoformat(record.when)
+        if time.tzinfo is None or time.astimezone(UTC).year < _FIRST_YEAR or record.number < 1:
+            raise ValueError(
+                f"its time {record.when} has no time zone or cannot be, or its number {record.number} is not positive"
+            )
         info = run.info
         return Entry(record, tags["state"], info.run_id, info.status, info.run_name or "", tags, text)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         digest = hashlib.sha256(text.encode()).hexdigest()
         return Unreadable(run.info.run_id, _number(tags.get("number", "")), printable(str(error))[:150], digest)
 

@@ -207,7 +207,15 @@ def test_a_tag_that_differs_from_its_record_is_found(written: Registry, tag: str
 
 @pytest.mark.parametrize(
     "fields",
-    [{"number": "two"}, {"kind": "gift"}, {"when": "yesterday"}, {"when": "2026-11-24T10:00"}, {"rows": [{"rule": 1}]}],
+    [
+        {"number": "two"},
+        {"kind": "gift"},
+        {"when": "yesterday"},
+        {"when": "2026-11-24T10:00"},
+        {"when": "0001-01-01T00:00+14:00"},
+        {"number": -1},
+        {"rows": [{"rule": 1}]},
+    ],
 )
 def test_a_record_that_is_damaged_is_one_line(written: Registry, fields: dict[str, Any]) -> None:
     run_id = entry(written, 2).run_id
