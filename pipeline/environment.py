@@ -168,7 +168,8 @@ def guard_output() -> None:
     codecs.register_error("in_ascii", _in_ascii)
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if isinstance(stream, io.TextIOWrapper) and not isinstance(stream, _Stream):
+        own = stream is getattr(sys, f"__{name}__")  # not what a test or a notebook put in its place
+        if own and isinstance(stream, io.TextIOWrapper) and not isinstance(stream, _Stream):
             stream.flush()
             buffered, through = stream.line_buffering, stream.write_through
             guarded = _Stream(stream.buffer, stream.encoding, "in_ascii", line_buffering=buffered, write_through=through)

@@ -47,6 +47,7 @@ def test_a_version_whose_files_are_gone_and_one_without_manifest_are_named(case_
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_an_altered_file_on_a_server_is_named(server_case: DoctorCase) -> None:
     run_id = server_case.train()
     server_case.registry.move(server_case.register(run_id), "staging")

@@ -116,6 +116,7 @@ def test_a_limit_that_the_data_still_keeps_does_not_retrain(built_copy: Path, sh
     assert ran(shell("dvc", "repro", cwd=built_copy).stdout) == ["validate", "evaluate"]
 
 
+@pytest.mark.exhaustive
 def test_registering_twice_makes_one_version(built_copy: Path, shell: Shell) -> None:
     for said in ("registered digits-classifier version 1", "digits-classifier version 1 is already registered"):
         assert said in shell("dvc", "repro", "--force", "--single-item", "register", cwd=built_copy).stdout
