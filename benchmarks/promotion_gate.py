@@ -1,6 +1,6 @@
 """Simulates what the gate to production refuses and lets through, with the functions that `promote` uses.
 
-    .venv/bin/python -m benchmarks.promotion_gate retrain [SET ARCHITECTURE] | equal | walk | loss [--seeds N]
+    .venv/bin/python -m benchmarks.promotion_gate retrain [SET ARCHITECTURE] | equal | calibrated | walk | loss [--seeds N]
 
 Each test image has a difficulty: the chance that a model of this accuracy predicts it correctly. Models share the difficulties
 and are otherwise independent. Those of a class are Beta-distributed, spread out so that two equal models disagree on as many
@@ -8,13 +8,14 @@ images as retrained ones did. Only `retrain` trains.
 
 retrain   models that differ in the seed only: on how many test images does just one of two predict correctly
 equal     candidates that are as good as production: how many are refused
+calibrated  the same with probabilities, which the rule of calibration needs; one version in production
 walk      each version worse than the one before, with one candidate for each step, and with 20: at which step it is stopped
 loss      a candidate that is worse than production: how large a loss is let through
 """
 
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import combinations
 from typing import Any
@@ -31,11 +32,13 @@ from pipeline.compare.comparison import DataDrift
 from pipeline.params import PromoteParams
 from pipeline.promotion import rules
 from pipeline.promotion.rules import Performance
+from pipeline.scores import intervals, metrics
 from pipeline.workspace import Workspace
 
 IMAGES = (36, 100, 360, 1_000, 10_000)
 _FASHION = (0.885, 0.988, 0.905, 0.945, 0.905, 0.985, 0.800, 0.975, 0.985, 0.977)  # recalls of `default`, 93.5 % in all
 _FEATURES, _BINS = 4, 4  # slices: of four features, the first of which follows the difficulty
+_CALIBRATION_BINS = 15
 _STEPS = 20_000  # of the table of difficulties
 Models = Sequence[NDArray[np.bool_]]  # which images each predicts correctly, (n,)
 
@@ -129,6 +132,44 @@ def equal(limits: PromoteParams, seeds: int) -> list[dict[str, Any]]:
                 )
                 print(figures[-1], flush=True)
     return figures
+
+
+def calibrated(limits: PromoteParams, seeds: int) -> list[dict[str, Any]]:
+    """Return how many equally good and equally calibrated candidates are refused, by the rule of calibration and in all."""
+    figures = []
+    for name, task in TASKS.items():
+        for images in IMAGES[:-1]:  # a bootstrap of 10,000 images takes seconds
+            failed = [_refused_with_probabilities(limits, task, images, seed) for seed in range(seeds)]
+            calibration = sum("calibration error increase" in each for each in failed)
+            shares = {"refused": sum(map(bool, failed)), "calibration": calibration}
+            rounded = {key: round(100 * count / seeds, 1) for key, count in shares.items()}
+            figures.append({"set": name, "images": images, **rounded})
+            print(figures[-1], flush=True)
+    return figures
+
+
+def _refused_with_probabilities(limits: PromoteParams, task: Task, images: int, seed: int) -> list[str]:
+    """Return the rules by which a candidate is refused whose confidence, as production's, is its chance to be correct."""
+    generator = np.random.default_rng(seed)
+    old, new = task.models(generator, images, [0.0, 0.0])
+    classes = len(task.recalls)
+    confidence = task.difficulties(0.0)[old.labels, np.random.default_rng(seed).integers(0, _STEPS, images)]
+    confidence = np.maximum(confidence, 1 / classes + 0.01)  # that of the most probable class
+    predicted = [_probabilities(each, confidence, classes) for each in (old, new)]
+    scored = [metrics.score(old.labels, each, _CALIBRATION_BINS).calibration for each in predicted]
+    both = [replace(each, calibration_error=of.error) for each, of in zip((old, new), scored, strict=True)]
+    a, b = zip(predicted, scored, strict=True)
+    low = intervals.paired(old.labels, a, b)["calibration_error"].low
+    rows = rules.against(limits, both[1], both[0], DataDrift("not simulated"), calibration_low=low)
+    return [row.rule for row in rows if row.verdict == "failed"]
+
+
+def _probabilities(model: Performance, confidence: NDArray[np.float64], classes: int) -> NDArray[np.float32]:
+    """Return probabilities `(n, classes)`: `confidence` for the label, or for another class where the model is incorrect."""
+    others = (1 - confidence) / (classes - 1)
+    found = np.repeat(others[:, np.newaxis], classes, axis=1)
+    found[np.arange(len(confidence)), np.where(model.correct, model.labels, (model.labels + 1) % classes)] = confidence
+    return found.astype(np.float32)
 
 
 def _by_rule(shares: Mapping[str, float]) -> dict[str, float]:
@@ -226,12 +267,14 @@ def main(part: str, what: Sequence[str], seeds: int) -> None:
         walks = [(20, 1, 0.004), *((seeds, tries, step) for tries in (1, 20) for step in (0.004, 0.003, 0.002))]
         record("promotion_walk", [walk(limits, *each) for each in walks], f"0-{seeds - 1}")
     else:
-        record(f"promotion_{part}", {"equal": equal, "loss": loss}[part](limits, seeds), f"0-{seeds - 1}")
+        record(
+            f"promotion_{part}", {"equal": equal, "calibrated": calibrated, "loss": loss}[part](limits, seeds), f"0-{seeds - 1}"
+        )
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=("retrain", "equal", "walk", "loss"))
+    parser.add_argument("part", choices=("retrain", "equal", "calibrated", "walk", "loss"))
     parser.add_argument("what", nargs="*", default=["digits", "default"])
     parser.add_argument("--seeds", type=int, default=1000)
     given = parser.parse_args()
