@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -73,54 +74,73 @@ def mlflow(store: str, folder: Path) -> Iterator[str]:
             server.terminate()
 
 
+class _Proxy(ThreadingHTTPServer):
+    """Passes requests on to `address`, and loses the first answer to a POST of each of `paths`."""
+
+    def __init__(self, address: str, paths: tuple[str, ...]) -> None:
+        super().__init__(("127.0.0.1", 0), _Passing)
+        self.address, self.paths = address, paths
+        self.asked: list[str] = []  # of the paths, one for each POST
+
+    def loses(self, path: str) -> bool:
+        """Count the POST to `path`; return whether its answer is to be lost."""
+        found = next((each for each in self.paths if path.endswith(each)), None)
+        self.asked.extend([found] if found else [])
+        return found is not None and self.asked.count(found) == 1
+
+
+class _Passing(BaseHTTPRequestHandler):
+    server: _Proxy
+
+    def do_GET(self) -> None:
+        status, headers, content = self._answer()
+        if self.command == "POST" and self.server.loses(self.path):
+            self.close_connection = True
+            return
+        self.send_response(status)
+        for name in ("Content-Type", "X-Accel-Buffering"):
+            if name in headers:
+                self.send_header(name, headers[name])
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_POST = do_PATCH = do_PUT = do_DELETE = do_GET  # noqa: N815  # the names of BaseHTTPRequestHandler
+
+    def _answer(self) -> tuple[int, Message, bytes]:
+        """Return what the server behind says."""
+        body = b"".join(self._chunks())
+        own = ("host", "content-length", "transfer-encoding", "connection")
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in own}
+        url = f"{self.server.address}{self.path}"
+        request = urllib.request.Request(url, body or None, headers, method=self.command)  # noqa: S310  # our own http://
+        try:
+            answer = urllib.request.urlopen(request, timeout=60)  # noqa: S310
+        except urllib.error.HTTPError as error:
+            answer = error
+        with answer:
+            return answer.status, answer.headers, answer.read()
+
+    def _chunks(self) -> Iterator[bytes]:
+        yield self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        chunked = "Transfer-Encoding" in self.headers
+        while chunked:
+            size = int(self.rfile.readline(), 16)
+            yield self.rfile.read(size)
+            self.rfile.readline()
+            chunked = size > 0
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
 @contextmanager
 def losing_answers(address: str, *paths: str) -> Iterator[tuple[str, list[str]]]:
     """A proxy that loses the first answer to a POST of each of `paths`; gives its address, and the paths asked for."""
-    asked: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = b"".join(self._chunks())
-            own = ("host", "content-length", "transfer-encoding", "connection")
-            headers = {name: value for name, value in self.headers.items() if name.lower() not in own}
-            request = urllib.request.Request(f"{address}{self.path}", body or None, headers, method=self.command)  # noqa: S310
-            try:
-                answer = urllib.request.urlopen(request, timeout=60)  # noqa: S310  # our own http://
-            except urllib.error.HTTPError as error:
-                answer = error
-            with answer:
-                content = answer.read()
-            found = next((path for path in paths if self.path.endswith(path) and self.command == "POST"), None)
-            asked.extend([found] if found else [])
-            if found and asked.count(found) == 1:
-                self.close_connection = True
-                return
-            self.send_response(answer.status)
-            for name in ("Content-Type", "X-Accel-Buffering"):
-                if name in answer.headers:
-                    self.send_header(name, answer.headers[name])
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def _chunks(self) -> Iterator[bytes]:
-            yield self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            chunked = "Transfer-Encoding" in self.headers
-            while chunked:
-                size = int(self.rfile.readline(), 16)
-                yield self.rfile.read(size)
-                self.rfile.readline()
-                chunked = size > 0
-
-        do_POST = do_PATCH = do_PUT = do_DELETE = do_GET  # noqa: N815  # the names of BaseHTTPRequestHandler
-
-        def log_message(self, *_: object) -> None:
-            """Print nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as proxy:
+    with _Proxy(address, paths) as proxy:
         threading.Thread(target=proxy.serve_forever, daemon=True).start()
         try:
-            yield f"http://127.0.0.1:{proxy.server_port}", asked
+            yield f"http://127.0.0.1:{proxy.server_port}", proxy.asked
         finally:
             proxy.shutdown()
 

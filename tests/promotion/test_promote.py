@@ -34,50 +34,77 @@ def verdicts(record: Record) -> dict[str, str]:
     return {row.rule: row.verdict for row in record.rows}
 
 
-def test_three_versions_are_refused_promoted_and_rolled_back(candidates: Trainings, capsys: pytest.CaptureFixture[str]) -> None:
-    times = []
+def put_the_better_one_into_production(candidates: Trainings) -> None:
+    """Write records 1 to 4: the medium version is replaced by the better one."""
+    promote_to(candidates, MEDIUM, "staging")
+    promote_to(candidates, "staging", "production", "the first")
+    promote_to(candidates, BETTER, "staging")
+    promote_to(candidates, BETTER, "production", "the better one")
+
+
+def test_a_weak_version_is_refused_with_the_limit_that_it_misses(
+    candidates: Trainings, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(RefusedError, match="failed accuracy, better than the baseline"):
         promote_to(candidates, WEAK, "staging")
     table = capsys.readouterr().out
     assert "FAILED" in table
     assert "0.25 (must be ≥ 0.45)" in table
-    promote_to(candidates, MEDIUM, "staging")
-    times.append(datetime.fromisoformat(ledger.now()))
-    promote_to(candidates, "staging", "production", "the first")
-    assert "nothing to compare" in capsys.readouterr().out
-    times.append(datetime.fromisoformat(ledger.now()))
-    promote_to(candidates, BETTER, "staging")
-    promote_to(candidates, BETTER, "production", "the better one")
-    assert "version 3 of fashion-mnist-classifier is in production; version 2 was archived (record 5)" in printed(capsys)
+    assert [record.kind for record in records(candidates)] == ["refusal"]
+    assert stage_of(candidates, WEAK) == "none"
+
+
+def test_a_better_version_replaces_the_one_in_production_after_a_comparison(
+    candidates: Trainings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_the_better_one_into_production(candidates)
+    shown = printed(capsys)
+    assert "nothing to compare" in shown
+    assert "version 3 of fashion-mnist-classifier is in production; version 2 was archived (record 4)" in shown
     assert [stage_of(candidates, version) for version in (WEAK, MEDIUM, BETTER)] == ["none", "archived", "production"]
+    first, last = records(candidates)[1::2]
+    assert (first.replaced, last.replaced) == (None, "2")
+    assert verdicts(last)["not worse than production"] == "passed"
+    page = f"runs:/{candidates.client.get_model_version(MODEL, BETTER).run_id}/promotion/compare-2-3.html"
+    assert last.evidence == page
+    assert "promotion/compare-2-3.html" in artifacts(candidates, BETTER)
+
+
+def test_a_worse_version_needs_force_and_a_rollback_undoes_it(
+    candidates: Trainings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_the_better_one_into_production(candidates)
     promote_to(candidates, MEDIUM, "staging")
     with pytest.raises(RefusedError, match="failed not worse than production, no class worse than production, calibration"):
         promote_to(candidates, MEDIUM, "production")
     assert "0 newly correct, 30 newly incorrect" in printed(capsys)
     promote_to(candidates, MEDIUM, "production", "we know", force=True)
-    times.append(datetime.fromisoformat(ledger.now()))
     command.rollback("that was wrong", Project.load(candidates.workspace))
-    assert "version 3 of fashion-mnist-classifier is in production again; version 2 was archived (record 9)" in printed(capsys)
+    assert "version 3 of fashion-mnist-classifier is in production again; version 2 was archived (record 8)" in printed(capsys)
     assert [stage_of(candidates, version) for version in (WEAK, MEDIUM, BETTER)] == ["none", "archived", "production"]
+    refusal, forced, back = records(candidates)[5:]
+    assert (refusal.kind, forced.kind, back.kind) == ("refusal", "force", "rollback")
+    assert (forced.replaced, back.replaced) == ("3", "2")
+    assert (forced.reason, forced.source, forced.target) == ("we know", "staging", "production")
+    assert verdicts(refusal)["not worse than production"] == "failed"
 
-    found = records(candidates)
-    kinds = ["refusal", *["promote"] * 5, "refusal", "force", "rollback"]
-    assert [record.kind for record in found] == kinds
-    assert (found[2].replaced, found[4].replaced, found[7].replaced, found[8].replaced) == (None, "2", "3", "2")
-    assert (found[7].reason, found[7].source, found[7].target) == ("we know", "staging", "production")
-    assert verdicts(found[6])["not worse than production"] == "failed"
-    assert verdicts(found[4])["not worse than production"] == "passed"
-    page = f"runs:/{candidates.client.get_model_version(MODEL, BETTER).run_id}/promotion/compare-2-3.html"
-    assert found[4].evidence == page
-    assert "promotion/compare-2-3.html" in artifacts(candidates, BETTER)
+
+def test_the_records_say_what_was_in_production_at_any_time(candidates: Trainings) -> None:
+    before = datetime.fromisoformat(ledger.now())
+    promote_to(candidates, MEDIUM, "staging")
+    promote_to(candidates, "staging", "production", "the first")
+    between = datetime.fromisoformat(ledger.now())
+    promote_to(candidates, BETTER, "staging")
+    promote_to(candidates, BETTER, "production", "the better one")
+    command.rollback("that was wrong", Project.load(candidates.workspace))
     entries = ledger.read(candidates.client, MODEL).entries
     assert chain.check(candidates.client, candidates.workspace, MODEL).problems == []
-    assert [version and version.number for time in times for version in timeline.production(entries, time)[-1:]] == [
-        None,
-        "2",
-        "2",
-    ]
-    assert timeline.production(entries)[-1] == found[8].subject
+    assert [entry.record.kind for entry in entries] == [*["promote"] * 4, "rollback"]
+    assert timeline.production(entries, before)[-1] is None
+    found = timeline.production(entries, between)[-1]
+    assert found is not None
+    assert found.number == "2"
+    assert timeline.production(entries)[-1] == entries[-1].record.subject
 
 
 def test_on_a_server_a_version_is_refused_or_promoted_to_production(candidates_on_server: Trainings) -> None:
