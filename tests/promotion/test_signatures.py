@@ -14,6 +14,7 @@ from pipeline.tracking import Source, manifest
 from pipeline.tracking.manifest import MANIFEST, SIGNATURE
 from tests.doctor.cases import DoctorCase
 from tests.promotion.checkouts import set_params
+from tests.tracking.model_files import alter, stored_files
 
 REQUIRED = {"require_signature: false": "require_signature: true"}
 
@@ -53,7 +54,7 @@ def test_a_signed_version_says_by_whom(case: DoctorCase, signing_key: Path) -> N
 
 
 @pytest.mark.parametrize("name", [MANIFEST, "weights_digest", SIGNATURE])
-def test_manifest_and_file_exchanged_together_are_found(case: DoctorCase, signing_key: Path, name: str) -> None:
+def test_a_tag_that_was_signed_cannot_be_changed(case: DoctorCase, signing_key: Path, name: str) -> None:
     assert signing_key.exists()
     sign(case, "3")
     other = case.client.get_model_version(case.model, "4").tags
@@ -63,6 +64,24 @@ def test_manifest_and_file_exchanged_together_are_found(case: DoctorCase, signin
     with pytest.raises(RegistryError, match=f"^{problem}"):
         signatures.check(case.client, version(case, "3"), project(case))
     assert any(found.startswith("toys-classifier version 3 is not what was registered") for found in case.doctor()[1])
+
+
+@pytest.mark.slow
+def test_a_file_and_the_manifest_exchanged_together_are_found_by_the_signature_alone(
+    case: DoctorCase, signing_key: Path
+) -> None:
+    assert signing_key.exists()
+    number = case.register(case.train())
+    sign(case, number)
+    folder = stored_files(case.client, case.model, number)
+    alter(folder)
+    case.client.set_model_version_tag(case.model, number, MANIFEST, manifest.of(folder))
+    forged = f"toys-classifier version {number} is not what was registered, or not by whom it says: its signature is not valid"
+    problems = case.doctor()[1]
+    assert len(problems) == 1
+    assert problems[0].startswith(forged)
+    case.client.delete_model_version_tag(case.model, number, SIGNATURE)
+    assert case.doctor()[1] == []
 
 
 def test_the_signature_of_a_foreign_key_does_not_count(
