@@ -83,6 +83,7 @@ class Workspace:
     database = _Below("mlflow.db", home=True)
     artifacts = _Below("mlartifacts", home=True)
     checkpoints = _Below(".checkpoints", home=True)
+    registry = _Below("registry", home=True)  # versions and records of the registry, as files
     promotions_seen = _Below(".cache/promotions.json", home=True)  # the last record of each history that was seen here
     caches = _Below(".cache", home=True)  # of libraries that would otherwise write into the user's home folder
 

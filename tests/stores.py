@@ -14,4 +14,4 @@ def connect(workspace: Workspace) -> Any:
     `_clean_environment` takes it away.
     """
     os.environ.pop("MLFLOW_TRACKING_URI", None)
-    return tracking.connect(workspace)
+    return tracking.connect(workspace, create=True)

@@ -28,9 +28,6 @@ def run(fix: bool, project: Project, accept: str = "") -> bool:
         LockedError: another process changes the model's stages just now.
         TrackingError: the store cannot be used or does not answer.
     """
-    if not tracking.has_store(project.workspace):
-        print("nothing to check: there is no tracking store yet; `python -m pipeline run` creates it")
-        return True
     if fix or accept:
         signing.check_ready(project.workspace.allowed_signers, project.params.promote.require_signature)
     with tracking.store_guard(project.workspace):

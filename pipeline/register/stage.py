@@ -38,7 +38,7 @@ def run(params: Params, workspace: Workspace) -> None:
         training = provenance.read_training(workspace.need(workspace.training, "train"))
         test = evidence.read_test(workspace, params.evaluate)
         _check_same_data(training, test)
-        client = tracking.connect(workspace)
+        client = tracking.connect(workspace, create=True)
         run_id = tracking.run_for(client, workspace)
         name = f"the model of run {run_id}"
         model = tracking.logged_model(client, client.get_run(run_id).info.experiment_id, run_id)

@@ -54,7 +54,7 @@ class LiveRun:
     def _open(self, plan: TrainingPlan) -> None:
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-        client = self._client = connect(self._workspace)
+        client = self._client = connect(self._workspace, create=True)
         experiment = experiment_id(client, self._workspace, plan.dataset_name)
         interrupted = find_run(client, experiment, plan.training_id)
         if interrupted:

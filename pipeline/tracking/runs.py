@@ -71,7 +71,7 @@ def publish(workspace: Workspace, published: Published) -> None:
         TrackingError: the URI is malformed, or the experiment was deleted.
     """
     try:
-        client = connect(workspace)
+        client = connect(workspace, create=True)
         publish_to(client, run_for(client, workspace), published)
     except UnreachableError as error:
         warn(f"{error}. The files are written; `dvc repro -s -f evaluate` publishes them later")

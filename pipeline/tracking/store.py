@@ -48,20 +48,20 @@ def _is_server(uri: str) -> bool:
     return has_host and (parts.scheme in ("http", "https") or parts.scheme.split("+")[0] in _DATABASES)
 
 
-def has_store(workspace: Workspace) -> bool:
-    """Return False if the store is a SQLite database that does not exist yet; neither MLflow nor the network is used."""
-    uri = tracking_uri(workspace)
-    return not uri.startswith(_SQLITE) or Path(uri.removeprefix(_SQLITE)).exists()
+def connect(workspace: Workspace, create: bool = False) -> Any:
+    """Return an `mlflow.MlflowClient` for tracking and registry, after its store has answered.
 
-
-def connect(workspace: Workspace) -> Any:
-    """Return an `mlflow.MlflowClient` for tracking and registry, after its store was created if necessary and has answered.
+    Args:
+        workspace: The checkout.
+        create: Create a SQLite database that does not exist yet; what only reads must not.
 
     Raises:
-        TrackingError: the URI is malformed, or this MLflow cannot use the store.
+        TrackingError: the URI is malformed, this MLflow cannot use the store, or there is none and it is not to be created.
         UnreachableError: the store does not answer.
     """
     uri = tracking_uri(workspace)
+    if not create:
+        _check_exists(uri, workspace)
     lost: tuple[type[Exception], ...] = (*lost_errors(), OSError, ImportError)
     import mlflow
 
@@ -76,6 +76,15 @@ def connect(workspace: Workspace) -> Any:
     except lost as error:
         raise _unreachable(uri, "does not answer", error, "start it, or change MLFLOW_TRACKING_URI") from None
     return client
+
+
+def _check_exists(uri: str, workspace: Workspace) -> None:
+    """Raise a TrackingError if the store is a SQLite database that is not there; neither MLflow nor the network is used."""
+    path = Path(uri.removeprefix(_SQLITE))
+    if not uri.startswith(_SQLITE) or path.exists():
+        return
+    command = "sync" if workspace.registry.exists() or workspace.training.exists() else "run"
+    raise TrackingError(f"there is no tracking store at {workspace.shown(path)}: `python -m pipeline {command}` creates it")
 
 
 def _try_database(uri: str) -> None:

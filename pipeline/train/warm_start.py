@@ -28,7 +28,7 @@ def load(model: Any, wanted: str, data: Description, workspace: Workspace) -> tu
         RegistryError: there is no such version, or its files are not available.
         TrainingError: it was made for other images, classes or weights.
     """
-    client = tracking.connect(workspace)
+    client = tracking.connect(workspace, create=True)
     version = tracking.find_version(client, provenance.model_name(data.name), wanted)
     record = tracking.training_record(client, version)
     _check_data(version, record, data)

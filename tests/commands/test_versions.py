@@ -7,6 +7,7 @@ import pytest
 from pipeline.commands import versions as command
 from pipeline.project import Project
 from pipeline.workspace import Workspace
+from tests import stores
 from tests.compare.trainings import MODEL, PLAIN, Trainings, write_data
 from tests.promotion.registry import Registry
 
@@ -67,5 +68,6 @@ def test_a_version_whose_run_is_gone_for_good_has_a_row(moved: Registry, lines: 
 
 
 def test_without_a_version_it_says_how_to_make_one(workspace: Workspace, lines: Callable[..., list[str]]) -> None:
+    stores.connect(workspace)
     (line,) = lines(workspace)
     assert line == f"{MODEL} has no versions yet: `python -m pipeline run` trains and registers one"

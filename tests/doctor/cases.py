@@ -33,7 +33,7 @@ class DoctorCase:
         if workspace.params.exists():
             text = workspace.params.read_text().replace("dataset: fashion-mnist", "dataset: folder")
             workspace.params.write_text(text.replace('  name: "" ', f"  name: {name} "))
-        return cls(Registry(workspace, tracking.connect(workspace), f"{name}-classifier"), name)
+        return cls(Registry(workspace, tracking.connect(workspace, create=True), f"{name}-classifier"), name)
 
     @property
     def client(self) -> Any:

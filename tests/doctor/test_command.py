@@ -11,7 +11,6 @@ from pipeline.errors import LockedError
 from pipeline.project import Project
 from pipeline.promotion import ledger, transitions
 from pipeline.tracking import lock
-from pipeline.workspace import Workspace
 from tests.doctor.cases import DoctorCase
 from tests.promotion.registry import COMPLETED, POINTS, REVERTED, Movers
 
@@ -221,13 +220,6 @@ def test_a_registered_model_in_the_place_of_the_lock_is_left_alone(local_case: D
     local_case.assert_cannot_fix(f"^the registered model {name} has the name of the lock, and is not a lock$", changed)
     local_case.client.delete_registered_model(name)
     local_case.assert_fixes(changed)
-
-
-def test_without_a_store_it_creates_none(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    for fix in (False, True):
-        assert command.run(fix, Project.load(workspace))
-        assert "there is no tracking store yet" in capsys.readouterr().out
-    assert not workspace.database.exists()
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,8 +13,15 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from pipeline import tracking
+from pipeline.commands import ui, versions
+from pipeline.compare import command as compare
+from pipeline.doctor import command as doctor
 from pipeline.environment import shown_url
 from pipeline.errors import TrackingError, UnreachableError
+from pipeline.project import Project
+from pipeline.promotion import command as promotion
+from pipeline.promotion import history
+from pipeline.verify import command as verify
 from pipeline.workspace import Workspace
 
 
@@ -68,7 +76,7 @@ def test_a_malformed_uri_is_one_line_that_shows_the_valid_forms(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     with pytest.raises(TrackingError, match=r"is not a tracking URI: write sqlite:///PATH") as error:
-        tracking.connect(workspace)
+        tracking.connect(workspace, create=True)
     assert f"={shown_url(uri)} is" in str(error.value)
     assert "SECRET" not in str(error.value)
 
@@ -87,7 +95,7 @@ def test_a_store_that_is_not_there_is_named_soon_and_without_its_password(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     started = time.monotonic()
     with pytest.raises(UnreachableError, match=rf"store {re.escape(shown)} does not answer") as error:
-        tracking.connect(workspace)
+        tracking.connect(workspace, create=True)
     assert "SECRET" not in str(error.value)
     assert "\n" not in str(error.value)
     assert time.monotonic() - started < 60
@@ -97,7 +105,7 @@ def test_a_training_that_loses_its_store_names_it_without_its_password(
     workspace: Workspace, client: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan: Any = SimpleNamespace(dataset_name="toys", training_id="x")
-    monkeypatch.setattr("pipeline.tracking.live.connect", lambda _: client)
+    monkeypatch.setattr("pipeline.tracking.live.connect", lambda _, **__: client)
     uri = "http://me:SECRET@127.0.0.1:9?sig=SECRETSECRETSECRET"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
 
@@ -117,14 +125,38 @@ def test_a_training_that_loses_its_store_names_it_without_its_password(
 def test_a_file_that_is_no_database_is_one_line(workspace: Workspace) -> None:
     workspace.database.write_text("not a database, but long enough to be read as one " * 20)
     with pytest.raises(UnreachableError, match=r"mlflow\.db does not answer \(.*file is not a database"):
-        tracking.connect(workspace)
+        tracking.connect(workspace, create=True)
+
+
+@pytest.mark.parametrize(
+    ("place", "kept"), [("mlflow.db", None), ("there/mine.db", "registry"), ("mlflow.db", "models/training.json")]
+)
+def test_what_only_reads_creates_no_store(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, place: str, kept: str | None
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{place}")
+    if kept:
+        (workspace.root / kept).mkdir(parents=True)
+    before, project = sorted(workspace.root.rglob("*")), Project.load(workspace)
+    reading: Sequence[Callable[[], object]] = (
+        lambda: tracking.connect(workspace),
+        *(lambda: versions.run(project), lambda: history.run(None, False, project), lambda: compare.run("1", "2", project)),
+        *(lambda: doctor.run(True, project), lambda: verify.run("1", True, project), lambda: ui.run(5000, False, project)),
+        *(lambda: promotion.promote("1", "staging", "", False, True, project), lambda: promotion.rollback("", project)),
+        lambda: promotion.archive("1", "", project),
+    )
+    command = "sync" if kept else "run"
+    for each in reading:
+        with pytest.raises(TrackingError, match=rf"^there is no tracking store at {place}: `python -m pipeline {command}` "):
+            each()
+    assert sorted(workspace.root.rglob("*")) == before
 
 
 @pytest.mark.parametrize("count", [2, pytest.param(6, marks=pytest.mark.exhaustive)])
 def test_processes_create_the_store_at_once(workspace: Workspace, count: int) -> None:
     code = (
         "from pipeline import environment, tracking; environment.prepare(); from pipeline.workspace import Workspace\n"
-        "w = Workspace.find(); print(tracking.experiment_id(tracking.connect(w), w, 'toys'))"
+        "w = Workspace.find(); print(tracking.experiment_id(tracking.connect(w, create=True), w, 'toys'))"
     )
     project = str(Path(__file__).parents[2])
     processes = [

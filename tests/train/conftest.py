@@ -57,7 +57,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         workspace.dataset.mkdir(parents=True)
         description = data_sets.write(workspace.dataset, "digits", tuple("0123456789"), splits, ())
         workspace.validated.write_text(json.dumps({"dataset_digest": description.digest}))
-        tracking.connect(workspace)
+        tracking.connect(workspace, create=True)
 
     return _once(tmp_path_factory, "prepared", build)
 

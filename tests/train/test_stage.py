@@ -111,7 +111,7 @@ def test_the_file_holds_weights_but_no_optimizer_and_nothing_pickled(trained: Wo
 
 def test_a_run_published_again_from_the_outputs_equals_the_lost_one(trained: Workspace, trained_copy: Workspace) -> None:
     lost = only_run(trained)
-    client = tracking.connect(trained_copy)
+    client = tracking.connect(trained_copy, create=True)
     again = client.get_run(tracking.run_for(client, trained_copy))
     assert again.info.run_id != lost.info.run_id
     assert again.data.params == lost.data.params
