@@ -12,7 +12,7 @@ Arrays are memory-mapped, so a data set larger than memory costs page cache, not
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -22,11 +22,13 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, with_config
 
 from pipeline.errors import DatasetError
-from pipeline.workspace import read_json
+from pipeline.restore import way_back
+from pipeline.workspace import read_json, sha256
 
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 FILES = "files.txt"
+_AGAIN = "run `dvc repro -s -f ingest`"
 _DTYPES = {"images": np.uint8, "labels": np.int32, "source_index": np.int32}
 
 
@@ -72,6 +74,7 @@ class Description:
     counts: Mapping[SplitName, int]
     sources: tuple[SourceFile, ...]
     digest: str  # SHA-256 over names, shapes and every array
+    files: Mapping[str, str] = field(default_factory=dict)  # path below data/dataset → SHA-256, so that a damaged one is named
 
     @property
     def classes(self) -> int:
@@ -136,7 +139,7 @@ def seal(folder: Path, name: str, class_names: tuple[str, ...], sources: tuple[S
     digest, shapes = _content(folder, name, class_names)
     height, width, channels = shapes["train/images"][1:]
     counts = {split: shapes[f"{split}/labels"][0] for split in SPLITS}
-    description = Description(name, (height, width, channels), class_names, counts, sources, digest)
+    description = Description(name, (height, width, channels), class_names, counts, sources, digest, _digests(folder))
     (folder / "dataset.json").write_text(json.dumps(asdict(description), indent=2) + "\n", encoding="utf-8")
     return description
 
@@ -175,11 +178,35 @@ def unseen(data: Dataset, trained: NDArray[np.uint64]) -> NDArray[np.bool_]:
     return unseen
 
 
-def check_content(folder: Path) -> None:
-    """Raise DatasetError unless the arrays in `folder` are those of its dataset.json."""
-    if content_digest(folder) != describe(folder).digest:
-        path = f"{folder.parent.name}/{folder.name}"
-        raise DatasetError(f"{path} is not what its dataset.json says: `dvc checkout --force {path}` restores it")
+def read_checked(folder: Path) -> Dataset:
+    """Return what `read` does, after a look at every byte: DVC does not see what changed on disk while size and time stayed.
+
+    Raises:
+        DatasetError: as `read`, or a file is not the one that ingest wrote; the line names it and how to restore it.
+    """
+    try:
+        data = read(folder)
+    except DatasetError as error:
+        raise DatasetError(str(error).replace(_AGAIN, _way_back(folder))) from None
+    description, names = data.description, (f"{split}/{FILES}" for split in SPLITS)
+    as_written = all(sha256(folder / name) == description.files[name] for name in names if name in description.files)
+    if not as_written or content_digest(folder) != description.digest:
+        here = _digests(folder)
+        damaged = [name for name, digest in description.files.items() if here.get(name) != digest] or ["dataset.json"]
+        place = f"{folder.parent.name}/{folder.name}"
+        found = ", ".join(f"{place}/{name}" for name in damaged) if description.files else place
+        raise DatasetError(f"{found} changed on disk since ingest wrote it: {_way_back(folder)}")
+    return data
+
+
+def _digests(folder: Path) -> Mapping[str, str]:
+    """Return the SHA-256 of each file of the splits in `folder`, by its path in there."""
+    paths = (path for split in SPLITS for path in sorted((folder / split).iterdir()))
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in paths}
+
+
+def _way_back(folder: Path) -> str:
+    return way_back(folder, folder.parents[1], "ingest")
 
 
 def _content(folder: Path, name: str, class_names: tuple[str, ...]) -> tuple[str, Mapping[str, tuple[int, ...]]]:
@@ -210,7 +237,7 @@ def describe(folder: Path) -> Description:
     try:
         return read_json(Description, path)
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{path} is not what ingest writes ({error}): run `dvc repro -s -f ingest`") from None
+        raise DatasetError(f"{path} is not what ingest writes ({error}): {_AGAIN}") from None
 
 
 def read(folder: Path) -> Dataset:
@@ -232,11 +259,11 @@ def _read_split(folder: Path, count: int, description: Description) -> Split:
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
-            raise DatasetError(f"{path} cannot be read ({error}): run `dvc repro -s -f ingest`") from None
-        if array.shape != shapes[part] or array.dtype != dtype:
+            raise DatasetError(f"{path} cannot be read ({error}): {_AGAIN}") from None
+        if array.shape != shapes[part] or array.dtype != dtype or not array.flags.c_contiguous:
+            order = "" if array.flags.c_contiguous else " by columns"
             raise DatasetError(
-                f"{path} holds {array.dtype} {array.shape}, dataset.json says {np.dtype(dtype)} {shapes[part]}: "
-                "run `dvc repro -s -f ingest`"
+                f"{path} holds {array.dtype} {array.shape}{order}, dataset.json says {np.dtype(dtype)} {shapes[part]}: {_AGAIN}"
             )
         arrays[part] = array
     return Split(**arrays)

@@ -9,7 +9,7 @@ import json
 import sys
 import time
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +37,13 @@ _REFUSED = {  # layers that run code of another framework or from another file, 
 }
 
 
-def load(path: Path, description: Description | None = None, advice: str = "") -> Any:
+def load(path: Path, description: Description | None = None, advice: Callable[[], str] = str) -> Any:
     """Return the Keras model in `path`.
 
     Args:
         path: The file.
         description: The data set whose images it must take and whose classes it must know.
-        advice: The way out, for messages.
+        advice: Returns the way out, for messages.
 
     Raises:
         EvaluationError: it is no Keras model, holds what an image classifier does not need, or was made for other images or
@@ -65,8 +65,8 @@ def load(path: Path, description: Description | None = None, advice: str = "") -
     return model
 
 
-def _error(problem: str, advice: str) -> EvaluationError:
-    return EvaluationError(f"{problem}: {advice}" if advice else problem)
+def _error(problem: str, advice: Callable[[], str]) -> EvaluationError:
+    return EvaluationError(": ".join(filter(None, (problem, advice()))))
 
 
 def check(path: Path) -> None:

@@ -1,4 +1,7 @@
 import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -112,3 +115,47 @@ def test_a_damaged_data_set_is_one_line_that_names_the_file(tmp_path: Path, dama
     with pytest.raises(DatasetError, match=rf"{file}.*dvc repro -s -f ingest") as error:
         dataset.read(tmp_path / "d")
     assert "\n" not in str(error.value)
+
+
+def flip(path: Path, place: int = -1) -> None:
+    """Flip a bit of a file, as a rotting disk does: size and time stay."""
+    before, content = path.stat(), bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+DAMAGED = ("train/images.npy", "validation/labels.npy", "test/source_index.npy", "train/files.txt", "dataset.json")
+
+
+@pytest.mark.parametrize("damaged", [DAMAGED[:1], DAMAGED[1:2], DAMAGED[2:3], DAMAGED[3:4], DAMAGED[4:], DAMAGED[:3]])
+def test_files_that_changed_at_rest_are_named(tmp_path: Path, damaged: Sequence[str]) -> None:
+    folder = tmp_path / "data/dataset"
+    folder.mkdir(parents=True)
+    files = {name: [f"{name}-{row}.png" for row in range(len(split))] for name, split in splits().items()}
+    written = data_sets.write(folder, "toys", ("cats", "dogs"), splits(), (), files)
+    assert dataset.read_checked(folder).description == written
+    for name in damaged:
+        flip(folder / name, (folder / name).read_bytes().find(b"cats") if name == "dataset.json" else -1)
+    named = ", ".join(f"data/dataset/{name}" for name in damaged)
+    with pytest.raises(DatasetError, match=f"^{named} changed on disk since ingest wrote it: run `dvc repro -s -f ingest`$"):
+        dataset.read_checked(folder)
+
+
+def test_a_data_set_written_before_files_were_listed_is_checked_as_a_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "d"
+    written = write(folder)
+    (folder / "dataset.json").write_text(json.dumps({**asdict(written), "files": {}}))
+    assert dataset.read_checked(folder).description.digest == written.digest
+    flip(folder / "train/labels.npy")
+    with pytest.raises(DatasetError, match=f"^{tmp_path.name}/d changed on disk since ingest wrote it: run"):
+        dataset.read_checked(folder)
+
+
+def test_a_header_that_turns_rows_into_columns_is_refused(tmp_path: Path) -> None:
+    """The digest is over the bytes, which stay; a damaged header changes what they mean."""
+    write(tmp_path / "d")
+    path = tmp_path / "d/train/images.npy"
+    path.write_bytes(path.read_bytes().replace(b"'fortran_order': False", b"'fortran_order': True "))
+    with pytest.raises(DatasetError, match=r"train/images\.npy holds uint8 \(4, 2, 3, 1\) by columns"):
+        dataset.read(tmp_path / "d")

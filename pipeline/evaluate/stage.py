@@ -1,5 +1,7 @@
 """evaluate: models/model.keras on the test split → tables, plots and a page in reports/, and metrics on the MLflow run."""
 
+from functools import partial
+
 import numpy as np
 
 from pipeline import baseline, dataset, model_file, provenance, tracking
@@ -11,6 +13,7 @@ from pipeline.evaluate.plots import charts
 from pipeline.params import EvaluateParams
 from pipeline.predictions import Predictions
 from pipeline.provenance import TrainingRecord
+from pipeline.restore import way_back
 from pipeline.scores import intervals, metrics, slices
 from pipeline.tracking import Published, entry
 from pipeline.workspace import Workspace
@@ -44,7 +47,7 @@ def evaluate(params: EvaluateParams, workspace: Workspace) -> Evaluation:
         MissingInputError: there is no data set or no model yet.
         EvaluationError: model and data do not fit each other, or the predictions are no probabilities; nothing is written.
     """
-    data = dataset.read(workspace.need(workspace.dataset, "ingest"))
+    data = dataset.read_checked(workspace.need(workspace.dataset, "ingest"))
     path = workspace.need(workspace.model, "train")
     training = provenance.read_training(workspace.need(workspace.training, "train"))
     _check_same_data(training, data.description)
@@ -53,7 +56,10 @@ def evaluate(params: EvaluateParams, workspace: Workspace) -> Evaluation:
     history = charts.read_history(workspace.need(workspace.history, "train"))
     features = evaluation.read_features(workspace.need(workspace.features, "validate"), params.slices, data.test.labels)
     simple = baseline.read(workspace.need(workspace.baseline, "validate"), data, workspace.shown(workspace.baseline))
-    model = model_file.load(path, data.description, "run `dvc repro -s -f train`")
+    advice = partial(way_back, path, workspace.root, "train")
+    model = model_file.load(path, data.description, advice)
+    if provenance.weights_digest(model) != training.weights_digest:
+        raise EvaluationError(f"the weights in {workspace.shown(path)} are not those that training.json names: {advice()}")
     probabilities, images_per_second = model_file.predict(model, data.test.images, params.batch_size)
     scores = metrics.score(data.test.labels, probabilities, params.calibration_bins)
     files = dataset.file_names(workspace.dataset)

@@ -98,9 +98,7 @@ def read_test(workspace: Workspace, params: EvaluateParams) -> HeldOut:
         DatasetError: its arrays are not those that ingest wrote.
         EvaluationError: there are no test images.
     """
-    folder = workspace.need(workspace.dataset, "ingest")
-    dataset.check_content(folder)
-    data = dataset.read(folder)
+    data = dataset.read_checked(workspace.need(workspace.dataset, "ingest"))
     if not len(data.test):
         raise EvaluationError("the test split is empty: raise ingest.test_fraction in params.yaml, then `dvc repro`")
     return HeldOut(data, params)

@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from pipeline import dataset, model_file
 from pipeline.process import Process
 from pipeline.provenance import TrainingRecord
+from pipeline.restore import way_back
 from pipeline.tracking import entry
 from pipeline.workspace import Workspace
 
@@ -51,7 +53,8 @@ def log_model(client: Any, run_id: str, record: TrainingRecord, workspace: Works
 
 def _save(folder: Path, model_id: str, run_id: str, record: TrainingRecord, workspace: Workspace) -> None:
     """Write the model in MLflow's format; any MLflow client loads it with `mlflow.keras` or `mlflow.pyfunc`."""
-    model = model_file.load(workspace.need(workspace.model, "train"), advice="run `dvc repro -s -f train`")
+    path = workspace.need(workspace.model, "train")
+    model = model_file.load(path, advice=partial(way_back, path, workspace.root, "train"))
     import mlflow.keras
     from mlflow.models import Model, ModelSignature
     from mlflow.types import Schema, TensorSpec

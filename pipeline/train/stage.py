@@ -44,7 +44,7 @@ def run(params: Params, workspace: Workspace) -> None:
 
 
 def _validated_data(workspace: Workspace) -> Dataset:
-    data = dataset.read(workspace.need(workspace.dataset, "ingest"))
+    data = dataset.read_checked(workspace.need(workspace.dataset, "ingest"))
     passed = json.loads(workspace.need(workspace.validated, "validate").read_text(encoding="utf-8"))
     if passed["dataset_digest"] != data.description.digest:
         raise MissingInputError(

@@ -35,7 +35,7 @@ def run(params: ValidateParams, workspace: Workspace, data_docs: bool = False) -
         ValidationFailedError: the data failed an expectation that stops; then `workspace.validated` does not exist.
     """
     workspace.validated.unlink(missing_ok=True)  # it belongs to one data set; an older file must not vouch for this one
-    data = dataset.read(workspace.need(workspace.dataset, "ingest"))
+    data = dataset.read_checked(workspace.need(workspace.dataset, "ingest"))
     frame, pairs, simple = examine(data, params.near_duplicate_difference, dataset.file_names(workspace.dataset))
     frames, rules = tables.build(frame, pairs, data.description), suite.rules(data.description, params)
     outcomes = check(frames, rules, params)

@@ -20,6 +20,7 @@ import numpy as np
 from pipeline import dataset, params
 from pipeline.dataset import Dataset, Description
 from pipeline.errors import DatasetError, ParamsError, RegistryError
+from pipeline.restore import way_back
 from pipeline.verify import rebuild
 from pipeline.workspace import Workspace
 
@@ -58,7 +59,7 @@ def _alteration(wanted: Description, dvc_lock: str, there: Workspace, here: Work
         _bring_from_elsewhere(wanted, dvc_lock, there, here)
         if _has(there.dataset, wanted):
             found = first_difference(dataset.read(there.dataset), dataset.read(here.dataset))
-            return f"{found}; `dvc checkout --force data/dataset` restores it"
+            return f"{found}; {way_back(here.dataset, here.root, 'ingest')}"
     except (RegistryError, DatasetError) as error:
         return f"its arrays were altered ({error})"
     return "its arrays were altered"

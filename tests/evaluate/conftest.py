@@ -34,6 +34,7 @@ class Trained:
 
     def save(self, model: Any) -> None:
         model.save(self.workspace.model)
+        self.record(weights_digest=provenance.weights_digest(model))
 
     def record(self, **changes: Any) -> None:
         path = self.workspace.training
@@ -98,7 +99,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory, build_model: BuildModel) -
     model.compile(keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy")
     model.fit(images[:1200], labels[:1200], batch_size=32, epochs=5, verbose=0)
     model.save(workspace.model)
-    provenance.write(workspace.training, _record(description))
+    provenance.write(workspace.training, _record(description, provenance.weights_digest(model)))
     workspace.history.parent.mkdir()
     _write_features(workspace, splits["test"])
     write_baseline(workspace)
@@ -140,7 +141,7 @@ def write_baseline(workspace: Workspace) -> None:
     baseline.write(simple, data, workspace.baseline)
 
 
-def _record(description: dataset.Description) -> TrainingRecord:
+def _record(description: dataset.Description, weights_digest: str) -> TrainingRecord:
     return TrainingRecord(
         training_id="6f3c",
         dataset_name=description.name,
@@ -156,7 +157,7 @@ def _record(description: dataset.Description) -> TrainingRecord:
         git=GitState("c0ffee", "main", True, "", ()),
         environment={},
         model_summary="",
-        weights_digest="ab" * 32,
+        weights_digest=weights_digest,
         finished_ms=2,
         fit_seconds=0.001,
     )

@@ -87,7 +87,7 @@ def test_a_damaged_model_file_is_refused_in_one_line(learned: Workspace, tmp_pat
     with pytest.raises(
         EvaluationError, match=r"^model\.keras (is no Keras model|cannot be loaded).*: run `dvc repro -s -f train`$"
     ):
-        model_file.load(tmp_path / "model.keras", dataset.describe(learned.dataset), "run `dvc repro -s -f train`")
+        model_file.load(tmp_path / "model.keras", dataset.describe(learned.dataset), lambda: "run `dvc repro -s -f train`")
 
 
 def test_the_first_row_that_is_not_a_number_is_named() -> None:

@@ -184,7 +184,7 @@ def test_an_altered_pixel_fails_before_training_and_is_named(registered: Path, s
     images.flush()
     done = verify(shell, registered)
     assert (
-        f"train/images.npy row 17 (source row {row}) is {before ^ 1} at (14, 15, 0), not {before}; `dvc checkout"
+        f"train/images.npy row 17 (source row {row}) is {before ^ 1} at (14, 15, 0), not {before}; run `rm -rf"
     ) in error_of(done)
     assert "version 1 was not reproduced: data: data/dataset claims digest" in done.stderr
     assert "epoch" not in done.stdout
