@@ -197,6 +197,7 @@ class TrainParams(Section):
     seed: Seed
     threads: Annotated[int, Field(ge=0)]
     record_diff: bool
+    keep_checkpoints: Annotated[int, Field(ge=0)]  # read by no result, so no param of the DVC stage
     small_data: SmallDataParams
     recipes: Recipes
 

@@ -3,9 +3,11 @@
 `.checkpoints/<key>/` lies outside the outputs, which DVC deletes before a stage runs. The key is a digest of all that
 determines the result, so a checkpoint can never be taken for another training's. None of Keras' own savers keeps everything
 (they lose dropout's seed or the optimizer), hence every variable by itself in an npz. A finished training stays until the next
-one with another key: a kill between the stage's end and `dvc.lock` then costs seconds.
+one with another key: a kill between the stage's end and `dvc.lock` then costs seconds. Of unfinished ones, the latest
+`train.keep_checkpoints` stay: to try something else meanwhile costs nothing.
 """
 
+import ast
 import hashlib
 import json
 import re
@@ -28,6 +30,7 @@ from pipeline.workspace import replacing
 Row = Mapping[str, str]
 _KEPT = 2  # the last, and the one before in case the last is damaged
 _ROWS = "rows"
+_FINISHED = "finished"  # an empty file
 _CODE = (Path(__file__).parent, Path(__file__).parents[1] / "dataset.py")
 
 
@@ -37,15 +40,24 @@ def key(params: TrainParams, dataset_digest: str, threads: int, first_weights: s
     `first_weights` is the digest of what a warm start begins with: an alias may point elsewhere tomorrow.
     """
     files = sorted(path for place in _CODE for path in (place.rglob("*.py") if place.is_dir() else [place]))
-    code = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
+    code = [hashlib.sha256(instructions(path.read_bytes()).encode()).hexdigest() for path in files]
     libraries = [version(name) for name in ("tensorflow", "keras", "numpy")]
     facts = json.dumps([settings_of(params), dataset_digest, threads, first_weights, code, libraries])
     return hashlib.sha256(facts.encode()).hexdigest()[:16]
 
 
+def instructions(code: bytes) -> str:
+    """Return what Python code does: its syntax tree, without comments, docstrings and layout, which change no weights."""
+    tree = ast.parse(code)
+    for node in ast.walk(tree):
+        if isinstance(body := getattr(node, "body", None), list):
+            node.body = [each for each in body if not (isinstance(each, ast.Expr) and isinstance(each.value, ast.Constant))]  # type: ignore[attr-defined]
+    return ast.dump(tree)
+
+
 @contextmanager
-def locked(checkpoints: Path, name: str) -> Iterator[Path]:
-    """Yield the folder of the training `name`, for this process alone; delete the folders of other trainings.
+def locked(checkpoints: Path, name: str, keep: int) -> Iterator[Path]:
+    """Yield the folder of the training `name`, for this process alone; of the others, only the latest `keep` unfinished stay.
 
     Waits while another process runs the same training; the system frees the lock when a process dies.
     """
@@ -60,14 +72,21 @@ def locked(checkpoints: Path, name: str) -> Iterator[Path]:
         print("another process runs the same training: waiting for it …", file=sys.stderr, flush=True)
         lock.acquire()
     try:
-        for other in checkpoints.iterdir():
-            if other.is_dir() and other != folder:
-                with suppress(Timeout), FileLock(f"{other}.lock", timeout=0):  # one that is in progress stays
-                    shutil.rmtree(other, ignore_errors=True)
+        others = [path for path in checkpoints.iterdir() if path.is_dir() and path != folder]
+        unfinished = [path for path in others if not (path / _FINISHED).exists()]
+        unfinished.sort(key=_saved, reverse=True)
+        for other in {*others}.difference(unfinished[:keep]):
+            with suppress(Timeout), FileLock(f"{other}.lock", timeout=0):  # one that is in progress stays
+                shutil.rmtree(other, ignore_errors=True)
         folder.mkdir(exist_ok=True)  # the process that held the lock may have deleted it
         yield folder
     finally:
         lock.release()
+
+
+def finish(folder: Path) -> None:
+    """Note that the training in `folder` has ended: what it left may go when another one starts."""
+    (folder / _FINISHED).touch()
 
 
 def save(folder: Path, state: Sequence[Any], rows: Sequence[Row]) -> None:
@@ -114,6 +133,13 @@ def _fitting(array: NDArray[Any], known: NDArray[Any]) -> NDArray[Any]:
 def _all(folder: Path) -> list[Path]:
     """Return the checkpoints, latest first."""
     return sorted((path for path in folder.iterdir() if re.fullmatch(r"epoch-\d+\.npz", path.name)), reverse=True)
+
+
+def _saved(folder: Path) -> tuple[bool, float]:
+    """Return whether a training has a checkpoint, and the time of its last change."""
+    with suppress(FileNotFoundError):  # another process may delete it meanwhile
+        return bool(_all(folder)), folder.stat().st_mtime
+    return False, 0.0
 
 
 def save_model(model: Any, path: Path) -> None:

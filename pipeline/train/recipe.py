@@ -46,7 +46,9 @@ def recipe_of(params: TrainParams) -> Recipe:
 
 def settings_of(params: TrainParams) -> dict[str, str | int | float | bool]:
     """Return all that shapes this training as key → value; the other architectures' recipes, and the rule, are left out."""
-    return params.model_dump(exclude={"recipes", "small_data", "record_diff"}) | recipe_of(params).model_dump()
+    return (
+        params.model_dump(exclude={"recipes", "small_data", "record_diff", "keep_checkpoints"}) | recipe_of(params).model_dump()
+    )
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:

@@ -59,7 +59,7 @@ def _train(params: Params, data: Dataset, threads: int, workspace: Workspace) ->
     architectures.whiten(model, data.train.images, train.seed)
     origin, images = _start_weights(model, train.warm_start, data, workspace)
     key = checkpoint.key(train, data.description.digest, threads, origin.get("weights_digest", ""))
-    with checkpoint.locked(workspace.checkpoints, key) as folder:
+    with checkpoint.locked(workspace.checkpoints, key, train.keep_checkpoints) as folder:
         plan = _plan(model, data, replace(params, train=train), threads, origin, workspace)
         plan = _stored(folder / "plan.json", plan, train.record_diff)
         tracking.announce_changes(plan.git)
@@ -68,6 +68,7 @@ def _train(params: Params, data: Dataset, threads: int, workspace: Workspace) ->
             rows = fit(model, data, train, folder, live.log_epochs)
             record = _write(model, train, data, images, plan, rows, workspace)
             live.finish(record)
+        checkpoint.finish(folder)
     _warn_if_useless(rows[-1], data, train)
     print(f"trained in {record.fit_seconds:,.1f} s · {workspace.shown(workspace.model)} · weights {record.weights_digest[:12]}")
 

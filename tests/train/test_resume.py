@@ -118,7 +118,7 @@ def test_a_damaged_checkpoint_costs_one_epoch_and_one_line(
     assert trained_copy.model.read_bytes() == trained.model.read_bytes()
 
 
-def test_another_training_deletes_the_checkpoints_and_keeps_two_of_its_own(trained_copy: Workspace) -> None:
+def test_another_training_deletes_the_checkpoints_of_a_finished_one_and_keeps_two_of_its_own(trained_copy: Workspace) -> None:
     (first,) = (path for path in trained_copy.checkpoints.iterdir() if path.is_dir())
     stage.run(whole(changed(SHORT, epochs=3)), trained_copy)
     (second,) = (path for path in trained_copy.checkpoints.iterdir() if path.is_dir())
@@ -130,10 +130,63 @@ def test_another_training_deletes_the_checkpoints_and_keeps_two_of_its_own(train
 
 
 def test_the_checkpoints_of_a_training_in_progress_are_kept(tmp_path: Path) -> None:
-    with checkpoint.locked(tmp_path, "one") as one, checkpoint.locked(tmp_path, "two"):
+    with checkpoint.locked(tmp_path, "one", 0) as one, checkpoint.locked(tmp_path, "two", 0):
         assert one.exists()
-    with checkpoint.locked(tmp_path, "two"):
+    with checkpoint.locked(tmp_path, "two", 0):
         assert not one.exists()
+
+
+def kept(checkpoints: Path) -> set[str]:
+    return {path.name for path in checkpoints.iterdir() if path.is_dir()}
+
+
+def test_the_latest_unfinished_trainings_are_kept_and_finished_ones_go(tmp_path: Path) -> None:
+    for number, name in enumerate(("a", "b", "c", "finished", "d", "no epoch")):
+        with checkpoint.locked(tmp_path, name, 9) as folder:
+            if name != "no epoch":
+                checkpoint.save(folder, [], [{}])
+            if name == "finished":
+                checkpoint.finish(folder)
+        os.utime(folder, (number, number))
+    with checkpoint.locked(tmp_path, "e", 3):
+        assert kept(tmp_path) == {"b", "c", "d", "e"}
+    with checkpoint.locked(tmp_path, "b", 0):
+        assert kept(tmp_path) == {"b"}
+
+
+CODE = b"""
+'A module.'
+LIMIT = 3
+'What a constant means.'
+
+
+def double(value):
+    return 2 * value
+"""
+
+
+def test_comments_docstrings_and_layout_do_not_change_what_code_does() -> None:
+    commented = CODE.replace(b"A module", b"Another").replace(b"LIMIT = 3", b"LIMIT = (3)  # of them\n\n\n")
+    commented = commented.replace(b"(value):", b"(\n    value,\n):\n    # twice\n    'Return it twice.'")
+    assert checkpoint.instructions(commented) == checkpoint.instructions(CODE)
+
+
+@pytest.mark.parametrize("change", [(b"3", b"4"), (b"LIMIT = 3", b"LIMIT = 3.0"), (b"2 *", b"2 +"), (b"= 3", b"= '3'")])
+def test_a_changed_constant_or_operation_changes_what_code_does(change: tuple[bytes, bytes]) -> None:
+    assert checkpoint.instructions(CODE.replace(*change)) != checkpoint.instructions(CODE)
+
+
+def test_a_comment_in_its_code_leaves_the_key_of_a_training(
+    params: TrainParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = shutil.copytree(Path(checkpoint.__file__).parent, tmp_path / "train")
+    monkeypatch.setattr(checkpoint, "_CODE", (package,))
+    before = checkpoint.key(params, "data", 2)
+    code = (package / "augment.py").read_text()
+    (package / "augment.py").write_text(f"# A comment.\n{code}")
+    assert checkpoint.key(params, "data", 2) == before
+    (package / "augment.py").write_text(f"{code}\nMORE = 1\n")
+    assert checkpoint.key(params, "data", 2) != before
 
 
 @pytest.mark.parametrize(
@@ -148,6 +201,7 @@ def test_the_key_covers_all_that_determines_the_weights(params: TrainParams, cha
     assert checkpoint.key(params, "data", 3) != known
     assert checkpoint.key(params, "data", 2, "other first weights") != known
     assert checkpoint.key(params.model_copy(update={"seed": 7}), "data", 2) != known
+    assert checkpoint.key(params.model_copy(update={"keep_checkpoints": 0}), "data", 2) == known
     other_recipe = params.recipes.model_copy(update={"large": params.recipes.sprint.model_copy(update={"epochs": 77})})
     assert checkpoint.key(params.model_copy(update={"recipes": other_recipe}), "data", 2) == known
 
