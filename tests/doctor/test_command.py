@@ -181,8 +181,9 @@ def test_a_registry_in_which_nobody_ever_promoted(local_case: DoctorCase) -> Non
     assert [entry.record.version for entry in local_case.registry.entries()] == ["1"]
 
 
-ON_SQLITE = [("local_case", point) for point in POINTS]
-ON_SERVER = [pytest.param("server_case", point, marks=() if point == "alias" else pytest.mark.exhaustive) for point in POINTS]
+SHORT = ("lock", "alias", "state")  # the others are similar, and tests/promotion kills at each of them too
+ON_SQLITE = [pytest.param("local_case", each, marks=() if each in SHORT else pytest.mark.exhaustive) for each in POINTS]
+ON_SERVER = [pytest.param("server_case", each, marks=pytest.mark.exhaustive) for each in POINTS]
 
 
 @pytest.mark.slow
