@@ -2,11 +2,9 @@
 
 import os
 import shutil
-import sqlite3
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +14,7 @@ from pipeline import tracking
 from pipeline.promotion import command
 from pipeline.register import fresh, stage
 from pipeline.register.fresh import FreshProcess
+from pipeline.tracking import place
 from pipeline.workspace import Workspace
 from tests import stores
 from tests.compare.trainings import MODEL, PLAIN, SWAPPED, Trainings, write_data
@@ -57,7 +56,7 @@ def trainings(versions: Trainings, tmp_path: Path) -> Trainings:
     """A copy of the store in a workspace without data, models and reports, to add to."""
     shutil.copy(PARAMS, tmp_path)
     copy = Workspace(tmp_path, tmp_path)
-    shutil.copy(versions.workspace.database, copy.database)
+    stores.copy(versions.workspace.database, copy)
     return Trainings(copy, tracking.connect(copy))
 
 
@@ -105,7 +104,7 @@ def predicted_here(monkeypatch: pytest.MonkeyPatch) -> None:
 def candidates(candidates_database: Trainings, tmp_path: Path) -> Trainings:
     """Three versions in no stage, in SQLite."""
     workspace = checkout(tmp_path)
-    shutil.copy(candidates_database.workspace.database, workspace.database)
+    stores.copy(candidates_database.workspace.database, workspace)
     return Trainings(workspace, tracking.connect(workspace))
 
 
@@ -140,7 +139,7 @@ def healthy_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def local_case(healthy_database: Path, workspace: Workspace) -> DoctorCase:
     """Version 1 is in production, version 2 in staging, 3 and 4 in none; in SQLite."""
-    shutil.copy(healthy_database, workspace.database)
+    stores.copy(healthy_database, workspace)
     return DoctorCase.of(workspace, "toys")
 
 
@@ -195,15 +194,10 @@ def other_key(ssh_keys: Path) -> Path:
 
 @pytest.fixture
 def registered(built: Path, tmp_path: Path) -> Iterator[Path]:
-    """A copy of a checkout in which `dvc repro` has run on digits, with its registry: its paths made those of the copy."""
+    """A copy of a checkout in which `dvc repro` has run on digits, with its registry."""
     folder = tmp_path / "project"
     shutil.copytree(built, folder, ignore=shutil.ignore_patterns(".cache", "__pycache__"))
-    with closing(sqlite3.connect(folder / "mlflow.db")) as database, database:
-        tables = [name for (name,) in database.execute("select name from sqlite_master where type = 'table'")]
-        for table in tables:
-            columns = [name for _, name, kind, *_ in database.execute(f"pragma table_info({table})") if "CHAR" in kind]
-            for column in columns:
-                change = f"update {table} set {column} = replace({column}, ?, ?) where instr({column}, ?)"  # noqa: S608
-                database.execute(change, (str(built), str(folder), str(built)))
+    (found,) = place.elsewhere(folder / "mlflow.db")
+    place.relocate(found).unlink()
     yield folder
     shutil.rmtree(folder)

@@ -36,6 +36,7 @@ def run(dataset: str | None, source: str | None, name: str | None, settings: Seq
         PipelineError: params.yaml or the data set cannot be used.
         SystemExit: a stage failed; its own `error:` line says why.
     """
+    tracking.check_place(workspace)
     if dataset is not None or source is not None or name is not None:
         _choose(workspace, dataset, source, name)
     for key, value in set_training(workspace.params, settings).items():

@@ -24,6 +24,7 @@ from pipeline.environment import shown_url
 from pipeline.errors import TrackingError
 from pipeline.project import Project
 from pipeline.promotion import ledger
+from pipeline.tracking import place
 from pipeline.workspace import Workspace, replacing
 
 _HOST = "127.0.0.1"
@@ -106,7 +107,7 @@ def _serving(opened: socket.socket, uri: str, token: str, workspace: Workspace) 
     """Run MLflow's server for the store `uri` on a thread of this process, until the block ends."""
     from mlflow.server import constants
 
-    artifacts = workspace.artifacts.as_uri()
+    artifacts = place.artifact_location(uri) or workspace.artifacts.as_uri()
     os.environ |= {
         constants.BACKEND_STORE_URI_ENV_VAR: uri,
         constants.REGISTRY_STORE_URI_ENV_VAR: uri,

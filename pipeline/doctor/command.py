@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 from pipeline import signing, tracking
-from pipeline.doctor import runs, stages
+from pipeline.doctor import place, runs, stages
 from pipeline.doctor.finding import Checked, Finding, Registry, counted
 from pipeline.project import Project
 from pipeline.tracking import lock
@@ -28,6 +28,8 @@ def run(fix: bool, project: Project, accept: str = "") -> bool:
         LockedError: another process changes the model's stages just now.
         TrackingError: the store cannot be used or does not answer.
     """
+    if not place.check(project.workspace, fix):  # first: a copy must not be connected with the files of the original
+        return False
     if fix or accept:
         signing.check_ready(project.workspace.allowed_signers, project.params.promote.require_signature)
     with tracking.store_guard(project.workspace):

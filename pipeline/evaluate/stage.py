@@ -25,8 +25,9 @@ def run(params: EvaluateParams, workspace: Workspace) -> None:
     Raises:
         MissingInputError: there is no data set or no model yet.
         EvaluationError: model and data do not fit each other, or the predictions are no probabilities.
-        TrackingError: the tracking store cannot be used; the files are written all the same.
+        TrackingError: the tracking store cannot be used; where it was moved or copied nothing is written.
     """
+    tracking.check_place(workspace)
     found = evaluate(params, workspace)
     tables.show(found, workspace)
     published = Published(

@@ -18,6 +18,7 @@ from pipeline.promotion import ledger
 from pipeline.promotion.ledger import HEAD, Seal, Stored, Unreadable
 from pipeline.promotion.record import Entry, Problem, Row
 from pipeline.promotion.signatures import Signatures
+from pipeline.tracking import place
 from pipeline.workspace import Workspace, write_text
 
 GAP = "gap"  # how the rule of an accepted row begins
@@ -221,7 +222,7 @@ class Seen:
             content = json.loads(workspace.promotions_seen.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             content = {}
-        uri = tracking.tracking_uri(workspace).replace(str(workspace.home), "")
+        uri = tracking.tracking_uri(workspace).replace(place.quoted(workspace.home), "")
         where = hashlib.sha256(uri.encode()).hexdigest()[:16]  # it may hold a password
         return cls(workspace, f"{model} in {where}", content if isinstance(content, dict) else {})
 

@@ -27,5 +27,5 @@ from pipeline.tracking.runs import (
     update_project_run,
     warn,
 )
-from pipeline.tracking.store import connect, experiment_id, store_guard, tracking_uri
+from pipeline.tracking.store import check_place, connect, experiment_id, store_guard, tracking_uri
 from pipeline.tracking.views import PROMOTIONS, TRAININGS

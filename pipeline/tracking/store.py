@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 from pipeline import environment
 from pipeline.environment import shown_url
 from pipeline.errors import TrackingError, UnreachableError
+from pipeline.tracking import place
 from pipeline.tracking.views import TRAININGS, View
 from pipeline.workspace import Workspace, replacing
 
-_SQLITE = "sqlite:///"
 _DATABASES = ("postgresql", "mysql", "mssql")
 # A new browser opens in the UI's GenAI mode, which shows no runs, unless the experiment has this tag.
 _EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
@@ -27,16 +27,13 @@ def tracking_uri(workspace: Workspace) -> str:
         TrackingError: the variable holds something that is not a tracking URI.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI", "").strip()
-    if not uri:
-        return f"{_SQLITE}{workspace.database}"
-    if uri.startswith(_SQLITE) and len(uri) > len(_SQLITE):
-        return f"{_SQLITE}{workspace.home / uri.removeprefix(_SQLITE)}"
-    if not _is_server(uri):
+    absolute = place.absolute(uri or f"sqlite:///{workspace.database.name}", workspace.home)
+    if not place.database(absolute) and not _is_server(uri):
         raise TrackingError(
             f"MLFLOW_TRACKING_URI={shown_url(uri)} is not a tracking URI: write sqlite:///PATH, http://HOST:PORT or "
             "postgresql://…, or unset it to use mlflow.db in the project"
         )
-    return uri
+    return absolute
 
 
 def _is_server(uri: str) -> bool:
@@ -48,6 +45,15 @@ def _is_server(uri: str) -> bool:
     return has_host and (parts.scheme in ("http", "https") or parts.scheme.split("+")[0] in _DATABASES)
 
 
+def check_place(workspace: Workspace) -> None:
+    """Refuse a store that was moved or copied, before work begins that is to be stored there; MLflow is not loaded.
+
+    Raises:
+        TrackingError: it was, or its address is malformed.
+    """
+    place.check(tracking_uri(workspace))
+
+
 def connect(workspace: Workspace, create: bool = False) -> Any:
     """Return an `mlflow.MlflowClient` for tracking and registry, after its store has answered.
 
@@ -56,18 +62,20 @@ def connect(workspace: Workspace, create: bool = False) -> Any:
         create: Create a SQLite database that does not exist yet; what only reads must not.
 
     Raises:
-        TrackingError: the URI is malformed, this MLflow cannot use the store, or there is none and it is not to be created.
+        TrackingError: the URI is malformed, the store was moved or copied or cannot be used, or there is none and it is
+            not to be created.
         UnreachableError: the store does not answer.
     """
     uri = tracking_uri(workspace)
     if not create:
         _check_exists(uri, workspace)
+    place.check(uri)
     lost: tuple[type[Exception], ...] = (*lost_errors(), OSError, ImportError)
     import mlflow
 
     try:
-        if uri.startswith(_SQLITE):
-            _create_database(Path(uri.removeprefix(_SQLITE)), workspace)
+        if file := place.database(uri):
+            _create_database(file)
         elif not uri.startswith("http"):
             _try_database(uri)
         _set_globally(uri)
@@ -80,8 +88,8 @@ def connect(workspace: Workspace, create: bool = False) -> Any:
 
 def _check_exists(uri: str, workspace: Workspace) -> None:
     """Raise a TrackingError if the store is a SQLite database that is not there; neither MLflow nor the network is used."""
-    path = Path(uri.removeprefix(_SQLITE))
-    if not uri.startswith(_SQLITE) or path.exists():
+    path = place.database(uri)
+    if path is None or path.exists():
         return
     command = "sync" if workspace.registry.exists() or workspace.training.exists() else "run"
     raise TrackingError(f"there is no tracking store at {workspace.shown(path)}: `python -m pipeline {command}` creates it")
@@ -143,7 +151,7 @@ def lost_errors() -> tuple[type[Exception], ...]:
     return MlflowException, SQLAlchemyError, RequestException
 
 
-def _create_database(path: Path, workspace: Workspace) -> None:
+def _create_database(path: Path) -> None:
     """Create the SQLite database at `path` if it does not exist.
 
     MLflow's own creation is neither concurrent- nor kill-safe (12 processes at once: 11 crashed), so it happens under a lock,
@@ -159,7 +167,8 @@ def _create_database(path: Path, workspace: Workspace) -> None:
         if path.exists():
             return
         with replacing(path) as aside:
-            SqlAlchemyStore(f"{_SQLITE}{aside}", workspace.artifacts.as_uri()).engine.dispose()
+            uri = place.absolute("sqlite:///" + place.quoted(aside), aside.parent)
+            SqlAlchemyStore(uri, place.artifact_location(uri)).engine.dispose()
 
 
 def experiment_id(client: Any, workspace: Workspace, name: str, view: View = TRAININGS) -> str:
@@ -172,8 +181,7 @@ def experiment_id(client: Any, workspace: Workspace, name: str, view: View = TRA
 
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
-        local = tracking_uri(workspace).startswith(_SQLITE)
-        location = (workspace.artifacts / name).as_uri() if local else None  # a server decides itself
+        location = place.artifact_location(tracking_uri(workspace), name)
         tags = {**_EXPERIMENT_TAGS, view.tag: view.content()}
         try:
             return str(client.create_experiment(name, artifact_location=location, tags=tags))
@@ -187,6 +195,7 @@ def experiment_id(client: Any, workspace: Workspace, name: str, view: View = TRA
             f"`MLFLOW_TRACKING_URI={shown_url(tracking_uri(workspace))} mlflow experiments restore "
             f"--experiment-id {experiment.experiment_id}`"
         )
+    place.keep_beside(tracking_uri(workspace), experiment)
     if view.tag not in experiment.tags:  # an existing view may have been changed by a user
         client.set_experiment_tag(experiment.experiment_id, view.tag, view.content())
     return str(experiment.experiment_id)

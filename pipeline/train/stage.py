@@ -35,7 +35,9 @@ def run(params: Params, workspace: Workspace) -> None:
         MissingInputError: the data set is missing or has not passed validation.
         TrainingError: training cannot start or diverged.
         RegistryError: the version to start from is not available.
+        TrackingError: the tracking store was moved or copied, or its address is malformed.
     """
+    tracking.check_place(workspace)
     data = _validated_data(workspace)
     threads = machine.prepare(params.train)
     machine.warn_if_slow(params.train)

@@ -1,7 +1,6 @@
 """A store with a registered model of eight versions without files: enough for locks, stages and history."""
 
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def registry(empty_registry: Path, workspace: Workspace) -> Registry:
     """In SQLite."""
-    shutil.copy(empty_registry, workspace.database)
+    stores.copy(empty_registry, workspace)
     return Registry(workspace, tracking.connect(workspace))
 
 

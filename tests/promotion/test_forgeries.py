@@ -5,7 +5,6 @@ and in one with them, by a fresh clone and by a checkout that has seen the histo
 """
 
 import copy
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -252,7 +251,7 @@ def histories(empty_registry: Path, ssh_keys: Path, tmp_path_factory: pytest.Tem
     for signed in (False, True):
         root = tmp_path_factory.mktemp("history")
         workspace = Workspace(root, root)
-        shutil.copy(empty_registry, workspace.database)
+        stores.copy(empty_registry, workspace)
         workspace.allowed_signers.write_text(f"anna {(ssh_keys / 'anna.pub').read_text()}")
         registry = Registry(workspace, stores.connect(workspace))
         with pytest.MonkeyPatch.context() as patch:

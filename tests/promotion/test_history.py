@@ -74,7 +74,7 @@ def _refuse(registry: Registry) -> None:
 def recorded(five_records: Path, tmp_path: Path) -> Registry:
     shutil.copy(PARAMS, tmp_path)
     workspace = Workspace(tmp_path, tmp_path)
-    shutil.copy(five_records, workspace.database)
+    stores.copy(five_records, workspace)
     return Registry(workspace, tracking.connect(workspace), MODEL)
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +23,7 @@ def five_records(empty_registry: Path, tmp_path_factory: pytest.TempPathFactory)
     """A database to copy: versions 1 and 2 to staging and production, then 1 back."""
     root = tmp_path_factory.mktemp("records")
     workspace = Workspace(root, root)
-    shutil.copy(empty_registry, workspace.database)
+    stores.copy(empty_registry, workspace)
     registry = Registry(workspace, stores.connect(workspace))
     for version, target in (("1", "staging"), ("1", "production"), ("2", "staging"), ("2", "production")):
         registry.move(version, target)
@@ -36,7 +35,7 @@ def five_records(empty_registry: Path, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture
 def written(five_records: Path, workspace: Workspace) -> Registry:
-    shutil.copy(five_records, workspace.database)
+    stores.copy(five_records, workspace)
     return Registry(workspace, tracking.connect(workspace))
 
 

@@ -1,6 +1,5 @@
 """Stages and promotions in the MLflow UI, looked at with a real browser: the registry's new and old pages, the records."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +37,7 @@ class Served:
 def served(candidates_database: Trainings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Version 2 was in production until 3 replaced it; 1 was refused."""
     workspace = checkout(tmp_path_factory.mktemp("shown"))
-    shutil.copy(candidates_database.workspace.database, workspace.database)
+    stores.copy(candidates_database.workspace.database, workspace)
     candidates = Trainings(workspace, stores.connect(workspace))
     candidates.client.update_model_version(MODEL, BETTER, CARD)
     move_without_gate(candidates, MEDIUM, "staging", "production")

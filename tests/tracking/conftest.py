@@ -1,6 +1,5 @@
 """A client of an empty store: creating one takes seconds, copying it none."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,5 +20,5 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def client(workspace: Workspace, empty_store: Path) -> Any:
-    shutil.copy(empty_store, workspace.database)
+    stores.copy(empty_store, workspace)
     return tracking.connect(workspace)

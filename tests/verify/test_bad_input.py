@@ -14,6 +14,7 @@ from pipeline.project import Project
 from pipeline.tracking import Published, publish_to
 from pipeline.verify import command
 from pipeline.workspace import Workspace
+from tests import stores
 from tests.compare.trainings import MODEL, PLAIN, Trainings, write_data
 from tests.conftest import PARAMS
 from tests.tracking.model_files import alter, stored_files
@@ -128,6 +129,6 @@ def scored(versions: Trainings, tmp_path_factory: pytest.TempPathFactory) -> tup
     root = tmp_path_factory.mktemp("scored")
     shutil.copy(PARAMS, root)
     copy = Workspace(root, root)
-    shutil.copy(versions.workspace.database, copy.database)
+    stores.copy(versions.workspace.database, copy)
     trainings = Trainings(copy, tracking.connect(copy))
     return trainings, evaluated(trainings)
