@@ -96,7 +96,7 @@ def evaluate() -> None:
     from pipeline.evaluate import stage
 
     project = Project.load()
-    stage.run(project.params.evaluate, project.workspace)
+    stage.run(project.params.evaluate, project.params.tracking, project.workspace)
 
 
 @app.command(rich_help_panel=STAGES)

@@ -119,10 +119,11 @@ def redacted(text: str) -> str:
 
 
 def message(error: BaseException, most: int = 200) -> str:
-    """Return the first `most` characters of the error's text, on one line and without secrets."""
+    """Return the first words of the error's text, `most` characters at most, on one line and without secrets."""
     from pipeline.page import printable
 
-    return printable(redacted(str(error)) or type(error).__name__)[:most]
+    text = printable(redacted(str(error)) or type(error).__name__)
+    return text if len(text) <= most else f"{text[: most - 2].rpartition(' ')[0] or text[: most - 2]} …"
 
 
 def _filtered(text: str) -> str:

@@ -262,6 +262,13 @@ class PromoteParams(Section):
         return shlex.split(self.on_promotion)
 
 
+class TrackingParams(Section):
+    """How long a stage waits for the tracking store; no result depends on it."""
+
+    seconds_per_epoch: Positive
+    seconds_per_stage: Positive
+
+
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Params:
     """The whole of params.yaml; a dataclass, because a pydantic model has methods named `validate` and `register`."""
@@ -272,6 +279,7 @@ class Params:
     evaluate: EvaluateParams
     register: RegisterParams
     promote: PromoteParams
+    tracking: TrackingParams
 
 
 def load(path: Path) -> Params:

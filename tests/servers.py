@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -74,13 +75,25 @@ def mlflow(store: str, folder: Path) -> Iterator[str]:
             server.terminate()
 
 
-class _Proxy(ThreadingHTTPServer):
-    """Passes requests on to `address`, and loses the first answer to a POST of each of `paths`."""
+@dataclass
+class Fault:
+    """What is the matter with a server, until it is changed."""
 
-    def __init__(self, address: str, paths: tuple[str, ...]) -> None:
+    seconds: float = 0  # until each answer
+    status: int = 0  # of each answer; 0: its own
+    asked: int = 0  # requests so far
+
+
+class _Proxy(ThreadingHTTPServer):
+    """Passes requests on to `address`, with `fault`, and loses the first answer to a POST of each of `paths`."""
+
+    def __init__(self, address: str, paths: tuple[str, ...], fault: Fault) -> None:
         super().__init__(("127.0.0.1", 0), _Passing)
-        self.address, self.paths = address, paths
+        self.address, self.paths, self.fault = address, paths, fault
         self.asked: list[str] = []  # of the paths, one for each POST
+
+    def handle_error(self, *_: object) -> None:
+        """Print nothing about a client that did not wait."""
 
     def loses(self, path: str) -> bool:
         """Count the POST to `path`; return whether its answer is to be lost."""
@@ -108,8 +121,13 @@ class _Passing(BaseHTTPRequestHandler):
     do_POST = do_PATCH = do_PUT = do_DELETE = do_GET  # noqa: N815  # the names of BaseHTTPRequestHandler
 
     def _answer(self) -> tuple[int, Message, bytes]:
-        """Return what the server behind says."""
+        """Return what the server behind says, or its fault makes of it."""
         body = b"".join(self._chunks())
+        fault = self.server.fault
+        fault.asked += 1
+        time.sleep(fault.seconds)
+        if fault.status:
+            return fault.status, Message(), b"a page of words"
         own = ("host", "content-length", "transfer-encoding", "connection")
         headers = {name: value for name, value in self.headers.items() if name.lower() not in own}
         url = f"{self.server.address}{self.path}"
@@ -137,12 +155,25 @@ class _Passing(BaseHTTPRequestHandler):
 @contextmanager
 def losing_answers(address: str, *paths: str) -> Iterator[tuple[str, list[str]]]:
     """A proxy that loses the first answer to a POST of each of `paths`; gives its address, and the paths asked for."""
-    with _Proxy(address, paths) as proxy:
-        threading.Thread(target=proxy.serve_forever, daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{proxy.server_port}", proxy.asked
-        finally:
-            proxy.shutdown()
+    with _Proxy(address, paths, Fault()) as proxy, _serving(proxy) as own:
+        yield own, proxy.asked
+
+
+@contextmanager
+def faulty(address: str = "") -> Iterator[tuple[str, Fault]]:
+    """A proxy in front of `address`; gives its own address, and its fault to change. Without `address`, give it a status."""
+    fault = Fault()
+    with _Proxy(address, (), fault) as proxy, _serving(proxy) as own:
+        yield own, fault
+
+
+@contextmanager
+def _serving(proxy: _Proxy) -> Iterator[str]:
+    threading.Thread(target=proxy.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{proxy.server_port}"
+    finally:
+        proxy.shutdown()
 
 
 def _postgresql_programs() -> Path:

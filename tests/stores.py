@@ -6,7 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import tracking
+from pipeline.params import TrackingParams
 from pipeline.workspace import Workspace
+
+LIMITS = TrackingParams(seconds_per_epoch=60, seconds_per_stage=120)
+"""Longer than the stores of tests ever take."""
 
 
 def connect(workspace: Workspace) -> Any:

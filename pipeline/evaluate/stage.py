@@ -10,7 +10,7 @@ from pipeline.errors import EvaluationError
 from pipeline.evaluate import evaluation, plots, report, tables
 from pipeline.evaluate.evaluation import Evaluation
 from pipeline.evaluate.plots import charts
-from pipeline.params import EvaluateParams
+from pipeline.params import EvaluateParams, TrackingParams
 from pipeline.predictions import Predictions
 from pipeline.provenance import TrainingRecord
 from pipeline.restore import way_back
@@ -19,7 +19,7 @@ from pipeline.tracking import Published, entry
 from pipeline.workspace import Workspace
 
 
-def run(params: EvaluateParams, workspace: Workspace) -> None:
+def run(params: EvaluateParams, limits: TrackingParams, workspace: Workspace) -> None:
     """Evaluate, print a summary, and publish to the MLflow run of the training.
 
     Raises:
@@ -38,7 +38,7 @@ def run(params: EvaluateParams, workspace: Workspace) -> None:
         tags={"weakest_class": found.class_names[found.scores.weakest]},
         preview=workspace.confused_pairs_png,
     )
-    tracking.publish(workspace, published)
+    tracking.publish(workspace, published, limits)
 
 
 def evaluate(params: EvaluateParams, workspace: Workspace) -> Evaluation:

@@ -34,12 +34,16 @@ def run(params: Params, workspace: Workspace) -> None:
         RegistryError: the model does not load and predict, or is not the one that was trained.
         TrackingError: the registry cannot be used or does not answer.
     """
+    with tracking.store_guard(workspace):
+        _run(params, workspace)
+
+
+def _run(params: Params, workspace: Workspace) -> None:
     with FreshProcess() as fresh:
         training = provenance.read_training(workspace.need(workspace.training, "train"))
         test = evidence.read_test(workspace, params.evaluate)
         _check_same_data(training, test)
-        client = tracking.connect(workspace, create=True)
-        run_id = tracking.run_for(client, workspace)
+        client, run_id = tracking.published_run(workspace, params.tracking)
         name = f"the model of run {run_id}"
         model = tracking.logged_model(client, client.get_run(run_id).info.experiment_id, run_id)
         if model is None:

@@ -23,6 +23,7 @@ from pipeline.tracking.runs import (
     logged_params,
     publish,
     publish_to,
+    published_run,
     run_for,
     update_project_run,
     warn,

@@ -4,16 +4,14 @@ A tracking store that does not answer never costs a training: after one warning,
 creates the run from the outputs later.
 """
 
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pipeline import environment
 from pipeline.errors import UnreachableError
+from pipeline.params import TrackingParams
 from pipeline.process import Process
 from pipeline.provenance import TrainingPlan, TrainingRecord
+from pipeline.tracking.budget import Budget
 from pipeline.tracking.runs import PARENT, PROCESS, ensure_run, find_run, finish_run, log_epochs, project_run, warn
 from pipeline.tracking.store import connect, experiment_id, lost_errors, tracking_uri
 from pipeline.workspace import Workspace
@@ -25,31 +23,31 @@ class LiveRun:
     As a context manager it ends the run as FAILED after an exception, and as KILLED after Ctrl-C or SIGTERM.
     """
 
-    def __init__(self, workspace: Workspace, plan: TrainingPlan) -> None:
+    def __init__(self, workspace: Workspace, plan: TrainingPlan, limits: TrackingParams) -> None:
         self._workspace = workspace
         self._monitor: Any = None
         self._client: Any = None
         self._run_id = ""
         self._lost = False
-        self._attempt(lambda: self._open(plan))
+        lost_errors()  # the import of MLflow is no wait for the store
+        self._budget = Budget(limits, tracking_uri(workspace))
+        self._attempt(self._budget.begin, lambda: self._open(plan))
 
     def __enter__(self) -> "LiveRun":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._stop_monitor()
-        if kind is not None:
-            status = "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
-            self._attempt(lambda: self._client.set_terminated(self._run_id, status))
+        status = "" if kind is None else "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
+        self._attempt(self._budget.begin, lambda: self._end(status))
+        self._budget.close()
 
     def log_epochs(self, rows: Sequence[Mapping[str, str]]) -> None:
         """Log rows of history.csv."""
-        self._attempt(lambda: log_epochs(self._client, self._run_id, rows))
+        self._attempt(self._budget.begin, lambda: log_epochs(self._client, self._run_id, rows))
 
     def finish(self, record: TrainingRecord) -> None:
         """Complete the run from the outputs."""
-        self._stop_monitor()
-        self._attempt(lambda: finish_run(self._client, self._run_id, record, self._workspace))
+        self._attempt(self._budget.finish, lambda: self._complete(record))
 
     def _open(self, plan: TrainingPlan) -> None:
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
@@ -67,38 +65,26 @@ class LiveRun:
         self._monitor = SystemMetricsMonitor(self._run_id, sampling_interval=5, tracking_uri=tracking_uri(self._workspace))
         self._monitor.start()
 
+    def _complete(self, record: TrainingRecord) -> None:
+        self._stop_monitor()
+        finish_run(self._client, self._run_id, record, self._workspace)
+
+    def _end(self, status: str) -> None:
+        self._stop_monitor()
+        if status:
+            self._client.set_terminated(self._run_id, status)
+
     def _stop_monitor(self) -> None:
         if self._monitor is not None:
             self._monitor.finish()
             self._monitor = None
 
-    def _attempt(self, step: Callable[[], object]) -> None:
-        """Call `step` unless the store failed before; warn when it fails now."""
+    def _attempt(self, within: Callable[[Callable[[], object]], object], step: Callable[[], object]) -> None:
+        """Take `step` within the budget unless the store failed before; warn when it fails now."""
         if self._lost:
             return
-        gone: tuple[type[Exception], ...] = (UnreachableError, *lost_errors())
         try:
-            with _uninterrupted():
-                step()
-        except gone as error:
+            within(step)
+        except UnreachableError as error:
             self._lost = True
-            reason = environment.message(error, 300)
-            warn(f"{reason}. Training continues without tracking; evaluate publishes the run once the store answers")
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Delay Ctrl-C and SIGTERM until a write is done: interrupted, it leaves SQLite locked for the call that ends the run."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    received: list[int] = []
-    signals = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is not signal.SIG_IGN]
-    handlers = {number: signal.signal(number, lambda number, _: received.append(number)) for number in signals}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    if received:
-        raise KeyboardInterrupt
+            warn(f"{error}. Training continues without tracking; evaluate publishes the run once the store answers")

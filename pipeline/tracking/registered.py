@@ -11,9 +11,9 @@ from pipeline import environment, provenance
 from pipeline.errors import RegistryError
 from pipeline.provenance import TrainingRecord
 from pipeline.tracking import entry, manifest
+from pipeline.tracking.failures import is_lost
 from pipeline.tracking.manifest import MANIFEST
 from pipeline.tracking.models import logged_model
-from pipeline.tracking.store import lost_errors
 
 _MIN_PREFIX = 4  # characters of a run's id
 
@@ -144,10 +144,11 @@ def _model_uri(client: Any, source: Source) -> str:
 @contextmanager
 def _fetching(source: Source) -> Iterator[None]:
     """Turn whatever fails while files are fetched into one line."""
-    lost: tuple[type[Exception], ...] = (*lost_errors(), OSError)
     try:
         yield
-    except lost as error:
+    except Exception as error:
+        if not is_lost(error):
+            raise
         raise RegistryError(
             f"the files of {source.model_name} {source.name} cannot be read: {environment.message(error)}"
         ) from None

@@ -15,10 +15,12 @@ from pipeline import dataset, environment, provenance
 from pipeline.dataset import SPLITS, SplitName
 from pipeline.errors import UnreachableError
 from pipeline.page import printable
+from pipeline.params import TrackingParams
 from pipeline.process import Process
 from pipeline.provenance import GitState, TrainingPlan, TrainingRecord
+from pipeline.tracking.budget import within
 from pipeline.tracking.models import log_model, logged_model
-from pipeline.tracking.store import connect, experiment_id
+from pipeline.tracking.store import connect, experiment_id, tracking_uri
 from pipeline.tracking.views import log_preview
 from pipeline.workspace import Workspace
 
@@ -64,15 +66,19 @@ def announce_changes(git: GitState) -> None:
         )
 
 
-def publish(workspace: Workspace, published: Published) -> None:
+def publish(workspace: Workspace, published: Published, limits: TrackingParams) -> None:
     """Add `published` to the run of the training in models/; print one warning where the store does not answer.
 
     Raises:
         TrackingError: the URI is malformed, or the experiment was deleted.
     """
-    try:
+
+    def step() -> None:
         client = connect(workspace, create=True)
         publish_to(client, run_for(client, workspace), published)
+
+    try:
+        within(limits, tracking_uri(workspace), step)
     except UnreachableError as error:
         warn(f"{error}. The files are written; `dvc repro -s -f evaluate` publishes them later")
 
@@ -93,6 +99,22 @@ def publish_to(client: Any, run_id: str, published: Published) -> None:
     for name, value in tags.items():
         client.set_tag(run_id, name, value)
     update_project_run(client, run_id)
+
+
+def published_run(workspace: Workspace, limits: TrackingParams) -> tuple[Any, str]:
+    """Return a client and the id of the run of the training in models/, created or completed from the outputs.
+
+    Raises:
+        MissingInputError: there is no training yet.
+        TrackingError: the store cannot be used, does not answer, or takes too long.
+    """
+
+    def step() -> tuple[Any, str]:
+        client = connect(workspace, create=True)
+        return client, run_for(client, workspace)
+
+    found: tuple[Any, str] = within(limits, tracking_uri(workspace), step)
+    return found
 
 
 def run_for(client: Any, workspace: Workspace) -> str:

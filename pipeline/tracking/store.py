@@ -1,7 +1,6 @@
 """The tracking store: its address, its creation and the connection to it."""
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,8 +9,10 @@ from urllib.parse import urlsplit
 
 from pipeline import environment
 from pipeline.environment import shown_url
-from pipeline.errors import TrackingError, UnreachableError
-from pipeline.tracking import place
+from pipeline.errors import TrackingError
+from pipeline.tracking import database, place
+from pipeline.tracking.budget import announced
+from pipeline.tracking.failures import explained, is_lost
 from pipeline.tracking.views import TRAININGS, View
 from pipeline.workspace import Workspace, replacing
 
@@ -67,42 +68,35 @@ def connect(workspace: Workspace, create: bool = False) -> Any:
         UnreachableError: the store does not answer.
     """
     uri = tracking_uri(workspace)
-    if not create:
-        _check_exists(uri, workspace)
+    file = place.database(uri)
+    missing = file is not None and not file.exists()
+    if missing and not create:
+        raise _absent(uri, workspace)
     place.check(uri)
-    lost: tuple[type[Exception], ...] = (*lost_errors(), OSError, ImportError)
+    lost_errors()
     import mlflow
 
     try:
-        if file := place.database(uri):
-            _create_database(file)
-        elif not uri.startswith("http"):
-            _try_database(uri)
-        _set_globally(uri)
-        client = mlflow.MlflowClient(uri, uri)
-        client.search_experiments(max_results=1)
-    except lost as error:
-        raise _unreachable(uri, "does not answer", error, "start it, or change MLFLOW_TRACKING_URI") from None
+        with announced(uri):
+            if file and missing:
+                _create_database(file)
+            elif not uri.startswith("http") and not database.holds_store(uri) and not create:
+                raise _absent(uri, workspace)
+            _set_globally(uri)
+            client = mlflow.MlflowClient(uri, uri)
+            client.search_experiments(max_results=1)
+    except Exception as error:
+        if not is_lost(error):
+            raise
+        raise explained(uri, error, ("does not answer", "start it, or change MLFLOW_TRACKING_URI")) from None
     return client
 
 
-def _check_exists(uri: str, workspace: Workspace) -> None:
-    """Raise a TrackingError if the store is a SQLite database that is not there; neither MLflow nor the network is used."""
-    path = place.database(uri)
-    if path is None or path.exists():
-        return
+def _absent(uri: str, workspace: Workspace) -> TrackingError:
+    file = place.database(uri)
+    shown = workspace.shown(file) if file else shown_url(uri)
     command = "sync" if workspace.registry.exists() or workspace.training.exists() else "run"
-    raise TrackingError(f"there is no tracking store at {workspace.shown(path)}: `python -m pipeline {command}` creates it")
-
-
-def _try_database(uri: str) -> None:
-    """Connect once: MLflow itself would try for 100 s, in silence."""
-    import sqlalchemy
-
-    engine = sqlalchemy.create_engine(uri)
-    with engine.connect():
-        pass
-    engine.dispose()
+    return TrackingError(f"there is no tracking store at {shown}: `python -m pipeline {command}` creates it")
 
 
 def _set_globally(uri: str) -> None:
@@ -126,19 +120,8 @@ def store_guard(workspace: Workspace) -> Iterator[None]:
     try:
         yield
     except lost_errors() as error:
-        uri = tracking_uri(workspace)
         way_out = "run the command again once it answers; that completes or undoes what was started"
-        raise _unreachable(uri, "failed midway", error, way_out) from None
-
-
-def _unreachable(uri: str, what: str, error: BaseException, way_out: str) -> UnreachableError:
-    """Return the error of a store that failed, with the operating system's message where it quotes one."""
-    text = str(error).strip() or type(error).__name__
-    quoted = re.search(r"\[Errno -?\d+\] ([^'\")]+)", text)
-    reason = quoted.group(1).strip(": ") if quoted else environment.redacted(text).splitlines()[0][:200]
-    if isinstance(error, PermissionError) or "readonly database" in text:
-        what, way_out = "cannot be written", "get the right to write it, or set MLFLOW_TRACKING_URI to another one"
-    return UnreachableError(f"the tracking store {shown_url(uri)} {what} ({reason}): {way_out}")
+        raise explained(tracking_uri(workspace), error, ("failed midway", way_out)) from None
 
 
 def lost_errors() -> tuple[type[Exception], ...]:

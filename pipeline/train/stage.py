@@ -66,7 +66,7 @@ def _train(params: Params, data: Dataset, threads: int, workspace: Workspace) ->
         plan = _stored(folder / "plan.json", plan, train.record_diff)
         tracking.announce_changes(plan.git)
         _print_start(plan, params.train, train, len(data.train))
-        with tracking.LiveRun(workspace, plan) as live:
+        with tracking.LiveRun(workspace, plan, params.tracking) as live:
             rows = fit(model, data, train, folder, live.log_epochs)
             record = _write(model, train, data, images, plan, rows, workspace)
             live.finish(record)

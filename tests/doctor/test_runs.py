@@ -18,17 +18,20 @@ from pipeline.project import Project
 from pipeline.provenance import GitState, TrainingPlan
 from pipeline.tracking import LiveRun, lock
 from tests.doctor.cases import DoctorCase
+from tests.stores import LIMITS
 
 PROJECT = Path(__file__).parents[2]
 _TRAINING = """
 import os, signal, sys
 from pathlib import Path
 from pipeline import environment, provenance
+from pipeline.params import TrackingParams
 from pipeline.tracking import LiveRun
 from pipeline.workspace import Workspace
 
 environment.prepare()
-live = LiveRun(Workspace.find(), provenance.read(provenance.TrainingPlan, Path(sys.argv[1])))
+plan = provenance.read(provenance.TrainingPlan, Path(sys.argv[1]))
+live = LiveRun(Workspace.find(), plan, TrackingParams(seconds_per_epoch=60, seconds_per_stage=120))
 live._stop_monitor()
 live.log_epochs([{"epoch": "1", "timestamp_ms": "1700000000000", "train/loss": "0.5"}])
 os.kill(os.getpid(), signal.SIGKILL)
@@ -72,7 +75,7 @@ def test_a_killed_training_is_ended_at_its_last_metric_and_can_be_resumed(
     experiment = tracking.experiment_id(case.client, case.registry.workspace, case.name)
     (run,) = case.client.search_runs([experiment], "tags.training_id = '6f3c'")
     assert (run.info.status, run.info.end_time) == ("KILLED", 1_700_000_000_000)
-    with LiveRun(case.registry.workspace, plan) as live:
+    with LiveRun(case.registry.workspace, plan, LIMITS) as live:
         assert case.client.get_run(run.info.run_id).info.status == "RUNNING"
         assert case.doctor() == (True, [])  # this process lives
         live._stop_monitor()

@@ -16,6 +16,7 @@ from pipeline.evaluate import stage, tables
 from pipeline.evaluate.evaluation import Evaluation
 from pipeline.params import EvaluateParams
 from pipeline.workspace import Workspace
+from tests.stores import LIMITS
 
 NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight, or 8", "<nine> & 'more'"]
 
@@ -251,8 +252,8 @@ def test_run_publishes_files_that_exist_and_prints_where_to_look(
 ) -> None:
     published: list[Any] = []
     monkeypatch.setattr(tracking, "publish", lambda *arguments: published.append(arguments))
-    stage.run(params, trained.workspace)
-    ((workspace, what),) = published
+    stage.run(params, LIMITS, trained.workspace)
+    ((workspace, what, _),) = published
     assert workspace == trained.workspace
     assert what.metrics["test/accuracy"] == json.loads(workspace.metrics.read_text())["accuracy"]
     assert all(path.is_file() for path in [*what.artifacts, what.preview])

@@ -19,6 +19,7 @@ from pipeline.tracking.runs import ensure_run
 from pipeline.workspace import Workspace
 from tests import data_sets
 from tests.compare.trainings import Trainings
+from tests.stores import LIMITS
 
 NAMES = tuple(f"{number:04} {'猫' * 195}" for number in range(1000))  # as many and as long as params.yaml allows
 
@@ -107,7 +108,7 @@ def test_under_mlflow_run_a_training_is_a_child_and_its_result_is_copied_to_the_
     project = client.create_run("0").info.run_id
     client.log_param(project, "epochs", "params.yaml")
     monkeypatch.setenv("MLFLOW_RUN_ID", project)
-    with tracking.LiveRun(workspace, plan) as live:
+    with tracking.LiveRun(workspace, plan, LIMITS) as live:
         live.log_epochs([{"epoch": "1", "timestamp_ms": "5", "train/loss": "0.5"}])
     (run,) = client.search_runs([tracking.experiment_id(client, workspace, "animals")])
     assert client.get_parent_run(run.info.run_id).info.run_id == project
@@ -131,7 +132,7 @@ def test_a_run_of_another_store_is_no_parent(
     workspace: Workspace, client: Any, plan: TrainingPlan, monkeypatch: pytest.MonkeyPatch, run_id: str
 ) -> None:
     monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
-    with tracking.LiveRun(workspace, plan):
+    with tracking.LiveRun(workspace, plan, LIMITS):
         pass
     (run,) = client.search_runs([tracking.experiment_id(client, workspace, "animals")])
     assert "mlflow.parentRunId" not in run.data.tags

@@ -23,6 +23,7 @@ from pipeline.promotion import command as promotion
 from pipeline.promotion import history
 from pipeline.verify import command as verify
 from pipeline.workspace import Workspace
+from tests.stores import LIMITS
 
 
 def test_the_default_is_a_database_in_the_project(workspace: Workspace) -> None:
@@ -84,9 +85,9 @@ def test_a_malformed_uri_is_one_line_that_shows_the_valid_forms(
 @pytest.mark.parametrize(
     ("uri", "shown"),
     [
-        ("http://me:SECRET@127.0.0.1:9/x?token=SECRET#SECRETSECRETSECRET", "http://127.0.0.1:9/x"),
-        ("postgresql://me:SECRET@127.0.0.1:9/m?password=SECRET", "postgresql://127.0.0.1:9/m"),
-        ("mysql://me:SECRET@127.0.0.1/m", "mysql://127.0.0.1/m"),
+        ("http://me:SECRET@127.0.0.1:9/x?token=SECRET#SECRETSECRETSECRET", "http://127.0.0.1:9/x does not answer"),
+        ("postgresql://me:SECRET@127.0.0.1:9/m?password=SECRET", "postgresql://127.0.0.1:9/m does not answer"),
+        ("mysql://me:SECRET@127.0.0.1/m", "mysql://127.0.0.1/m needs another Python package"),
     ],
 )
 def test_a_store_that_is_not_there_is_named_soon_and_without_its_password(
@@ -94,7 +95,7 @@ def test_a_store_that_is_not_there_is_named_soon_and_without_its_password(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     started = time.monotonic()
-    with pytest.raises(UnreachableError, match=rf"store {re.escape(shown)} does not answer") as error:
+    with pytest.raises(UnreachableError, match=rf"store {re.escape(shown)} \(") as error:
         tracking.connect(workspace, create=True)
     assert "SECRET" not in str(error.value)
     assert "\n" not in str(error.value)
@@ -115,17 +116,13 @@ def test_a_training_that_loses_its_store_names_it_without_its_password(
         )
 
     monkeypatch.setattr(client, "get_experiment_by_name", lost)
-    with tracking.LiveRun(workspace, plan) as live:
+    with tracking.LiveRun(workspace, plan, LIMITS) as live:
         live.log_epochs([])
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("warning: API request to http://127.0.0.1:9/api/2.0/x failed")
+    assert line.startswith(
+        "warning: the tracking store http://127.0.0.1:9 failed midway (API request to http://127.0.0.1:9/api"
+    )
     assert "SECRET" not in line
-
-
-def test_a_file_that_is_no_database_is_one_line(workspace: Workspace) -> None:
-    workspace.database.write_text("not a database, but long enough to be read as one " * 20)
-    with pytest.raises(UnreachableError, match=r"mlflow\.db does not answer \(.*file is not a database"):
-        tracking.connect(workspace, create=True)
 
 
 @pytest.mark.parametrize(
@@ -207,19 +204,3 @@ def test_an_experiment_of_promotions_has_their_view_only(workspace: Workspace, c
     tags = client.get_experiment(tracking.experiment_id(client, workspace, "toys-promotions", tracking.PROMOTIONS)).tags
     assert "tags.`reason`" in json.loads(json.loads(tags[tracking.PROMOTIONS.tag])["state"])["selectedColumns"]
     assert tracking.TRAININGS.tag not in tags
-
-
-def test_a_store_that_breaks_midway_is_one_line(workspace: Workspace, client: Any) -> None:
-    tracking.experiment_id(client, workspace, "toys")
-    for file in workspace.root.glob("mlflow.db*"):
-        file.write_bytes(b"no database")
-    message = r"mlflow\.db failed midway \(.*\): run the command again"
-    with pytest.raises(UnreachableError, match=message) as error, tracking.store_guard(workspace):
-        client.get_registered_model("toys-classifier")
-    assert "\n" not in str(error.value)
-
-
-def test_a_store_that_may_not_be_written_says_so(workspace: Workspace) -> None:
-    message = r"mlflow\.db cannot be written \(.+\): get the right to write it"
-    with pytest.raises(UnreachableError, match=message), tracking.store_guard(workspace):
-        raise MlflowException("(sqlite3.OperationalError) attempt to write a readonly database")

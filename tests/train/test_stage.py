@@ -17,6 +17,7 @@ from pipeline.params import TrainParams
 from pipeline.tracking import Published
 from pipeline.train import machine, stage
 from pipeline.workspace import Workspace
+from tests.stores import LIMITS
 from tests.train.recipes import SHORT, changed, whole
 
 
@@ -123,10 +124,10 @@ def test_a_run_published_again_from_the_outputs_equals_the_lost_one(trained: Wor
 
 def test_publishing_twice_changes_nothing(trained_copy: Workspace) -> None:
     scores = Published({"test/accuracy": 0.5}, [trained_copy.history], "evaluation")
-    tracking.publish(trained_copy, scores)
+    tracking.publish(trained_copy, scores, LIMITS)
     client, before = tracking.connect(trained_copy), only_run(trained_copy)
     points = client.get_metric_history(before.info.run_id, "train/loss")
-    tracking.publish(trained_copy, scores)
+    tracking.publish(trained_copy, scores, LIMITS)
     assert only_run(trained_copy).to_dictionary() == before.to_dictionary()
     assert len(client.get_metric_history(before.info.run_id, "train/loss")) == len(points) == 2
     assert len(client.get_metric_history(before.info.run_id, "test/accuracy")) == 1
