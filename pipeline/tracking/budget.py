@@ -4,7 +4,6 @@ A thread, because MLflow's requests have a time limit each but none together, a 
 Ctrl-C in the middle of a write would leave SQLite locked for the call that ends the run.
 """
 
-import math
 import sys
 import threading
 import time
@@ -20,16 +19,21 @@ from pipeline.params import TrackingParams
 from pipeline.tracking.failures import explained, is_lost
 
 _NOTICE = 5.0  # seconds until a wait is announced
+_EVER = 1e6
 _FREE = 1.0  # seconds of each wait that are not counted: a store that answers costs a long training nothing
 _FAILED = ("failed midway", "run the command again once it answers; that completes what was started")
 
 
 class Budget:
-    """Runs calls to the store at `uri` one after the other, and waits for them no longer than `limits` allow."""
+    """Runs calls to the store at `uri` one after the other, and waits for them no longer than `limits` allow.
 
-    def __init__(self, limits: TrackingParams, uri: str) -> None:
-        self._limits, self._uri, self._store = limits, uri, shown_url(uri)
-        self._left, self._announced = limits.seconds_per_stage, False
+    A stage that cannot do without the store has no limits: there, only MLflow's own end a request that hangs.
+    """
+
+    def __init__(self, limits: TrackingParams | None, uri: str) -> None:
+        self._uri, self._store = uri, shown_url(uri)
+        self._epoch, self._stage = (limits.seconds_per_epoch, limits.seconds_per_stage) if limits else (_EVER, _EVER)
+        self._left, self._announced = self._stage, False
         self._calls: SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = SimpleQueue()
         threading.Thread(target=self._work, daemon=True).start()
 
@@ -44,10 +48,12 @@ class Budget:
             UnreachableError: the store failed, or it takes longer than is left to the stage.
             Exception: what else it raised, or a call before it that nobody waited for.
         """
-        done = self._wait(call, math.inf)
+        done = self._wait(call, _EVER)
         if not done.done():
-            allowed = f"the {self._limits.seconds_per_stage:g} s of tracking.seconds_per_stage in params.yaml are over"
-            raise UnreachableError(f"the tracking store {self._store} is too slow, or hangs: {allowed}")
+            raise UnreachableError(
+                f"the tracking store {self._store} is too slow, or hangs: the {self._stage:g} s are over that "
+                "tracking.seconds_per_stage in params.yaml allows"
+            )
         return done.result()
 
     def begin(self, call: Callable[[], Any]) -> None:
@@ -57,7 +63,7 @@ class Budget:
             UnreachableError: the store failed, in this call or in one before it that nobody waited for.
             Exception: what else such a call raised.
         """
-        done = self._wait(call, self._limits.seconds_per_epoch)
+        done = self._wait(call, self._epoch)
         if done.done():
             done.result()
 
@@ -68,7 +74,7 @@ class Budget:
         wait([done], min(seconds, _NOTICE))
         if not done.done() and not self._announced and seconds > _NOTICE:
             self._announced = True
-            _announce(self._store, f", at most {self._limits.seconds_per_stage:g} s in this stage")
+            _announce(self._store, f", at most {self._stage:g} s in this stage" if self._stage < _EVER else "")
         wait([done], seconds - (time.monotonic() - started))
         self._left -= max(0.0, time.monotonic() - started - _FREE)
         return done
@@ -86,7 +92,7 @@ class Budget:
                 done.set_exception(failure)
 
 
-def within(limits: TrackingParams, uri: str, call: Callable[[], Any]) -> Any:
+def within(limits: TrackingParams | None, uri: str, call: Callable[[], Any]) -> Any:
     """Return what `call` returns, as `Budget.finish` does."""
     budget = Budget(limits, uri)
     try:
