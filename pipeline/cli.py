@@ -6,6 +6,7 @@ A command imports its package only when called, so that `--help` is fast and `in
 
 import signal
 import sys
+from contextlib import suppress
 from typing import Annotated, Literal
 
 import typer
@@ -13,7 +14,7 @@ import typer
 from pipeline import environment, process
 from pipeline.errors import PipelineError
 from pipeline.project import Project
-from pipeline.workspace import Workspace
+from pipeline.workspace import Workspace, full_disk
 
 app = typer.Typer(
     name="pipeline",
@@ -35,12 +36,18 @@ def main() -> None:
     process.end_with_dvc()
     try:
         app(prog_name="python -m pipeline")
-    except PipelineError as error:
-        print(f"error: {environment.message(error, most=_MOST)}", file=sys.stderr)
+    except (PipelineError, OSError) as error:
+        print(f"error: {_line(error)}", file=sys.stderr)
         sys.exit(1)
-    except OSError as error:  # a full disk or missing permissions
-        print(f"error: {error.filename or 'a file'} cannot be used: {error.strerror or error}", file=sys.stderr)
-        sys.exit(1)
+
+
+def _line(error: PipelineError | OSError) -> str:
+    with suppress(PipelineError):  # outside a checkout
+        if full := full_disk(error, Workspace.find()):
+            return full
+    if isinstance(error, OSError):  # missing permissions, for example
+        return f"{error.filename or 'a file'} cannot be used: {error.strerror or error}"
+    return environment.message(error, most=_MOST)
 
 
 @app.command(rich_help_panel=STAGES)

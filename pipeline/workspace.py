@@ -7,6 +7,7 @@ run in a temporary copy while `DVC_ROOT` points at the project they were started
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from typing import TypeVar
 from pipeline.errors import MissingInputError, PipelineError
 
 _Kind = TypeVar("_Kind")
+_FULL = r"(?i)no space left|disk quota|disk is full|\d+ requested and \d+ written"  # of the system, of SQLite, of NumPy
+_MUCH = 100_000_000  # bytes; with so much free, a disk that is full is not ours
 _MAX_JSON = 10_000_000  # bytes of one of our own JSON files; the largest holds a diff of a million
 
 
@@ -123,6 +126,34 @@ class Workspace:
                 f"{self.shown(path)} does not exist yet: the {stage} stage makes it; `dvc repro {stage}` runs it"
             )
         return path
+
+
+def full_disk(error: BaseException, workspace: Workspace) -> str:
+    """Return which folder is full, if that is what `error` or an error behind it comes from; else ""."""
+    places = (
+        *("data", "models", "reports"),
+        workspace.checkpoints,
+        workspace.artifacts,
+        workspace.caches,
+        tempfile.gettempdir(),
+    )
+    free = {path: shutil.disk_usage(path).free for place in places if (path := workspace.root / place).is_dir()}
+    fullest = min(free, key=lambda path: free[path], default=workspace.root)
+    found: BaseException | None = error
+    while found:
+        ours = isinstance(found, OSError) or free.get(fullest, _MUCH) < _MUCH  # else it is another machine's disk
+        if ours and re.search(_FULL, str(found)):
+            break
+        found = found.__context__
+    else:
+        return ""
+    named = isinstance(found, OSError) and (found.filename2 or found.filename)  # where a copy fails, the first is its source
+    folder = next(path for path in (Path(str(named)), *Path(str(named)).parents) if path.is_dir()) if named else fullest
+    left = shutil.disk_usage(folder).free / 1e6
+    return (
+        f"{workspace.shown(folder)} cannot be written: its disk is full ({left:,.1f} MB are free, more are needed): free some "
+        "space, then run the same command again"
+    )
 
 
 def sha256(path: Path) -> str:

@@ -1,10 +1,11 @@
 import errno
+import shutil
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import MissingInputError, PipelineError
-from pipeline.workspace import Workspace, replacing, replacing_folder
+from pipeline.workspace import Workspace, full_disk, replacing, replacing_folder
 
 
 def test_it_is_found_from_a_folder_inside(workspace: Workspace) -> None:
@@ -53,6 +54,54 @@ def test_a_full_disk_names_the_file_that_was_to_be_written(tmp_path: Path, said:
     with pytest.raises(FileNotFoundError) as other, replacing(tmp_path / "table.parquet"):
         (tmp_path / "input.csv").read_text(encoding="utf-8")
     assert other.value.filename == str(tmp_path / "input.csv")
+
+
+FULL = "No space left on device"
+
+
+@pytest.mark.parametrize(
+    ("error", "folder"),
+    [
+        (OSError(errno.ENOSPC, FULL, "{root}/models/model.keras"), "models"),
+        (OSError(errno.ENOSPC, FULL, "{root}/elsewhere/report.html", None, "{root}/reports/report.html"), "reports"),
+        (OSError(errno.ENOSPC, FULL, "{root}/.checkpoints/0a/epoch-1.npz"), ".checkpoints"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded", "{root}/data/dataset"), "data"),
+        (OSError("1295 requested and 992 written"), "reports"),  # NumPy's
+        (OSError(errno.EACCES, "Permission denied", "{root}/models/model.keras"), ""),
+        (RuntimeError("(sqlite3.OperationalError) database or disk is full"), "reports"),
+        (RuntimeError("database is locked"), ""),
+    ],
+)
+def test_a_full_disk_is_told_by_its_folder(
+    workspace: Workspace, error: Exception, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in (workspace.model, workspace.report, workspace.checkpoints / "a", workspace.dataset):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    free = {workspace.root / "reports": 20_000}
+    monkeypatch.setattr("shutil.disk_usage", lambda path: shutil._ntuple_diskusage(10**10, 0, free.get(path, 10**9)))
+    if isinstance(error, OSError) and error.filename:
+        names = [name and name.format(root=workspace.root) for name in (error.filename, error.filename2)]
+        error = OSError(error.errno, error.strerror, names[0], None, names[1])
+    try:
+        try:
+            raise error
+        except (OSError, RuntimeError):
+            raise PipelineError("the files cannot be written") from None
+    except PipelineError as outer:
+        line = full_disk(outer, workspace)
+    space = "0.0" if folder == "reports" else "1,000.0"
+    assert line == (
+        f"{folder} cannot be written: its disk is full ({space} MB are free, more are needed): free some space, then run the "
+        "same command again"
+        if folder
+        else ""
+    )
+
+
+def test_the_full_disk_of_a_server_is_none_of_ours(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(10**10, 0, 10**9))
+    workspace.report.parent.mkdir()
+    assert not full_disk(RuntimeError("500: No space left on device"), workspace)
 
 
 def test_an_interrupted_folder_leaves_the_old_one(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The ingest stage: read the source, split it, bring the images to one size, write arrays and a grid of samples."""
 
+import math
 import shutil
 import sys
 import time
@@ -145,6 +146,12 @@ def _write_splits(folder: Path, source: Source, rows: Rows, preprocessing: Prepr
     from tqdm import tqdm
 
     total = sum(map(len, rows.values()))
+    needed, free = total * math.prod(preprocessing.shape), shutil.disk_usage(folder).free
+    if needed > free:
+        raise SourceError(
+            f"data/dataset takes {needed / 1e6:,.1f} MB, and {free / 1e6:,.1f} MB are free on its disk: free some space, then "
+            "run the same command again"
+        )
     with tqdm(total=total, unit=" images", disable=None, leave=False, file=sys.stderr) as bar:
         for name in SPLITS:
             images, chosen = source.images(name), rows[name]
