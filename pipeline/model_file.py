@@ -209,7 +209,8 @@ def check_probabilities(probabilities: NDArray[np.float32]) -> None:
     finite: NDArray[np.bool_] = np.all(np.isfinite(probabilities), axis=1)
     if not finite.all():
         raise EvaluationError(
-            f"{_first(finite)} is not a number (NaN or infinite): lower the learning_rate of its recipe in params.yaml, then `dvc repro`"
+            f"{_first(finite)} is not a number (NaN or infinite): lower the learning_rate of its recipe in params.yaml, then "
+            "`dvc repro`"
         )
     sums, lowest = probabilities.sum(axis=1, dtype=np.float64), probabilities.min(axis=1)
     good: NDArray[np.bool_] = np.logical_and(np.abs(sums - 1) <= _SUM_TOLERANCE, lowest >= 0)
