@@ -10,7 +10,9 @@ EXTRA ?=
 LOCK := $(if $(EXTRA),requirements-$(EXTRA).lock,requirements.lock)
 READY := .venv/.ready-$(LOCK)
 .DEFAULT_GOAL := help
-.PHONY: help run test test-exhaustive ui bench setup lock
+.PHONY: help run test test-exhaustive ui bench setup lock moved
+# Only the activate scripts of .venv name its place: where it is another one, the checkout was moved or copied. A link does not count.
+MOVED := $(shell [ -L .venv ] || [ ! -e $(READY) ] || [ "$$(. .venv/bin/activate && echo "$$VIRTUAL_ENV")" = "$$(pwd -P)/.venv" ] || echo moved)
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -6
@@ -37,8 +39,14 @@ bench: setup
 setup: .venv/bin/dvc
 
 # Replaces pip's dvc, without setting everything up again when only the wrapper changes.
-.venv/bin/dvc: $(READY) setup/dvc
+.venv/bin/dvc: $(READY) $(MOVED) setup/dvc
 	@install -m 755 setup/dvc $@
+
+# An environment of another machine, or of before it was relocatable, is set up again.
+moved:
+	@echo "the checkout was moved or copied: setting up .venv for this place"
+	@{ grep -q '^relocatable = true' .venv/pyvenv.cfg && .venv/bin/python -m venv --without-pip .venv && echo 'relocatable = true' >> .venv/pyvenv.cfg; } \
+		|| { rm $(READY) && $(MAKE) --no-print-directory MOVED= setup; }
 
 # uv's own wheel is in the lock too: pip installs that one by its hash, then uv installs everything, also by hash.
 $(READY): $(LOCK)
@@ -46,6 +54,8 @@ $(READY): $(LOCK)
 	@echo "setting up .venv (once; about a minute and 3.1 GB)"
 	@[ ! -L .venv ] || rm .venv  # `venv --clear` would empty the folder that a link points to
 	@$(PYTHON) -m venv --clear .venv
+	@echo 'relocatable = true' >> .venv/pyvenv.cfg  # uv installs programs that find Python beside themselves; pip's own do not
+	@for each in .venv/bin/pip*; do printf '#!/bin/sh\nexec "$$(dirname "$$0")/python" -m pip "$$@"\n' > "$$each"; done
 	@sed -n '/^uv==/,/^ *# /p' $(LOCK) > .venv/uv.lock
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r .venv/uv.lock
 	@.venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes --compile-bytecode -r $(LOCK)

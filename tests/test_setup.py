@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -47,9 +48,58 @@ def test_the_workflows_are_valid() -> None:
 
 
 def test_make_help_names_every_target(shell: Shell) -> None:
-    targets = re.findall(r"^\.PHONY: help (.*) setup (.*)$", (PROJECT / "Makefile").read_text(), re.MULTILINE)
+    targets = re.findall(r"^\.PHONY: help (.*) setup (.*) moved$", (PROJECT / "Makefile").read_text(), re.MULTILINE)
     listed = re.findall(r"make ([a-z-]+)  ", shell("make", cwd=PROJECT).stdout)
     assert sorted(listed) == sorted(" ".join(targets[0]).split())
+
+
+@pytest.fixture
+def set_up(tmp_path: Path) -> Path:
+    """A checkout whose .venv was set up there, without its packages."""
+    (folder := tmp_path / "it's here").mkdir()
+    for name in ("Makefile", "requirements.lock"):
+        shutil.copy(PROJECT / name, folder)
+    shutil.copytree(PROJECT / "setup", folder / "setup")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", ".venv"], cwd=folder, check=True)
+    with (folder / ".venv/pyvenv.cfg").open("a") as file:
+        file.write("relocatable = true\n")
+    for name in (".ready-requirements.lock", "bin/dvc"):
+        (folder / ".venv" / name).touch()
+    return folder
+
+
+def activated(folder: Path) -> str:
+    command = ["sh", "-c", '. .venv/bin/activate && echo "$VIRTUAL_ENV" && command -v python']
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+def make(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["make", "-s", "setup", *arguments], cwd=folder, capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("move", [Path.rename, partial(shutil.copytree, symlinks=True)], ids=["moved", "copied"])
+def test_an_environment_that_was_moved_or_copied_is_set_up_for_its_place(set_up: Path, move: Callable[..., object]) -> None:
+    assert make(set_up) == ""
+    other = set_up.with_name("over there, 100%")
+    move(set_up, other)
+    assert make(other) == "the checkout was moved or copied: setting up .venv for this place\n"
+    assert activated(other).splitlines() == [f"{other}/.venv", f"{other}/.venv/bin/python"]
+    assert "relocatable = true" in (other / ".venv/pyvenv.cfg").read_text()
+    assert make(other) == ""
+
+
+def test_a_link_to_the_environment_of_another_checkout_was_not_moved(set_up: Path, tmp_path: Path) -> None:
+    (set_up / ".venv").rename(tmp_path / "shared")
+    (set_up / ".venv").symlink_to(tmp_path / "shared")
+    assert make(set_up) == ""
+
+
+def test_an_environment_that_names_its_old_place_in_every_program_is_set_up_again(set_up: Path) -> None:
+    settings = set_up / ".venv/pyvenv.cfg"
+    settings.write_text(settings.read_text().replace("relocatable = true", ""))
+    said = make(set_up.rename(set_up.with_name("there")), "PYTHON=/nonexistent/python3")
+    assert "/nonexistent/python3" in said
 
 
 DOCUMENTS = [PROJECT / "README.md", PROJECT / "CONTRIBUTING.md", *sorted((PROJECT / "docs").glob("*.md"))]
