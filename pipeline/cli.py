@@ -30,6 +30,7 @@ STAGES, COMMANDS = "Stages of dvc.yaml", "Commands"
 
 def main() -> None:
     """Run the command in `sys.argv`; an error that the user can fix ends it with one line and exit code 1."""
+    environment.read_names_as_utf8()
     environment.prepare()
     environment.guard_output()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, so that the MLflow run is ended

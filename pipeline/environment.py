@@ -1,7 +1,8 @@
 """Quiet the libraries and keep what they write inside the checkout, by environment variables set before they load.
 
-Variables that the user set are left alone. Passwords and tokens in them are never shown: `shown_url` and `redacted` for our
-messages, and a filter in stdout and stderr for those of libraries.
+Variables that the user set are left alone, except those that would change what the code computes or draws, such as a profile's
+KERAS_BACKEND or a notebook's MPLBACKEND; and no proxy is asked for an address of this machine. Passwords and tokens in them are
+never shown: `shown_url` and `redacted` for our messages, and a filter in stdout and stderr for those of libraries.
 """
 
 import codecs
@@ -26,7 +27,22 @@ from pipeline.workspace import Workspace
 def prepare() -> None:
     """Set this process's environment; child processes inherit it."""
     for name, value in settings().items():
-        os.environ.setdefault(name, value)
+        if name in _NEEDED or name not in os.environ:
+            os.environ[name] = value
+    bypassed = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    if "*" not in bypassed and any(name.lower() in _PROXIES for name in os.environ):
+        os.environ |= dict.fromkeys(("no_proxy", "NO_PROXY"), ",".join(filter(None, (bypassed, *_LOOPBACK))))
+
+
+def read_names_as_utf8() -> None:
+    """Start this command again in Python's UTF-8 mode where the locale has another encoding; what is printed keeps that one.
+
+    File names are bytes, in UTF-8 nearly everywhere, and DVC records them: they must not depend on a locale.
+    """
+    if sys.getfilesystemencoding() != "utf-8":
+        own = os.environ.get("PYTHONIOENCODING") or f"{sys.stdout.encoding}:backslashreplace"
+        os.environ |= {"PYTHONUTF8": "1", "PYTHONIOENCODING": own}
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 (the same program and arguments)
 
 
 def settings() -> Mapping[str, str]:
@@ -212,10 +228,12 @@ _TYPED = dict(
 _MASKED = "…"
 _HOST_NAME = r"[a-z0-9-]+(\.[a-z0-9-]+)*\.[a-z]+"
 _NO_PORT = r"(?<!:):(?!(\d{0,5}|PORT)$)[^:\]]*$"  # perhaps a password, behind which the host was forgotten
+_PROXIES, _LOOPBACK = ("http_proxy", "https_proxy", "all_proxy"), ("localhost", "127.0.0.1", "::1")
+_NEEDED = ("KERAS_BACKEND", "KERAS_HOME", "MPLBACKEND", "MPLCONFIGDIR")  # the folders may hold a keras.json, a matplotlibrc
 _QUIET = {
     "TF_CPP_MIN_LOG_LEVEL": "3",  # it logs missing GPUs as errors; real errors are raised in Python too
     "GRPC_VERBOSITY": "ERROR",
-    "KERAS_BACKEND": "tensorflow",  # a user's keras.json could name another backend
+    "KERAS_BACKEND": "tensorflow",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "CRITICAL",  # each failure of a store is 60 lines on stderr, then an exception, which we report
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",

@@ -113,3 +113,35 @@ def test_an_output_in_ascii_shows_what_it_can(shell: Any) -> None:
     done = shell("python", "-c", GUARDED + code, cwd=PROJECT, PYTHONIOENCODING="ascii", LC_ALL="C", LANG="C")
     assert {*done.stdout.splitlines()} == {"\\u2192", "a -> b - 3 x >= 0.5 ... \\u732b"}
     assert done.stderr == "\\xe9\n"
+
+
+def test_variables_that_change_what_the_code_does_are_set_and_the_users_others_stay(shell: Any, tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").touch()
+    code = """
+from pipeline import environment; environment.prepare()
+import os, requests, urllib.request
+print(*(os.environ[name] for name in ("KERAS_BACKEND", "KERAS_HOME", "MPLBACKEND", "DVC_SITE_CACHE_DIR", "no_proxy")))
+for host in ("127.0.0.1:5000", "localhost", "[::1]:80", "inside.example", "elsewhere.example"):
+    url = "http://" + host + "/health"
+    print(bool(requests.utils.get_environ_proxies(url)), not urllib.request.proxy_bypass(host.partition(":")[0]))
+"""
+    theirs = {"KERAS_BACKEND": "torch", "KERAS_HOME": "/elsewhere", "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    theirs |= {"DVC_SITE_CACHE_DIR": "/site", "http_proxy": "http://proxy.example:3128", "NO_PROXY": "inside.example"}
+    done = shell("python", "-c", code, cwd=tmp_path, PYTHONPATH=str(PROJECT), **theirs)
+    variables, *asked = done.stdout.splitlines()
+    assert variables == f"tensorflow {tmp_path}/.cache/keras agg /site inside.example,localhost,127.0.0.1,::1"
+    assert asked == ["False False", "False False", "False True", "False False", "True True"]  # urllib knows no IPv6 here
+
+
+def test_file_names_are_utf8_whatever_the_locale_and_the_output_keeps_its_encoding(shell: Any, tmp_path: Path) -> None:
+    code = """
+import sys
+from pipeline import environment
+environment.read_names_as_utf8()
+environment.guard_output()
+print(sys.getfilesystemencoding(), sys.argv[1:], "Bär 猫")
+"""
+    (tmp_path / "show.py").write_text(code, encoding="utf-8")
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}  # as in a locale with another encoding
+    done = shell("python", "show.py", "Bär", cwd=tmp_path, PYTHONPATH=str(PROJECT), **ascii_only)
+    assert done.stdout == "utf-8 ['B\\xe4r'] B\\xe4r \\u732b\n"

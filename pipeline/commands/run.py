@@ -42,7 +42,7 @@ def run(dataset: str | None, source: str | None, name: str | None, settings: Seq
     for key, value in set_training(workspace.params, settings).items():
         print(f"params.yaml: {key} = {value}", flush=True)
     missing = _get_data(workspace)
-    done = subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=workspace.root, env=child_environment(), check=False)
+    done = subprocess.run(["dvc", "repro"], cwd=workspace.root, env=child_environment(), check=False)
     if done.returncode != 0:
         sys.exit(1)  # the stage and dvc have printed why
     if "MLFLOW_RUN_ID" in os.environ:  # also where no stage had to run
@@ -151,7 +151,7 @@ def _get_data(workspace: Workspace) -> str | None:
 
 
 def child_environment() -> Mapping[str, str]:
-    """Return the environment for dvc: this Python is the stages' `python`."""
+    """Return the environment for dvc: this Python is the stages' `python`, and the dvc beside it, setup/dvc, is used."""
     return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
 
 
