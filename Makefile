@@ -13,6 +13,11 @@ READY := .venv/.ready-$(LOCK)
 .PHONY: help run test test-exhaustive ui bench setup lock moved
 # Only the activate scripts of .venv name its place: where it is another one, the checkout was moved or copied. A link does not count.
 MOVED := $(shell [ -L .venv ] || [ ! -e $(READY) ] || [ "$$(. .venv/bin/activate && echo "$$VIRTUAL_ENV")" = "$$(pwd -P)/.venv" ] || echo moved)
+# pip and uv keep what they download in the user's cache, where there is one.
+ifneq ($(shell mkdir -p "$${XDG_CACHE_HOME:-$$HOME/.cache}" 2>/dev/null && [ -w "$${XDG_CACHE_HOME:-$$HOME/.cache}" ] && echo yes),yes)
+export UV_CACHE_DIR ?= $(CURDIR)/.cache/uv
+export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
+endif
 
 help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | head -6
@@ -40,7 +45,7 @@ setup: .venv/bin/dvc
 
 # Replaces pip's dvc, without setting everything up again when only the wrapper changes.
 .venv/bin/dvc: $(READY) $(MOVED) setup/dvc
-	@install -m 755 setup/dvc $@
+	@tr -d '\r' < setup/dvc > $@ && chmod 755 $@  # a copy from Windows may have other line ends
 
 # An environment of another machine, or of before it was relocatable, is set up again.
 moved:

@@ -36,6 +36,34 @@ def test_dvc_needs_no_home_folder(new_clone: Callable[[Path], Path], shell: Shel
     assert "ingest" in json.loads(done.stdout)
 
 
+def test_a_clone_with_windows_line_ends_in_its_configuration_has_none(
+    shell: Shell, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    files = (".gitattributes", "setup/dvc", "Makefile", ".ci/run", "params.yaml", "pipeline/cli.py")
+    for name in files:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(PROJECT / name, tmp_path / name)
+    shell("git", "init", "-q", cwd=tmp_path)
+    shell("git", "add", "-A", cwd=tmp_path)
+    shell("git", "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "all", cwd=tmp_path)
+    clone = tmp_path_factory.mktemp("windows")
+    shell("git", "-c", "core.autocrlf=true", "-c", "core.eol=crlf", "clone", "-q", str(tmp_path), str(clone), cwd=clone)
+    assert [name for name in files if b"\r" in (clone / name).read_bytes()] == []
+
+
+@pytest.mark.parametrize(
+    ("home", "caches"), [("/proc", ".cache/uv .cache/pip"), ("home", "")], ids=["not writable", "writable"]
+)
+def test_what_set_up_downloads_lies_in_the_checkout_only_where_home_cannot_be_written(
+    shell: Shell, tmp_path: Path, home: str, caches: str
+) -> None:
+    shutil.copy(PROJECT / "Makefile", tmp_path)
+    (tmp_path / "more.mk").write_text("include Makefile\nshow:\n\t@echo $$UV_CACHE_DIR $$PIP_CACHE_DIR\n")
+    (tmp_path / "home").mkdir()
+    done = shell("make", "-f", "more.mk", "show", cwd=tmp_path, HOME=str(tmp_path / home))
+    assert done.stdout.split() == [str(tmp_path / name) for name in caches.split()]
+
+
 def test_the_workflows_are_valid() -> None:
     workflows = sorted((PROJECT / ".github/workflows").glob("*.yml"))
     assert [workflow.name for workflow in workflows] == ["ci.yml", "model-on-pull-request.yml"]

@@ -175,6 +175,9 @@ def data_drift(client: Any, a: Source, b: Source) -> DataDrift:
             try:
                 profiles.append(drift.read(path))
             except DatasetError:
-                return DataDrift(f"the profile on run {source.run_id[:8]} cannot be read")
+                return DataDrift(
+                    f"{_PROFILE} on run {source.run_id[:8]} is damaged: where its data was validated, `mlflow artifacts "
+                    f"log-artifact --local-file reports/profile.json --artifact-path data --run-id {source.run_id}` replaces it"
+                )
     old, new = ({name for name, count in profile.classes.items() if count} for profile in profiles)
     return DataDrift("", drift.between(profiles[1], profiles[0]), sorted(old - new), sorted(new - old))

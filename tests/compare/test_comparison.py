@@ -1,20 +1,24 @@
 """Two models on the same images, against numbers worked out by hand; their training data; and the page, which stays bounded."""
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from pipeline import tracking
 from pipeline.compare import command, comparison, models
 from pipeline.compare.comparison import Comparison, DataDrift
 from pipeline.compare.models import Evaluated, Pair
 from pipeline.project import Project
 from pipeline.scores import metrics
 from pipeline.tracking import Source
+from pipeline.workspace import write_text
 from tests.compare.profiles import profile
 from tests.compare.trainings import MODEL, PLAIN, Trainings, write_data
+from tests.conftest import Shell
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +161,7 @@ def test_training_data_drifts_where_its_profiles_differ_beyond_chance(trainings:
     assert comparison.data_drift(trainings.client, sources[0], sources[0]).summary == ""
 
 
-@pytest.mark.parametrize(("content", "reason"), [(None, "no profile on run"), ("{}", "the profile on run .* cannot be read")])
+@pytest.mark.parametrize(("content", "reason"), [(None, "no profile on run"), ("{}", r"data/profile.json on run .* is damag")])
 def test_training_data_without_a_usable_profile_is_not_compared(trainings: Trainings, content: str | None, reason: str) -> None:
     write_data(trainings.workspace)
     run = trainings.add(PLAIN, training_id=reason[:6])
@@ -167,3 +171,16 @@ def test_training_data_without_a_usable_profile_is_not_compared(trainings: Train
     found = comparison.data_drift(trainings.client, source, source)
     assert re.match(reason, found.unknown)
     assert (found.summary, list(found.drift)) == ("", [])
+
+
+@pytest.mark.exhaustive
+def test_the_advice_replaces_a_damaged_profile(trainings: Trainings, shell: Shell) -> None:
+    write_data(trainings.workspace)
+    run = trainings.add(PLAIN, training_id="damaged")
+    trainings.client.log_text(run, "{}", "data/profile.json")
+    write_text(trainings.workspace.profile, profile(100, {"shirt": 500, "bag": 500}))
+    source = Source(f"run {run[:8]}", run, MODEL)
+    command = comparison.data_drift(trainings.client, source, source).unknown.split("`")[1]
+    uri = tracking.tracking_uri(trainings.workspace)
+    shell(*shlex.split(command), cwd=trainings.workspace.root, MLFLOW_TRACKING_URI=uri)
+    assert comparison.data_drift(trainings.client, source, source).unknown == ""
