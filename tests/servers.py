@@ -122,7 +122,7 @@ class _Passing(BaseHTTPRequestHandler):
 
     def _answer(self) -> tuple[int, Message, bytes]:
         """Return what the server behind says, or its fault makes of it."""
-        body = b"".join(self._chunks())
+        body = b"".join(chunks(self))
         fault = self.server.fault
         fault.asked += 1
         time.sleep(fault.seconds)
@@ -139,17 +139,19 @@ class _Passing(BaseHTTPRequestHandler):
         with answer:
             return answer.status, answer.headers, answer.read()
 
-    def _chunks(self) -> Iterator[bytes]:
-        yield self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        chunked = "Transfer-Encoding" in self.headers
-        while chunked:
-            size = int(self.rfile.readline(), 16)
-            yield self.rfile.read(size)
-            self.rfile.readline()
-            chunked = size > 0
-
     def log_message(self, *_: object) -> None:
         """Print nothing."""
+
+
+def chunks(request: BaseHTTPRequestHandler) -> Iterator[bytes]:
+    """Yields the body of a request."""
+    yield request.rfile.read(int(request.headers.get("Content-Length", 0)))
+    chunked = "Transfer-Encoding" in request.headers
+    while chunked:
+        size = int(request.rfile.readline(), 16)
+        yield request.rfile.read(size)
+        request.rfile.readline()
+        chunked = size > 0
 
 
 @contextmanager

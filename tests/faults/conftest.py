@@ -1,0 +1,21 @@
+"""The laboratories: one for each kind of store, made when the first fault needs it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.laboratory import Laboratory
+from tests.faults.warm import warm
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with warm(tmp_path_factory.mktemp("warm")) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def laboratories(tmp_path_factory: pytest.TempPathFactory, programs: Path) -> dict[str, Laboratory]:
+    folder = tmp_path_factory.mktemp("laboratory")
+    return {"SQLite": Laboratory(folder / "sqlite", programs, False), "server": Laboratory(folder / "server", programs, True)}

@@ -1,0 +1,163 @@
+"""The faults, as data: what goes wrong while which command runs, from which state, and what must be there in the end."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tests.faults import injections as do
+from tests.faults.injections import Inject
+from tests.faults.laboratory import STATES
+from tests.faults.outage import Mode
+
+_STORE = Literal["SQLite", "server"]
+_BEFORE = dict(zip(tuple(STATES)[1:], tuple(STATES), strict=False))
+_MODES: Sequence[Mode] = ("down", "500", "401", "slow", "hang", "lost answer")
+_EPOCH, _EVALUATION = b"train/loss", b"evaluation/"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault."""
+
+    row: str  # in the table of docs/reliability.md
+    detail: str  # which one of the row it is
+    state: str  # before it
+    command: str  # during which it happens, and which the user repeats
+    inject: Inject
+    result: str  # the state that must be reached
+    store: _STORE = "SQLite"
+    promoted: bool = False  # whether version 1 is promoted afterwards, which needs everything
+    sample: Literal["", "exhaustive", "short"] = ""  # whether it is one of a smaller number of faults
+
+    @property
+    def id(self) -> str:
+        return f"{self.row}, {self.detail}, {self.store}".replace(" ", "-").replace(",", "")
+
+
+def _random_kills() -> list[Fault]:
+    counts = {"ingested": 6, "validated": 6, "trained": 16, "evaluated": 8, "registered": 8, "staged": 3, "rolled back": 3}
+    return [
+        Fault(
+            f"kill -9 at a random moment of {_verb(state)}",
+            f"{share:.3f}",
+            "replaced" if state == "rolled back" else _BEFORE[state],
+            STATES[state],
+            do.killed_after(share),
+            state,
+            promoted=state == "registered",
+            sample="exhaustive" if number < 1 else "",
+        )
+        for seed, (state, count) in enumerate(counts.items())
+        for number, share in enumerate(do.moments(count, seed))
+    ]
+
+
+def _aimed_kills() -> list[Fault]:
+    counts = {"trained": 10, "evaluated": 4, "registered": 5, "staged": 5, "rolled back": 4}
+    return [
+        Fault(
+            f"kill -9 between two writes of {_verb(state)}",
+            f"{number} of {count}",
+            "replaced" if state == "rolled back" else _BEFORE[state],
+            STATES[state],
+            do.killed_at_write((number - 0.5) / count),
+            state,
+            store,
+            promoted=state == "registered",
+            sample="exhaustive" if number == (count + 1) // 2 and store == "SQLite" else "",
+        )
+        for store, less in (("SQLite", 1), ("server", 2))
+        for state, whole in counts.items()
+        for count in [whole // less]
+        for number in range(1, count + 1)
+    ]
+
+
+def _outages() -> list[Fault]:
+    phases = {
+        "the start": ("validated", "dvc repro", b"", "registered"),
+        "an epoch": ("validated", "dvc repro", _EPOCH, "registered"),
+        "evaluate": ("trained", "dvc repro", b"", "registered"),
+        "register": ("evaluated", "dvc repro", b"", "registered"),
+        "promote": ("registered", STATES["staged"], b"", "staged"),
+    }
+    chosen = {("500", "evaluate"), ("down", "an epoch"), ("hang", "promote"), ("lost answer", "register")}
+    return [
+        Fault(
+            f"server {_outage(mode)}",
+            f"from {phase} on",
+            state,
+            command,
+            do.outage(mode, trigger),
+            result,
+            "server",
+            promoted=result == "registered",
+            sample="exhaustive" if (mode, phase) in chosen else "",
+        )
+        for mode in _MODES
+        for phase, (state, command, trigger, result) in phases.items()
+    ]
+
+
+def _contention() -> list[Fault]:
+    rounds = {
+        "two clones register one model at once": ("evaluated", "dvc repro", do.contention(2, clones=True), "registered"),
+        "two clones train and register at once": ("validated", "dvc repro", do.contention(2, clones=True), "registered"),
+        "three promote one version at once": ("registered", STATES["staged"], do.contention(3, clones=False), "staged"),
+    }
+    return [
+        Fault(row, f"round {number}", state, command, inject, result, store, sample="exhaustive" if number == 1 else "")
+        for row, (state, command, inject, result) in rounds.items()
+        for store, count in (("SQLite", 4), ("server", 3))
+        for number in range(1, count + 1)
+    ]
+
+
+def _full_disks() -> list[Fault]:
+    places = {
+        "data": ("empty", "ingested", 20),
+        "models": ("validated", "trained", 40),
+        "reports": ("trained", "evaluated", 60),
+        ".checkpoints": ("validated", "trained", 40),
+        "mlartifacts": ("validated", "registered", 60),
+    }
+    return [
+        Fault(f"full disk: {name}/", f"{free} KiB free", state, STATES[result], do.full_disk(name, free), result)
+        for name, (state, result, free) in places.items()
+    ]
+
+
+def _flips() -> list[Fault]:
+    images = "data/dataset/train/images.npy"
+    return [
+        Fault("bit flip: data/dataset", "train", "validated", STATES["trained"], do.flipped(images), "trained"),
+        Fault("bit flip: data/dataset", "test", "trained", STATES["evaluated"], do.flipped("data/dataset/test/images.npy"), "evaluated"),
+        Fault("bit flip: models/model.keras", "evaluate", "trained", STATES["evaluated"], do.flipped("models/model.keras"), "evaluated"),
+        Fault(
+            "bit flip: .dvc/cache", "images", "validated", STATES["trained"],
+            do.flipped(".dvc/cache/files/md5/??/*", "rm -r data/dataset"), "trained",
+        ),
+        Fault(
+            "bit flip: a registered file", "promote", "registered", STATES["staged"],
+            do.refused_while_flipped("mlartifacts/*/models/*/artifacts/data/model.keras"), "staged", sample="exhaustive",
+        ),
+    ]
+
+
+def _lost_databases() -> list[Fault]:
+    sync = "python -m pipeline sync"
+    return [Fault("rm mlflow.db, then sync", state, state, sync, do.lost_database(), state) for state in ("registered", "produced", "three")]
+
+
+def _verb(state: str) -> str:
+    verbs = {"ingested": "ingest", "validated": "validate", "trained": "train", "evaluated": "evaluate", "registered": "register"}
+    return verbs.get(state) or {"staged": "promote", "rolled back": "rollback"}[state]
+
+
+def _outage(mode: Mode) -> str:
+    return {"500": "answers 500", "401": "answers 401", "slow": "is slow", "hang": "hangs"}.get(mode, mode.replace("lost", "loses the"))
+
+
+FAULTS: Sequence[Fault] = [
+    *_random_kills(), *_aimed_kills(), *_outages(), *_contention(), *_full_disks(), *_flips(), *_lost_databases(),
+]
