@@ -1,10 +1,12 @@
 """The laboratories: one for each kind of store, made when the first fault needs it."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.faults import results
 from tests.faults.laboratory import Laboratory
 from tests.faults.warm import warm
 
@@ -19,3 +21,9 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def laboratories(tmp_path_factory: pytest.TempPathFactory, programs: Path) -> dict[str, Laboratory]:
     folder = tmp_path_factory.mktemp("laboratory")
     return {"SQLite": Laboratory(folder / "sqlite", programs, False), "server": Laboratory(folder / "server", programs, True)}
+
+
+def pytest_sessionfinish() -> None:
+    """Rewrite the table after a run of all faults, or of some of all."""
+    if os.environ.get("FAULTS") == "all":
+        results.rewrite_page()

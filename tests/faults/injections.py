@@ -7,10 +7,10 @@ import random
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -119,7 +119,9 @@ def at_once(lab: Laboratory, command: str, processes: int, clones: bool) -> Done
         codes = [process.returncode for process in started]
         if clones:
             again = [lab.run(command, folder, **shared) for folder, code in zip(folders, codes, strict=True) if code]
-            return Done(max((each.code for each in again), default=0), "\n".join([*outputs, *(each.output for each in again)]), 0)
+            return Done(
+                max((each.code for each in again), default=0), "\n".join([*outputs, *(each.output for each in again)]), 0
+            )
     return Done(min(codes), "\n".join(outputs), 0)
 
 
@@ -184,29 +186,37 @@ def flipped(pattern: str, before: str = "") -> Inject:
     """Flip a bit of a file of the checkout, and follow the advice of the message."""
 
     def inject(lab: Laboratory, command: str) -> Done:
-        path = max(lab.project.glob(pattern), key=lambda each: (each.stat().st_size, str(each)))
-        flip(path)
+        flip(_largest(lab, pattern))
         if before:
-            lab.run(before)
+            lab.shell(before)
         with lab.serving():
-            done = lab.run(command)
-            said = done.output
-            for _ in range(_TRIES):
-                if done.code:
-                    for each in advice(done.output):
-                        said += f"$ {each}\n" + lab.shell(each).output
-                    done = lab.run(command)
-                    said += done.output
-            return Done(done.code, said, 0)
+            return follow_advice(lab, command)
 
     return inject
+
+
+def follow_advice(lab: Laboratory, command: str) -> Done:
+    """Run the command; after a failure do what its message says, and run it again."""
+    done = lab.run(command)
+    said = done.output
+    for _ in range(_TRIES):
+        if done.code:
+            for each in advice(done.output):
+                said += f"$ {each}\n" + lab.shell(each).output
+            done = lab.run(command)
+            said += done.output
+    return Done(done.code, said, done.seconds)
+
+
+def _largest(lab: Laboratory, pattern: str) -> Path:
+    return max(lab.project.glob(pattern), key=lambda each: (each.stat().st_size, str(each)))
 
 
 def refused_while_flipped(pattern: str) -> Inject:
     """Flip a bit of a registered file: the command is refused; with the bit back it is not."""
 
     def inject(lab: Laboratory, command: str) -> Done:
-        path = max(lab.project.glob(pattern), key=lambda each: (each.stat().st_size, str(each)))
+        path = _largest(lab, pattern)
         flip(path)
         with lab.serving():
             first = lab.run(command)
@@ -221,7 +231,7 @@ def refused_while_flipped(pattern: str) -> Inject:
 def lost_database(sync: str = "python -m pipeline sync", then: Inject | None = None) -> Inject:
     """Delete the database; `sync` brings everything back."""
 
-    def inject(lab: Laboratory, command: str) -> Done:
+    def inject(lab: Laboratory, _: str) -> Done:
         for each in lab.database.parent.glob(f"{lab.database.name}*"):
             each.unlink()
         return then(lab, sync) if then else repeat(lab, sync)
@@ -235,6 +245,70 @@ def moments(count: int, seed: int) -> list[float]:
     return [round(generator.uniform(0.08, 0.95), 3) for _ in range(count)]
 
 
-def wait(seconds: float) -> None:
-    """Let time pass."""
-    time.sleep(seconds)
+def moved(lab: Laboratory, command: str) -> Done:
+    """Rename the checkout."""
+    lab.project = lab.project.rename(lab.place / "renamed")
+    lab.database = lab.project / "mlflow.db"
+    return follow_advice(lab, command)
+
+
+def copied(lab: Laboratory, command: str) -> Done:
+    """Copy the checkout, and go on in the copy; the original stays as it was."""
+    original = lab.project
+    lab.project = lab.place / "copy"
+    lab.database = lab.project / "mlflow.db"
+    shutil.copytree(original, lab.project, symlinks=True)
+    before = _contents(original)
+    done = follow_advice(lab, command)
+    assert _contents(original) == before
+    return done
+
+
+def shared(lab: Laboratory, command: str) -> Done:
+    """Register from the first of two clones that share a database, delete that clone, and go on in the other."""
+    lab.database = lab.place / "shared/mlflow.db"
+    lab.variables["MLFLOW_TRACKING_URI"] = f"sqlite:///{lab.database}"
+    first = lab.project
+    shutil.copytree(first, lab.place / "second", symlinks=True, ignore=shutil.ignore_patterns("mlflow.db", "mlartifacts"))
+    registered = lab.run("dvc repro")
+    shutil.rmtree(first)
+    lab.project = lab.place / "second"
+    again = lab.run("dvc repro")
+    done = lab.run(command)
+    return Done(done.code, registered.output + again.output + done.output, 0)
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    files = [folder / "mlflow.db", *(each for each in (folder / "mlartifacts").rglob("*") if each.is_file())]
+    return {str(each): each.read_bytes() for each in files}
+
+
+def unwritable_artifacts(lab: Laboratory, command: str) -> Done:
+    """Let the server have no place for files; then it has."""
+    with lab.serving("file:///proc/nowhere"):
+        first = lab.run(command)
+    with lab.serving():
+        done = repeat(lab, command)
+    return Done(done.code, first.output + done.output, 0)
+
+
+def locked_database(lab: Laboratory, command: str) -> Done:
+    """Let another program hold the database until the command has ended."""
+    lab.set_params(seconds_per_epoch=1, seconds_per_stage=4)
+    with closing(sqlite3.connect(lab.database, isolation_level=None)) as other:
+        other.execute("begin exclusive")
+        first = lab.run(command)
+        other.execute("rollback")
+    if not first.code:
+        raise NotInjectedError(first.output)
+    done = repeat(lab, command)
+    return Done(done.code, first.output + done.output, 0)
+
+
+def outputs_only(lab: Laboratory, command: str) -> Done:
+    """Go on with what DVC brings to a second clone: the outputs, and no store."""
+    shutil.rmtree(lab.project / "mlartifacts")
+    for each in ("mlflow.db", "reports/registration.json"):
+        (lab.project / each).unlink()
+    shutil.rmtree(lab.project / "registry", ignore_errors=True)
+    return repeat(lab, command)

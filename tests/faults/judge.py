@@ -71,11 +71,15 @@ def _doubled(found: Facts, expected: Facts) -> Iterator[str]:
     known = {run["weights"] for run in expected["runs"]}
     yield from (f"a run that is {run['status']}, of no result" for run in found["runs"] if run["weights"] not in known)
     for run in found["runs"]:
-        yield from (f"{count} points of {name}" for (name, _), count in Counter(_points(run)).items() if count > 1 and name not in _MEASURED)
+        yield from (
+            f"{count} points of {name}"
+            for (name, _), count in Counter(_points(run)).items()
+            if count > 1 and name not in _MEASURED
+        )
         images = sum(name.startswith("images/") for name in run["artifacts"])
         if images > 2 * max(1, len(expected["versions"])):
             yield f"{images} copies of the preview"
-    models = Counter(found.get("models", ()))
+    models: Counter[str] = Counter(found.get("models", ()))
     yield from (f"{count} logged models of one run" for count in models.values() if count > 1)
     if found["pending"]:
         yield f"{len(found['pending'])} logged models that are not READY"

@@ -10,11 +10,10 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -68,16 +67,21 @@ class Laboratory:
     """A place for one checkout and its store: SQLite in the checkout, or a server behind a proxy."""
 
     def __init__(self, folder: Path, programs: Path, served: bool) -> None:
-        self.place, self._states = folder / "place", folder / "states"
-        self.project, self._programs, self._served = self.place / "project", programs, served
-        self.database = self.place / "server/mlflow.db" if served else self.project / "mlflow.db"
+        self.place, self._states, self._programs, self._served = folder / "place", folder / "states", programs, served
+        self._at_home()
         self.proxy: Proxy | None = None
         self.seconds: dict[str, float] = {}  # that the command which led to a state took
         self._known: dict[str, Facts] = {}
         self._states.mkdir(parents=True)
 
+    def _at_home(self) -> None:
+        self.project = self.place / "project"
+        self.database = self.place / "server/mlflow.db" if self._served else self.project / "mlflow.db"
+        self.variables: dict[str, str] = {}  # of the user's commands
+
     def enter(self, state: str) -> None:
         """Put the checkout and its store as they are in `state`."""
+        self._at_home()
         shutil.rmtree(self.place, ignore_errors=True)
         if not (self._states / state).exists():
             self._make(state)
@@ -92,7 +96,9 @@ class Laboratory:
             self.enter(before)
             if state in _SEEDS:
                 params = self.project / "params.yaml"
-                params.write_text(re.sub(r"(?m)^  seed: (?!42.*splits)\d+(?=.*weights)", f"  seed: {_SEEDS[state]}", params.read_text()))
+                params.write_text(
+                    re.sub(r"(?m)^  seed: (?!42.*splits)\d+(?=.*weights)", f"  seed: {_SEEDS[state]}", params.read_text())
+                )
             with self.serving():
                 done = self.run(STATES[state], FAULT=json.dumps({"command": _command(state), "log": str(self.writes(state))}))
             assert done.code == 0, done.output
@@ -123,14 +129,14 @@ class Laboratory:
         return self._states / f"{state}.writes"
 
     @contextmanager
-    def serving(self) -> Iterator[None]:
-        """Keep the server up, if the store is one."""
+    def serving(self, artifacts: str = "") -> Iterator[None]:
+        """Keep the server up, if the store is one; with `artifacts` it is to write files where it cannot."""
         if not self._served:
             yield
             return
         port, folder = servers.free_port(), self.place / "server"
-        command = [self._programs / "python", "-m", "mlflow", "server", "--workers", "1", "--port", str(port)]
-        command += ["--artifacts-destination", (folder / "artifacts").as_uri(), "--host", "127.0.0.1"]
+        command = [str(self._programs / "python"), "-m", "mlflow", "server", "--workers", "1", "--port", str(port)]
+        command += ["--artifacts-destination", artifacts or (folder / "artifacts").as_uri(), "--host", "127.0.0.1"]
         variables = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         variables["MLFLOW_BACKEND_STORE_URI"] = f"sqlite:///{self.database}"
         with (
@@ -147,9 +153,12 @@ class Laboratory:
 
     def start(self, command: str, folder: Path | None = None, **variables: str) -> "subprocess.Popen[str]":
         """Start a command of the user's, as the leader of a process group."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "DVC", "MPL", "KERAS"))}
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW", "DVC", "MPL", "KERAS"))
+        }
         if self.proxy:
             inherited["MLFLOW_TRACKING_URI"] = self.proxy.address
+        inherited |= self.variables
         path = f"{self._programs}{os.pathsep}{Path(shutil.which('python') or '').parent}{os.pathsep}{os.environ['PATH']}"
         return subprocess.Popen(
             shlex.split(command),

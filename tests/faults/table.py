@@ -9,8 +9,9 @@ from tests.faults.injections import Inject
 from tests.faults.laboratory import STATES
 from tests.faults.outage import Mode
 
-_STORE = Literal["SQLite", "server"]
+Store = Literal["SQLite", "server"]
 _BEFORE = dict(zip(tuple(STATES)[1:], tuple(STATES), strict=False))
+_STORES: Sequence[Store] = ("SQLite", "server")
 _MODES: Sequence[Mode] = ("down", "500", "401", "slow", "hang", "lost answer")
 _EPOCH, _EVALUATION = b"train/loss", b"evaluation/"
 
@@ -25,7 +26,7 @@ class Fault:
     command: str  # during which it happens, and which the user repeats
     inject: Inject
     result: str  # the state that must be reached
-    store: _STORE = "SQLite"
+    store: Store = "SQLite"
     promoted: bool = False  # whether version 1 is promoted afterwards, which needs everything
     sample: Literal["", "exhaustive", "short"] = ""  # whether it is one of a smaller number of faults
 
@@ -66,7 +67,7 @@ def _aimed_kills() -> list[Fault]:
             promoted=state == "registered",
             sample="exhaustive" if number == (count + 1) // 2 and store == "SQLite" else "",
         )
-        for store, less in (("SQLite", 1), ("server", 2))
+        for less, store in enumerate(_STORES, 1)
         for state, whole in counts.items()
         for count in [whole // less]
         for number in range(1, count + 1)
@@ -108,7 +109,7 @@ def _contention() -> list[Fault]:
     return [
         Fault(row, f"round {number}", state, command, inject, result, store, sample="exhaustive" if number == 1 else "")
         for row, (state, command, inject, result) in rounds.items()
-        for store, count in (("SQLite", 4), ("server", 3))
+        for store, count in zip(_STORES, (4, 3), strict=True)
         for number in range(1, count + 1)
     ]
 
@@ -131,33 +132,134 @@ def _flips() -> list[Fault]:
     images = "data/dataset/train/images.npy"
     return [
         Fault("bit flip: data/dataset", "train", "validated", STATES["trained"], do.flipped(images), "trained"),
-        Fault("bit flip: data/dataset", "test", "trained", STATES["evaluated"], do.flipped("data/dataset/test/images.npy"), "evaluated"),
-        Fault("bit flip: models/model.keras", "evaluate", "trained", STATES["evaluated"], do.flipped("models/model.keras"), "evaluated"),
         Fault(
-            "bit flip: .dvc/cache", "images", "validated", STATES["trained"],
-            do.flipped(".dvc/cache/files/md5/??/*", "rm -r data/dataset"), "trained",
+            "bit flip: data/dataset",
+            "test",
+            "trained",
+            STATES["evaluated"],
+            do.flipped("data/dataset/test/images.npy"),
+            "evaluated",
         ),
         Fault(
-            "bit flip: a registered file", "promote", "registered", STATES["staged"],
-            do.refused_while_flipped("mlartifacts/*/models/*/artifacts/data/model.keras"), "staged", sample="exhaustive",
+            "bit flip: models/model.keras",
+            "evaluate",
+            "trained",
+            STATES["evaluated"],
+            do.flipped("models/model.keras"),
+            "evaluated",
+        ),
+        Fault(
+            "bit flip: .dvc/cache",
+            "images",
+            "validated",
+            STATES["trained"],
+            do.flipped(".dvc/cache/files/md5/??/*", "rm -r data/dataset"),
+            "trained",
+        ),
+        Fault(
+            "bit flip: a registered file",
+            "promote",
+            "registered",
+            STATES["staged"],
+            do.refused_while_flipped("mlartifacts/*/models/*/artifacts/data/model.keras"),
+            "staged",
+            sample="exhaustive",
         ),
     ]
 
 
 def _lost_databases() -> list[Fault]:
     sync = "python -m pipeline sync"
-    return [Fault("rm mlflow.db, then sync", state, state, sync, do.lost_database(), state) for state in ("registered", "produced", "three")]
+    return [
+        Fault("rm mlflow.db, then sync", state, state, sync, do.lost_database(), state)
+        for state in ("registered", "produced", "three")
+    ]
+
+
+def _places() -> list[Fault]:
+    promote, produce, repro = STATES["staged"], STATES["produced"], "dvc repro"
+    return [
+        Fault("checkout moved", "promote", "registered", promote, do.moved, "staged", sample="exhaustive"),
+        Fault("checkout moved", "then train", "ingested", repro, do.moved, "registered"),
+        Fault("checkout moved", "production", "staged", produce, do.moved, "produced"),
+        Fault("checkout copied", "promote", "registered", promote, do.copied, "staged"),
+        Fault("checkout copied", "register", "evaluated", repro, do.copied, "registered", sample="exhaustive"),
+        Fault("shared database, first clone deleted", "promote", "evaluated", promote, do.shared, "staged"),
+    ]
+
+
+def _others() -> list[Fault]:
+    repro = "dvc repro"
+    return [
+        Fault(
+            "server cannot write files",
+            "train",
+            "validated",
+            repro,
+            do.unwritable_artifacts,
+            "registered",
+            "server",
+            promoted=True,
+        ),
+        Fault(
+            "server cannot write files",
+            "evaluate",
+            "trained",
+            repro,
+            do.unwritable_artifacts,
+            "registered",
+            "server",
+            promoted=True,
+        ),
+        Fault(
+            "database locked by another program",
+            "register",
+            "evaluated",
+            repro,
+            do.locked_database,
+            "registered",
+            promoted=True,
+        ),
+        Fault(
+            "database locked by another program", "train", "validated", repro, do.locked_database, "registered", promoted=True
+        ),
+        Fault(
+            "second clone with the outputs, no store",
+            "register",
+            "registered",
+            repro,
+            do.outputs_only,
+            "registered",
+            promoted=True,
+        ),
+    ]
 
 
 def _verb(state: str) -> str:
-    verbs = {"ingested": "ingest", "validated": "validate", "trained": "train", "evaluated": "evaluate", "registered": "register"}
+    verbs = {
+        "ingested": "ingest",
+        "validated": "validate",
+        "trained": "train",
+        "evaluated": "evaluate",
+        "registered": "register",
+    }
     return verbs.get(state) or {"staged": "promote", "rolled back": "rollback"}[state]
 
 
 def _outage(mode: Mode) -> str:
-    return {"500": "answers 500", "401": "answers 401", "slow": "is slow", "hang": "hangs"}.get(mode, mode.replace("lost", "loses the"))
+    return {"500": "answers 500", "401": "answers 401", "slow": "is slow", "hang": "hangs"}.get(
+        mode, mode.replace("lost", "loses the")
+    )
 
 
 FAULTS: Sequence[Fault] = [
-    *_random_kills(), *_aimed_kills(), *_outages(), *_contention(), *_full_disks(), *_flips(), *_lost_databases(),
+    *_random_kills(),
+    *_aimed_kills(),
+    *_outages(),
+    *_contention(),
+    *_full_disks(),
+    *_flips(),
+    *_lost_databases(),
+    *_places(),
+    *_others(),
 ]
