@@ -5,6 +5,7 @@ one experiment (the tracking database, downloads): the same folder, except that 
 run in a temporary copy while `DVC_ROOT` points at the project they were started from.
 """
 
+import glob
 import hashlib
 import os
 import re
@@ -166,6 +167,7 @@ def sha256(path: Path) -> str:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` to write to; rename it to `path` on success, remove it on failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_left(path)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part{path.suffix}")
     try:
         yield aside
@@ -176,6 +178,16 @@ def replacing(path: Path) -> Iterator[Path]:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error  # a full disk does not say which file
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _remove_left(path: Path) -> None:
+    """Remove the temporary paths beside `path` whose process was killed."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part*"):
+        import psutil
+
+        pid = left.name.removeprefix(f".{path.name}.").partition(".")[0]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
 
 
 def read_json(kind: type[_Kind], path: Path) -> _Kind:
@@ -207,7 +219,8 @@ def write_text(path: Path, text: str) -> None:
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside `path` to fill; rename it to `path` on success, remove it on failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    _remove_left(path)
+    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.{os.getpid()}.", suffix=".part", dir=path.parent))
     aside.chmod(0o755)  # mkdtemp makes 0700, and the folder may be shared
     try:
         yield aside

@@ -1,5 +1,7 @@
 import errno
+import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,21 @@ def test_an_interrupted_file_leaves_the_old_one(tmp_path: Path) -> None:
         raise KeyboardInterrupt
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_killed_processes_left_beside_is_removed_and_what_runs_is_not(tmp_path: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    (tmp_path / f".mlflow.db.{dead.pid}.part.db").touch()
+    (tmp_path / f".mlflow.db.{dead.pid}.part.db-journal").touch()
+    (tmp_path / f".mlflow.db.{os.getppid()}.part.db").touch()
+    (tmp_path / f".dataset.{dead.pid}.x7.part").mkdir()
+    (tmp_path / f".dataset.{dead.pid}.x7.part/images.npy").touch()
+    with replacing(tmp_path / "mlflow.db") as aside:
+        aside.touch()
+    with replacing_folder(tmp_path / "dataset"):
+        pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f".mlflow.db.{os.getppid()}.part.db", "dataset", "mlflow.db"]
 
 
 @pytest.mark.parametrize("said", [OSError(errno.ENOSPC, "No space left on device"), OSError("Detail: no space left")])
