@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 refused or failed, with one `error:` line on stderr; 2 wro
 A command imports its package only when called, so that `--help` is fast and `ingest` never loads TensorFlow.
 """
 
+import errno
 import signal
 import sys
 from contextlib import suppress
@@ -25,6 +26,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 _MOST = 10_000  # characters of an error
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 STAGES, COMMANDS = "Stages of dvc.yaml", "Commands"
 
 
@@ -46,8 +48,9 @@ def _line(error: PipelineError | OSError) -> str:
     with suppress(PipelineError):  # outside a checkout
         if full := full_disk(error, Workspace.find()):
             return full
-    if isinstance(error, OSError):  # missing permissions, for example
-        return f"{error.filename or 'a file'} cannot be used: {error.strerror or error}"
+    if isinstance(error, OSError):
+        way_out = ": change its permissions, or work in a checkout that you may write" if error.errno in _REFUSED else ""
+        return f"{error.filename or 'a file'} cannot be used: {error.strerror or error}{way_out}"
     return environment.message(error, most=_MOST)
 
 

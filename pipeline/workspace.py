@@ -12,7 +12,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -173,11 +173,12 @@ def replacing(path: Path) -> Iterator[Path]:
         yield aside
         aside.replace(path)
     except OSError as error:
-        if error.filename:
+        if error.filename not in (None, str(aside)):
             raise
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error  # a full disk does not say which file
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error  # NumPy and a full disk name none
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):  # it does not exist, or nothing can be written here: that is told already
+            aside.unlink()
 
 
 def _remove_left(path: Path) -> None:

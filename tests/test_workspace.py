@@ -139,3 +139,9 @@ def test_a_finished_folder_takes_the_place_of_the_old_one(tmp_path: Path) -> Non
     with replacing_folder(path) as aside:
         (aside / "new").touch()
     assert [entry.name for entry in path.iterdir()] == ["new"]
+
+
+def test_a_file_that_cannot_be_replaced_is_named_as_the_user_knows_it(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="Read-only") as error, replacing(tmp_path / "report.html") as aside:
+        raise OSError(errno.EROFS, "Read-only file system", str(aside))
+    assert error.value.filename == str(tmp_path / "report.html")
