@@ -1,5 +1,6 @@
 """Data sets that tests write as ingest does."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -26,3 +27,11 @@ def write(
         arrays = split.images.shape, split.labels, split.source_index
         dataset.write_split(folder / split_name, [split.images], *arrays, names)
     return dataset.seal(folder, name, class_names, sources)
+
+
+def flip(path: Path, place: int = -1) -> None:
+    """Flip a bit of a file, as a rotting disk does: size and time stay."""
+    before, content = path.stat(), bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))

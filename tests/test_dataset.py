@@ -1,5 +1,4 @@
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,6 +10,7 @@ from pipeline import dataset
 from pipeline.dataset import SourceFile, Split
 from pipeline.errors import DatasetError
 from tests import data_sets
+from tests.data_sets import flip
 
 
 def splits(value: int = 7) -> dict[dataset.SplitName, Split]:
@@ -115,14 +115,6 @@ def test_a_damaged_data_set_is_one_line_that_names_the_file(tmp_path: Path, dama
     with pytest.raises(DatasetError, match=rf"{file}.*dvc repro -s -f ingest") as error:
         dataset.read(tmp_path / "d")
     assert "\n" not in str(error.value)
-
-
-def flip(path: Path, place: int = -1) -> None:
-    """Flip a bit of a file, as a rotting disk does: size and time stay."""
-    before, content = path.stat(), bytearray(path.read_bytes())
-    content[place] ^= 1
-    path.write_bytes(content)
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 DAMAGED = ("train/images.npy", "validation/labels.npy", "test/source_index.npy", "train/files.txt", "dataset.json")

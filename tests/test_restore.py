@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.restore import way_back
 from tests.conftest import Shell
-from tests.test_dataset import flip
+from tests.data_sets import flip
 
 STAGES = """\
 stages:

@@ -8,10 +8,11 @@ import pytest
 
 from pipeline import dataset
 from pipeline.dataset import Split
-from pipeline.errors import EvaluationError
+from pipeline.errors import DatasetError, EvaluationError
 from pipeline.evaluate import stage
 from pipeline.params import EvaluateParams
 from pipeline.workspace import Workspace
+from tests.data_sets import flip
 
 BuildModel = Callable[..., Any]
 INPUTS = ["baseline.parquet", "features.parquet", "history.csv", "validation.json"]
@@ -62,6 +63,14 @@ def no_probabilities(trained: Trained, build: BuildModel) -> None:
     trained.save(build(activation="linear", bias=[3.0] * 10))
 
 
+def damaged_data(trained: Trained, _: BuildModel) -> None:
+    flip(trained.workspace.dataset / "test/images.npy")
+
+
+def other_weights(trained: Trained, build: BuildModel) -> None:
+    build().save(trained.workspace.model)
+
+
 def no_images(trained: Trained, _: BuildModel) -> None:
     trained.test_on(rows_of(trained, lambda labels: labels < 0))
 
@@ -74,8 +83,10 @@ def no_images(trained: Trained, _: BuildModel) -> None:
         (other_number_of_classes, "predicts 7 values, digits has 10 classes: run `dvc repro train`"),
         (other_shape, "takes images of shape 9 × 8 × 1, digits has 8 × 8 × 1: run `dvc repro train`"),
         (colour, "takes images of shape 8 × 8 × 3, digits has 8 × 8 × 1: run `dvc repro train`"),
-        (no_numbers, r"test image 0 \(397 of 397 rows affected\) is not a number \(NaN or infinite\): lower train"),
+        (no_numbers, r"test image 0 \(397 of 397 rows affected\) is not a number \(NaN or infinite\): lower the learning_rate"),
         (no_probabilities, r"test image 0 \(397 of 397 rows affected\) is not a probability distribution \(sum 30"),
+        (damaged_data, r"^data/dataset/test/images\.npy changed on disk since ingest wrote it: run `dvc repro -s -f ingest`$"),
+        (other_weights, r"^the weights in models/model\.keras are not those .* names: run `dvc repro -s -f train`$"),
         (no_images, r"the test split is empty: raise ingest\.test_fraction"),
     ],
     ids=lambda each: getattr(each, "__name__", ""),
@@ -84,7 +95,7 @@ def test_it_is_refused_in_one_line_and_nothing_is_written(
     trained: Trained, params: EvaluateParams, build_model: BuildModel, damage: Callable[..., None], message: str
 ) -> None:
     damage(trained, build_model)
-    with pytest.raises(EvaluationError, match=message) as refused:
+    with pytest.raises((EvaluationError, DatasetError), match=message) as refused:
         stage.evaluate(params, trained.workspace)
     assert "\n" not in str(refused.value)
     assert sorted(path.name for path in trained.workspace.metrics.parent.iterdir()) == INPUTS

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 
 from pipeline import dataset, provenance, tracking
-from pipeline.errors import MissingInputError, TrainingError
+from pipeline.errors import DatasetError, MissingInputError, TrainingError
 from pipeline.params import TrainParams
 from pipeline.tracking import Published
 from pipeline.train import machine, stage
 from pipeline.workspace import Workspace
+from tests.data_sets import flip
 from tests.stores import LIMITS
 from tests.train.recipes import SHORT, changed, whole
 
@@ -179,6 +180,13 @@ def test_ctrl_c_ends_the_run_as_killed(ready: Workspace, monkeypatch: pytest.Mon
     with pytest.raises(KeyboardInterrupt):
         train(SHORT, ready)
     assert only_run(ready).info.status == "KILLED"
+
+
+def test_data_that_changed_on_disk_is_not_trained_on(ready: Workspace) -> None:
+    flip(ready.dataset / "train/labels.npy", -4)
+    with pytest.raises(DatasetError, match=r"^data/dataset/train/labels\.npy changed on disk since ingest wrote it: run `dvc"):
+        train(SHORT, ready)
+    assert not ready.checkpoints.exists()
 
 
 def test_data_that_was_not_validated_is_not_trained_on(ready: Workspace) -> None:
