@@ -10,7 +10,7 @@ from pipeline.project import Project
 from pipeline.tracking import lock
 from pipeline.tracking.lock import Lock
 
-_FIXABLE: Sequence[Callable[[Registry], Checked]] = (stages.check, runs.check)
+_FIXABLE: Sequence[Callable[[Registry], Checked]] = (stages.check, runs.check, runs.check_versions)
 
 
 def run(fix: bool, project: Project, accept: str = "") -> bool:

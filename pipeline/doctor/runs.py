@@ -121,6 +121,43 @@ def _record(registry: Registry, run: Any) -> Finding:
     )
 
 
+def check_versions(registry: Registry) -> Checked:
+    """Find versions whose run was deleted: `mlflow gc` deletes it for good."""
+    entries = registry.client.search_model_versions(f"name = '{registry.model}'")
+    found = [_version_without_run(registry.client, entry) for entry in sorted(entries, key=lambda entry: int(entry.version))]
+    return Checked(f"the runs of {counted(len(entries), 'version')}", [each for each in found if each])
+
+
+def _version_without_run(client: Any, entry: Any) -> Finding | None:
+    from mlflow.exceptions import MlflowException
+
+    run_id = entry.run_id or ""
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return Finding(
+            f"version {entry.version}: its run {run_id} was deleted for good, as `mlflow gc` does",
+            "its evaluation is gone, too: compare, promote and verify refuse the version",
+            "no automatic fix: delete the version in the MLflow UI; where it was trained, `dvc repro -s -f register` registers "
+            "it again",
+        )
+    if run.info.lifecycle_stage == "active":
+        return None
+
+    def fix(lock: Lock) -> None:
+        lock.keep()
+        client.restore_run(run_id)
+
+    return Finding(
+        f"version {entry.version}: its run {run_id} is in MLflow's trash",
+        "`mlflow gc` deletes it for good, and its evaluation with it",
+        "restores the run",
+        fix,
+    )
+
+
 def check_files(registry: Registry) -> Checked:
     """Fetch the files of each version and compare them with its manifest."""
     entries = registry.client.search_model_versions(f"name = '{registry.model}'")

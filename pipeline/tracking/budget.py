@@ -51,8 +51,8 @@ class Budget:
         done = self._wait(call, _EVER)
         if not done.done():
             raise UnreachableError(
-                f"the tracking store {self._store} is too slow, or hangs: the {self._stage:g} s are over that "
-                "tracking.seconds_per_stage in params.yaml allows"
+                f"the tracking store {self._store} is too slow, or hangs: this stage has waited {self._stage:g} s for it "
+                "(raise tracking.seconds_per_stage in params.yaml for a slow one)"
             )
         return done.result()
 

@@ -1,11 +1,15 @@
 """Why a tracking store failed: one line with what happened and the way out, for whatever MLflow and its stores raise."""
 
+import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
 
 from pipeline import environment
 from pipeline.environment import shown_url
 from pipeline.errors import PipelineError, UnreachableError
+from pipeline.tracking import place
 
 _AGAIN = "then run the command again"
 # A pattern of the message, whose match is quoted · what is the matter with the store · the way out.
@@ -18,7 +22,7 @@ _REASONS: Sequence[tuple[str, str, str]] = (
     (
         r"database (table )?is locked",
         "is locked by another program",
-        f"wait for it, or end it (`fuser -v FILE` shows who has the file open), {_AGAIN}",
+        f"wait for it, or end it, {_AGAIN}",
     ),
     (
         r"file is not a database|database disk image is malformed|file is encrypted",
@@ -121,7 +125,19 @@ def explained(uri: str, error: BaseException, otherwise: tuple[str, str]) -> Unr
     reason = found.group() if found else (getattr(error, "strerror", None) or environment.message(error))
     if file and uri.startswith("http"):  # it told this process to write the files of the run there
         what, way_out = "has a folder for files that cannot be written here", _ON_SERVER
+    if "is locked" in reason:
+        reason = ", ".join([reason, *_programs_that_open(place.database(uri))])
     return UnreachableError(f"the tracking store {shown_url(uri)} {what} ({reason}{f': {file}' if file else ''}): {way_out}")
+
+
+def _programs_that_open(file: Path | None) -> Iterator[str]:
+    """Yield name and id of each other process that has `file` open, as far as this user may know."""
+    import psutil
+
+    for process in psutil.process_iter() if file else ():
+        with suppress(psutil.Error):
+            if process.pid != os.getpid() and str(file) in {each.path for each in process.open_files()}:
+                yield f"{process.name()} {process.pid}"
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

@@ -150,5 +150,6 @@ def _fetching(source: Source) -> Iterator[None]:
         if not is_lost(error):
             raise
         raise RegistryError(
-            f"the files of {source.model_name} {source.name} cannot be read: {environment.message(error)}"
+            f"the files of {source.model_name} {source.name} cannot be read ({environment.message(error)}): "
+            "`python -m pipeline doctor` says what to do"
         ) from None

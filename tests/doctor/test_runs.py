@@ -1,6 +1,7 @@
 """doctor, where trainings are in state RUNNING: killed, alive, and on other machines."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -128,3 +129,19 @@ def test_a_record_whose_run_was_not_ended_is_ended(case: DoctorCase) -> None:
     )
     assert case.client.get_run(entry.run_id).info.status == "FINISHED"
     assert case.registry.problems() == []
+
+
+def test_a_version_whose_run_is_in_the_trash_gets_it_back(local_case: DoctorCase) -> None:
+    run_id = local_case.client.get_model_version(local_case.model, "3").run_id
+    local_case.client.delete_run(run_id)
+    local_case.assert_fixes(*(rf"^version {number}: its run {run_id} is in MLflow's trash$" for number in range(1, 5)))
+    assert local_case.client.get_run(run_id).info.lifecycle_stage == "active"
+
+
+def test_a_version_whose_run_is_gone_for_good_is_reported(local_case: DoctorCase) -> None:
+    run_id = local_case.client.get_model_version(local_case.model, "3").run_id
+    local_case.client._tracking_client.store._hard_delete_run(run_id)  # as `mlflow gc`
+    gone = [rf"^version {number}: its run {run_id} was deleted for good, as `mlflow gc` does$" for number in range(1, 5)]
+    passed, problems = local_case.doctor()
+    assert not passed
+    assert sum(any(re.search(each, problem) for each in gone) for problem in problems) == 4, problems

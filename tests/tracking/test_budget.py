@@ -35,7 +35,7 @@ def test_calls_run_in_order_and_their_result_comes_back() -> None:
 def test_a_hanging_call_is_left_behind_and_the_wait_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
     hanging = threading.Event()
     started = time.monotonic()
-    message = r"^the tracking store http://127\.0\.0\.1:5000 is too slow, or hangs: the 0\.3 s are over"
+    message = r"^the tracking store http://127\.0\.0\.1:5000 is too slow, or hangs: this stage has waited 0\.3 s for it"
     with pytest.raises(UnreachableError, match=message):
         within(SHORT, URI, hanging.wait)
     assert time.monotonic() - started < 5

@@ -126,12 +126,21 @@ def test_a_database_of_an_older_mlflow_is_upgraded_by_the_command_in_the_message
     assert tracking.connect(workspace).get_experiment_by_name("Default")
 
 
-def test_a_database_that_another_program_locks(workspace: Workspace, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_that_another_program_locks_names_it(
+    workspace: Workspace, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     del client
     monkeypatch.setattr("pipeline.tracking.database._PATIENCE", 0.2)
-    with closing(sqlite3.connect(workspace.database)) as other:
-        other.execute("begin exclusive")
-        one_line(workspace, r"mlflow\.db is locked by another program \(database is locked\): wait for it, or end it")
+    holding = (
+        f"import sqlite3; c = sqlite3.connect({str(workspace.database)!r}); c.execute('begin exclusive'); print(1); input()"
+    )
+    command = [sys.executable, "-c", holding]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout
+        other.stdout.readline()
+        locked = rf"mlflow\.db is locked by another program \(database is locked, \S+ {other.pid}\): wait for it, or end it"
+        one_line(workspace, locked)
+        other.terminate()
     assert tracking.connect(workspace)
 
 
