@@ -80,6 +80,7 @@ class Workspace:
     predictions_png = _Below("reports/predictions.png")
     model_card = _Below("reports/model_card.md")
     report = _Below("reports/report.html")
+    evaluation = _Below("reports/evaluation.json")  # what the run of the training gets; written last
     # register
     registration = _Below("reports/registration.json")
     # shared by all experiments of a checkout

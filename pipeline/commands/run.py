@@ -46,7 +46,7 @@ def run(dataset: str | None, source: str | None, name: str | None, settings: Seq
     if done.returncode != 0:
         sys.exit(1)  # the stage and dvc have printed why
     if "MLFLOW_RUN_ID" in os.environ:  # also where no stage had to run
-        tracking.publish(workspace, tracking.Published({}, [], ""), params.load(workspace.params).tracking)
+        tracking.publish_outputs(workspace, params.load(workspace.params).tracking)
     _summary(workspace)
     if missing:
         print(

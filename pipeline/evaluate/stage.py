@@ -15,7 +15,7 @@ from pipeline.predictions import Predictions
 from pipeline.provenance import TrainingRecord
 from pipeline.restore import way_back
 from pipeline.scores import intervals, metrics, slices
-from pipeline.tracking import Published, entry
+from pipeline.tracking import EvaluationRecord, entry
 from pipeline.workspace import Workspace
 
 
@@ -30,19 +30,11 @@ def run(params: EvaluateParams, limits: TrackingParams, workspace: Workspace) ->
     tracking.check_place(workspace)
     found = evaluate(params, workspace)
     tables.show(found, workspace)
-    published = Published(
-        tables.tracked(found),
-        [workspace.report, workspace.model_card, *plots.files(workspace), *tables.files(workspace)],
-        "evaluation",
-        description=report.headline(found),
-        tags={"weakest_class": found.class_names[found.scores.weakest]},
-        preview=workspace.confused_pairs_png,
-    )
-    tracking.publish(workspace, published, limits)
+    tracking.publish_outputs(workspace, limits)
 
 
 def evaluate(params: EvaluateParams, workspace: Workspace) -> Evaluation:
-    """Score the model on the test split and write every file of this stage; tracking is left alone.
+    """Score the model on the test split and write every file of this stage, evaluation.json last; tracking is left alone.
 
     Raises:
         MissingInputError: there is no data set or no model yet.
@@ -84,7 +76,21 @@ def evaluate(params: EvaluateParams, workspace: Workspace) -> Evaluation:
     tables.write(found, workspace)
     plots.write(found, model, history, params.grid_images, workspace)
     report.write(found, workspace)
+    tracking.write_evaluation(workspace.evaluation, _record(found, workspace))
     return found
+
+
+def _record(found: Evaluation, workspace: Workspace) -> EvaluationRecord:
+    """Return what the run of the training gets."""
+    files = [workspace.report, workspace.model_card, *plots.files(workspace), *tables.files(workspace)]
+    return EvaluationRecord(
+        weights_digest=found.training.weights_digest,
+        metrics=tables.tracked(found),
+        tags={"weakest_class": found.class_names[found.scores.weakest]},
+        description=report.headline(found),
+        files=tuple(path.name for path in files),
+        preview=workspace.confused_pairs_png.name,
+    )
 
 
 def _check_same_data(training: TrainingRecord, description: Description) -> None:

@@ -19,7 +19,7 @@ from pipeline.register import evidence, registry
 from pipeline.register.evidence import HeldOut
 from pipeline.register.fresh import FreshProcess
 from pipeline.register.gate import Performance, Rule, judge
-from pipeline.tracking import Published, Source, entry, manifest
+from pipeline.tracking import Source, entry, manifest
 from pipeline.tracking.manifest import MANIFEST
 from pipeline.workspace import Workspace, write_text
 
@@ -43,14 +43,14 @@ def _run(params: Params, workspace: Workspace) -> None:
         training = provenance.read_training(workspace.need(workspace.training, "train"))
         test = evidence.read_test(workspace, params.evaluate)
         _check_same_data(training, test)
-        client, run_id = tracking.published_run(workspace)
+        client, run_id = tracking.published_run(workspace, params.tracking)
         name = f"the model of run {run_id}"
         model = tracking.logged_model(client, client.get_run(run_id).info.experiment_id, run_id)
         if model is None:
             raise RegistryError(f"the run {run_id} has no model: `dvc repro -s -f register` logs it again")
         with tracking.model_folder(client, Source(f"run {run_id}", run_id, training.model_name)) as folder:
             number = tracking.candidate_number(client, run_id, training.weights_digest, test.digest)
-            entered = _Entered(run_id, model.model_id, manifest.of(folder), number)
+            entered = _Entered(run_id, model.model_id, manifest.of(folder), number, test.digest)
             images = workspace.dataset / "test/images.npy"
             classes = test.data.description.classes
             loaded = fresh.predict(folder, name, training.weights_digest, images, classes, meanwhile=test.prepare)
@@ -60,10 +60,10 @@ def _run(params: Params, workspace: Workspace) -> None:
     print(f"{tracking.as_candidate(number)}:")
     for rule in rules:
         print(f"  {'FAILED' if rule.verdict == 'failed' else rule.verdict:<8}{rule}")
-    version = _register(client, entered, training, found, rules, workspace)
+    version, result = _register(client, entered, training, found, rules, workspace)
     _write(training, entered, found, rules, version, workspace)
-    client.set_tag(run_id, "gate", _verdict(rules))
-    tracking.publish_to(client, run_id, Published({}, [workspace.registration], "register"))
+    tracking.published_run(workspace, params.tracking)
+    print(result)
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ class _Entered:
     model_id: str
     manifest: str  # of its files, as they were judged
     candidate: int  # which one it is of those judged on these test images
+    test_digest: str
 
 
 def _check_same_data(training: TrainingRecord, test: HeldOut) -> None:
@@ -100,18 +101,23 @@ def _register(
     found: Performance,
     rules: Sequence[Rule],
     workspace: Workspace,
-) -> str | None:
-    """Return the number of the model's version, which is created where there is none yet; None for a model that was refused."""
+) -> tuple[str | None, str]:
+    """Return the number of the model's version, which is created where there is none yet, and what to print once it is shown.
+
+    A model that was refused has no version.
+    """
     differing = list(_differing(found, workspace))
+    if tracking.read_evaluation(workspace.need(workspace.evaluation, "evaluate")).weights_digest != training.weights_digest:
+        differing.append(f"{workspace.shown(workspace.evaluation)} is of another model")
     for problem in differing:
         tracking.warn(f"{problem}; the gate judges by the model: `dvc repro -s -f evaluate` writes it again")
     if not all(rule.passed for rule in rules):
-        return None
+        limits = "change the limits under `register` in params.yaml (null: no limit)"
+        return None, f"not registered: train a better model, or {limits}"
     if known := registry.find_version(client, training):
-        print(f"{training.model_name} version {known} is already registered")
         _sign(client, model, client.get_model_version(training.model_name, known))
-        return known
-    tags = {**registry.tags(training, found.accuracy), "gate": _verdict(rules), MANIFEST: model.manifest}
+        return known, f"{training.model_name} version {known} is already registered"
+    tags = {**registry.tags(training, found.accuracy), "gate": tracking.verdict(_failed(rules)), MANIFEST: model.manifest}
     tags |= manifest.signed(training.model_name, model.run_id, tags)
     card = workspace.need(workspace.model_card, "evaluate").read_text(encoding="utf-8")
     if differing:
@@ -119,8 +125,7 @@ def _register(
     passed = [f"- {text}" for text in (tracking.as_candidate(model.candidate), *map(str, rules))]
     description = "\n".join([card, "### The gate it passed", "", *passed])
     version = registry.create_version(client, training, model.model_id, model.run_id, tags, description)
-    print(f"registered {training.model_name} version {version}")
-    return version
+    return version, f"registered {training.model_name} version {version}"
 
 
 def _sign(client: Any, model: _Entered, version: Any) -> None:
@@ -158,9 +163,8 @@ def _read(path: Path) -> dict[str, float]:
     return {f"recall of {row['class']}": float(row["recall"] or "nan") for row in csv.DictReader(text.splitlines())}
 
 
-def _verdict(rules: Sequence[Rule]) -> str:
-    failed = [str(rule) for rule in rules if not rule.passed]
-    return f"refused: {'; '.join(failed)}" if failed else "passed"
+def _failed(rules: Sequence[Rule]) -> Sequence[str]:
+    return [str(rule) for rule in rules if not rule.passed]
 
 
 def _write(
@@ -185,10 +189,9 @@ def _write(
         "training_id": training.training_id,
         "weights_digest": training.weights_digest,
         "dataset_digest": training.dataset_digest,
+        "test_digest": model.test_digest,
     }
     write_text(workspace.registration, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-    if version is None:
-        print("not registered: train a better model, or change the limits under `register` in params.yaml (null: no limit)")
 
 
 def _number(value: float) -> float | None:

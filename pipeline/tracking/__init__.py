@@ -5,9 +5,11 @@ reopening a finished run falsifies its duration. Each training has one run, foun
 from the outputs, since MLflow's ids mean nothing in another store. All writes are idempotent.
 """
 
+from pipeline.tracking.content import Content, EvaluationRecord, logged_params, read_evaluation, verdict, write_evaluation
 from pipeline.tracking.judged import as_candidate, candidate_number, count_candidate
 from pipeline.tracking.live import LiveRun
 from pipeline.tracking.models import logged_model
+from pipeline.tracking.publishing import complete, missing, publish, publish_outputs, published_run
 from pipeline.tracking.registered import (
     Source,
     artifact,
@@ -16,17 +18,6 @@ from pipeline.tracking.registered import (
     model_folder,
     training_record,
 )
-from pipeline.tracking.runs import (
-    PROCESS,
-    Published,
-    announce_changes,
-    logged_params,
-    publish,
-    publish_to,
-    published_run,
-    run_for,
-    update_project_run,
-    warn,
-)
+from pipeline.tracking.runs import PROCESS, announce_changes, update_project_run, warn
 from pipeline.tracking.store import check_place, connect, experiment_id, store_guard, tracking_uri
 from pipeline.tracking.views import PROMOTIONS, TRAININGS

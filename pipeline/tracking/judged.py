@@ -15,16 +15,17 @@ def candidate_number(client: Any, run_id: str, weights_digest: str, test_digest:
 
     The runs searched are those of the experiment of `run_id`, the candidate's run.
     """
-    numbers = _numbers(client, client.get_run(run_id).info.experiment_id, _tag(test_digest))
+    numbers = _numbers(client, client.get_run(run_id).info.experiment_id, judged_tag(test_digest))
     return numbers.get(weights_digest) or max(len(numbers), *numbers.values(), 0) + 1
 
 
 def count_candidate(client: Any, run_id: str, test_digest: str, number: int) -> None:
     """Count the candidate of `run_id`, whose number is that of `candidate_number`."""
-    client.set_tag(run_id, _tag(test_digest), str(number))
+    client.set_tag(run_id, judged_tag(test_digest), str(number))
 
 
-def _tag(test_digest: str) -> str:
+def judged_tag(test_digest: str) -> str:
+    """Return the name of the tag that holds a candidate's number."""
     return f"judged_on.{test_digest[:_DIGITS]}"
 
 

@@ -10,10 +10,12 @@ from typing import Any
 from pipeline.errors import UnreachableError
 from pipeline.params import TrackingParams
 from pipeline.process import Process
-from pipeline.provenance import TrainingPlan, TrainingRecord
+from pipeline.provenance import TrainingPlan
 from pipeline.tracking.budget import Budget
-from pipeline.tracking.runs import PARENT, PROCESS, ensure_run, find_run, finish_run, log_epochs, project_run, warn
-from pipeline.tracking.store import connect, experiment_id, lost_errors, tracking_uri
+from pipeline.tracking.content import Content, epoch_points
+from pipeline.tracking.publishing import complete, send_points
+from pipeline.tracking.runs import PARENT, PROCESS, find_or_create, project_run, warn
+from pipeline.tracking.store import connect, lost_errors, tracking_uri
 from pipeline.workspace import Workspace
 
 
@@ -43,31 +45,34 @@ class LiveRun:
 
     def log_epochs(self, rows: Sequence[Mapping[str, str]]) -> None:
         """Log rows of history.csv."""
-        self._attempt(self._budget.begin, lambda: log_epochs(self._client, self._run_id, rows))
+        self._attempt(self._budget.begin, lambda: self._log(rows))
 
-    def finish(self, record: TrainingRecord) -> None:
+    def finish(self) -> None:
         """Complete the run from the outputs."""
-        self._attempt(self._budget.finish, lambda: self._complete(record))
+        self._attempt(self._budget.finish, self._complete)
 
     def _open(self, plan: TrainingPlan) -> None:
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
         client = self._client = connect(self._workspace, create=True)
-        experiment = experiment_id(client, self._workspace, plan.dataset_name)
-        interrupted = find_run(client, experiment, plan.training_id)
-        if interrupted:
-            client.set_tag(interrupted, PROCESS, str(Process.current()))
-            client.update_run(interrupted, status="RUNNING")
-        self._run_id = ensure_run(client, experiment, plan, self._workspace)
+        self._run_id = find_or_create(client, self._workspace, plan)
+        client.set_tag(self._run_id, PROCESS, str(Process.current()))
+        client.update_run(self._run_id, status="RUNNING")  # also where the training was interrupted
+        described = self._workspace.dataset / "dataset.json"
+        files = {"data/dataset.json": described} if described.exists() else {}
+        complete(client, self._run_id, Content(plan=plan, files=files))
         parent = project_run(client)
         if parent:
             client.set_tag(self._run_id, PARENT, parent.info.run_id)
         self._monitor = SystemMetricsMonitor(self._run_id, sampling_interval=5, tracking_uri=tracking_uri(self._workspace))
         self._monitor.start()
 
-    def _complete(self, record: TrainingRecord) -> None:
+    def _log(self, rows: Sequence[Mapping[str, str]]) -> None:
+        send_points(self._client, self._run_id, [point for row in rows for point in epoch_points(row)])
+
+    def _complete(self) -> None:
         self._stop_monitor()
-        finish_run(self._client, self._run_id, record, self._workspace)
+        complete(self._client, self._run_id, Content.of_outputs(self._workspace))
 
     def _end(self, status: str) -> None:
         self._stop_monitor()

@@ -2,6 +2,8 @@
 
 import shutil
 import tempfile
+import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,13 +11,15 @@ from typing import Any
 import numpy as np
 
 from pipeline import dataset, model_file
+from pipeline.errors import MissingInputError
 from pipeline.process import Process
 from pipeline.provenance import TrainingRecord
 from pipeline.restore import way_back
 from pipeline.tracking import entry
-from pipeline.workspace import Workspace
+from pipeline.tracking.content import Content
 
 _NAME = "classifier"
+_SILENT = 3600  # seconds after which a process on another machine is taken for dead
 
 
 def logged_model(client: Any, experiment: str, run_id: str) -> Any | None:
@@ -24,37 +28,55 @@ def logged_model(client: Any, experiment: str, run_id: str) -> Any | None:
     return min(ready, key=lambda model: (model.creation_timestamp, model.model_id), default=None)
 
 
+def unfinished(client: Any, experiment: str, run_id: str) -> Sequence[Any]:
+    """Return the logged models of the run that never became READY, and that no living process writes."""
+    return [each for each in _logged_models(client, experiment, run_id) if str(each.status) != "READY" and _abandoned(each)]
+
+
+def _abandoned(model: Any) -> bool:
+    """Return whether its writer is this process, which does one thing at a time, a dead one, or one that took too long."""
+    process = Process.parse(model.tags.get("process", ""))
+    if process and process.is_local:
+        return process.is_dead or process == Process.current()
+    return bool(time.time() - model.creation_timestamp / 1000 > _SILENT)
+
+
 def _logged_models(client: Any, experiment: str, run_id: str) -> list[Any]:
-    return list(client.search_logged_models([experiment], f"source_run_id = '{run_id}'", max_results=10))
+    return list(client.search_logged_models([experiment], f"source_run_id = '{run_id}'", max_results=100))
 
 
-def log_model(client: Any, run_id: str, record: TrainingRecord, workspace: Workspace) -> str:
-    """Log models/model.keras on the run, unless it has its model already; return the logged model's id."""
+def log_model(client: Any, run: Any, record: TrainingRecord, content: Content) -> str:
+    """Log the model of `content` on the run, unless it has one, and delete unfinished ones; return the logged model's id."""
     from mlflow.entities import LoggedModelOutput
 
-    experiment = client.get_run(run_id).info.experiment_id
+    experiment, run_id = run.info.experiment_id, run.info.run_id
     known = logged_model(client, experiment, run_id)
-    if known:
-        return str(known.model_id)
-    ours = str(Process.current())
-    tags = {"training_id": record.training_id, "weights_digest": record.weights_digest, "process": ours}
+    model_id = str(known.model_id) if known else _log(client, experiment, run_id, record, content)
+    for other in unfinished(client, experiment, run_id):  # of a killed process, or of a request whose answer was lost
+        client.delete_logged_model(other.model_id)
+    client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
+    return model_id
+
+
+def _log(client: Any, experiment: str, run_id: str, record: TrainingRecord, content: Content) -> str:
+    tags = {"training_id": record.training_id, "weights_digest": record.weights_digest, "process": str(Process.current())}
     params = {key: str(value) for key, value in record.params["train"].items()} | {"parameters": str(record.parameters)}
-    made = client.create_logged_model(experiment, _NAME, run_id, tags, params, "keras")
-    with tempfile.TemporaryDirectory() as folder:
-        _save(Path(folder) / "model", made.model_id, run_id, record, workspace)
-        client.log_model_artifacts(made.model_id, f"{folder}/model")
-    client.finalize_logged_model(made.model_id, "READY")
-    for other in _logged_models(client, experiment, run_id):  # of a request that was repeated, because its answer was lost
-        if str(other.status) != "READY" and other.tags.get("process") == ours:
-            client.delete_logged_model(other.model_id)
-    client.log_outputs(run_id, [LoggedModelOutput(made.model_id, step=0)])
-    return str(made.model_id)
+    with tempfile.TemporaryDirectory() as name:
+        model_id = str(client.create_logged_model(experiment, _NAME, run_id, tags, params, "keras").model_id)
+        folder = content.model if content.model and content.model.is_dir() else Path(name) / "model"
+        if folder != content.model:
+            _save(folder, model_id, run_id, record, content)
+        client.log_model_artifacts(model_id, str(folder))
+    client.finalize_logged_model(model_id, "READY")
+    return model_id
 
 
-def _save(folder: Path, model_id: str, run_id: str, record: TrainingRecord, workspace: Workspace) -> None:
+def _save(folder: Path, model_id: str, run_id: str, record: TrainingRecord, content: Content) -> None:
     """Write the model in MLflow's format; any MLflow client loads it with `mlflow.keras` or `mlflow.pyfunc`."""
-    path = workspace.need(workspace.model, "train")
-    model = model_file.load(path, advice=partial(way_back, path, workspace.root, "train"))
+    path = content.model
+    if path is None or not path.exists():
+        raise MissingInputError(f"{path or 'models/model.keras'} does not exist: `dvc checkout` or `dvc repro train` makes it")
+    model = model_file.load(path, advice=partial(way_back, path, path.parents[1], "train"))
     import mlflow.keras
     from mlflow.models import Model, ModelSignature
     from mlflow.types import Schema, TensorSpec
@@ -66,17 +88,17 @@ def _save(folder: Path, model_id: str, run_id: str, record: TrainingRecord, work
         model,
         str(folder),
         signature=ModelSignature(images, probabilities),
-        input_example=_example(workspace, record),
+        input_example=_example(record, content.dataset),
         # Given, because inferring them costs 6–8 s and names two TensorFlows.
         pip_requirements=[f"{name}=={record.environment[name]}" for name in ("tensorflow", "keras", "numpy")],
         mlflow_model=Model(run_id=run_id, model_id=model_id, model_uuid=model_id),
     )
-    if workspace.training_images.exists():  # without it register refuses the model
-        shutil.copyfile(workspace.training_images, folder / entry.IMAGES)
+    if content.training_images:
+        shutil.copyfile(content.training_images, folder / entry.IMAGES)
 
 
-def _example(workspace: Workspace, record: TrainingRecord) -> Any:
+def _example(record: TrainingRecord, data: Path | None) -> Any:
     """Return one test image, uint8 (1, h, w, c); a blank one where the data set was not pulled."""
-    if not workspace.dataset.exists():
+    if data is None:
         return np.zeros((1, *record.image_shape), np.uint8)
-    return np.array(dataset.read(workspace.dataset).test.images[:1])
+    return np.array(dataset.read(data).test.images[:1])

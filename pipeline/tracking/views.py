@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -60,20 +59,16 @@ PROMOTIONS = View(
 )
 
 
-def log_preview(client: Any, run_id: str, png: Path, folder: str) -> str:
-    """Log `png` on the run; return Markdown that shows it at half its size in the UI of any server.
+def preview(png: Path) -> str:
+    """Return an SVG that shows `png` at half its size in a run's description.
 
     The UI drops an image's width from a description, and an image wider than its column pushes the page aside. An SVG around
     it fixes the size, and stays sharp on a high-resolution screen.
     """
     from PIL import Image
 
-    name = f"{folder}/{png.stem}.svg"
     with Image.open(png) as image:
-        client.log_text(run_id, _svg(png.read_bytes(), image.width // 2, image.height // 2), name)
-        if not client.list_artifacts(run_id, "images"):  # every call would add another
-            client.log_image(run_id, image.convert("RGB"), key=png.stem, step=0)
-    return f"![{png.stem}](get-artifact?run_uuid={run_id}&path={name})"
+        return _svg(png.read_bytes(), image.width // 2, image.height // 2)
 
 
 def _svg(png: bytes, width: int, height: int) -> str:

@@ -69,7 +69,7 @@ def _train(params: Params, data: Dataset, threads: int, workspace: Workspace) ->
         with tracking.LiveRun(workspace, plan, params.tracking) as live:
             rows = fit(model, data, train, folder, live.log_epochs)
             record = _write(model, train, data, images, plan, rows, workspace)
-            live.finish(record)
+            live.finish()
         checkpoint.finish(folder)
     _warn_if_useless(rows[-1], data, train)
     print(f"trained in {record.fit_seconds:,.1f} s · {workspace.shown(workspace.model)} · weights {record.weights_digest[:12]}")

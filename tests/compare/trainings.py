@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline import baseline, dataset, provenance, tracking
+from pipeline import baseline, dataset, provenance
 from pipeline.baseline import Baseline
 from pipeline.dataset import Split
 from pipeline.provenance import GitState, TrainingRecord
-from pipeline.tracking import Published
 from pipeline.workspace import Workspace
-from tests import data_sets
+from tests import data_sets, stores
 from tests.tracking import model_files
 
 NAMES = ("shirt", "<coat> & 'co'", "bag")
@@ -106,20 +105,20 @@ class Trainings:
             self.workspace.training_images.unlink()
         self.workspace.history.parent.mkdir(exist_ok=True)
         self.workspace.history.write_text("epoch,timestamp_ms,train/loss\n1,5,0.5\n")
-        run_id = tracking.run_for(self.client, self.workspace)
+        run_id = stores.publish(self.client, self.workspace)
         if evaluated:
-            self._evaluate(model, data, run_id)
+            self._evaluate(model, data)
         return run_id
 
-    def _evaluate(self, model: Any, data: dataset.Dataset, run_id: str) -> None:
+    def _evaluate(self, model: Any, data: dataset.Dataset) -> None:
         answers = np.asarray(model(np.asarray(data.test.images)))
         known = {"source_index": data.test.source_index, "label": data.test.labels}
         frame = pd.DataFrame({**known, "predicted": answers.argmax(axis=1).astype(np.int32)})
         frame = frame.join(pd.DataFrame(answers, columns=list(data.description.class_names)))
         frame.to_parquet(self.workspace.predictions, index=False)
         baseline.write(self.baseline(data), data, self.workspace.baseline)
-        files = [self.workspace.predictions, self.workspace.baseline]
-        tracking.publish_to(self.client, run_id, Published({}, files, "evaluation"))
+        stores.write_evaluation(self.workspace, {}, self.workspace.predictions, self.workspace.baseline)
+        stores.publish(self.client, self.workspace)
 
     def baseline(self, data: dataset.Dataset) -> Baseline:
         """A classifier that takes every image for the first class."""

@@ -15,9 +15,9 @@ from pipeline import provenance, tracking
 from pipeline.errors import LockedError
 from pipeline.provenance import TrainingRecord
 from pipeline.register import registry
-from pipeline.tracking import lock, runs
+from pipeline.tracking import lock
 from pipeline.workspace import Workspace
-from tests import servers
+from tests import servers, stores
 from tests.compare.trainings import MODEL, SWAPPED, Trainings, write_data
 from tests.promotion.registry import Registry
 
@@ -100,7 +100,7 @@ def test_a_repeated_request_for_a_run_makes_one(trainings: Trainings, training: 
     client.create_run = twice(client.create_run)
     client.create_logged_model = twice(client.create_logged_model)
     provenance.write(workspace.training, TrainingRecord(**{**vars(training), "training_id": "newer"}))
-    run_id = tracking.run_for(client, workspace)
+    run_id = stores.publish(client, workspace)
     assert [run.info.run_id for run in client.search_runs(["1"], "tags.training_id = 'newer'")] == [run_id]
     assert len(client.search_logged_models(["1"], f"source_run_id = '{run_id}'")) == 1
 
@@ -111,25 +111,6 @@ def test_a_repeated_request_for_a_record_makes_one(trainings: Trainings) -> None
     moved.move("2", "production")
     assert [(entry.record.number, entry.state) for entry in moved.entries()] == [(1, "done")]
     assert moved.problems() == []
-
-
-def test_a_run_whose_writer_was_killed_after_creating_it_is_completed(
-    trainings: Trainings, training: TrainingRecord, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    client, workspace = trainings.client, trainings.workspace
-    provenance.write(workspace.training, TrainingRecord(**{**vars(training), "training_id": "newer"}))
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(runs, "_texts", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
-        tracking.run_for(client, workspace)
-    (run,) = client.search_runs(["1"], "tags.training_id = 'newer'")
-    assert (run.data.params, run.inputs.dataset_inputs) == ({}, [])
-    assert tracking.run_for(client, workspace) == run.info.run_id
-    run = client.get_run(run.info.run_id)
-    assert run.data.params == dict(tracking.logged_params(training))
-    assert [each.dataset.name for each in run.inputs.dataset_inputs] == [
-        f"fashion-mnist-{name}" for name in ("train", "validation", "test")
-    ]
-    assert [file.path for file in client.list_artifacts(run.info.run_id, "training")] != []
 
 
 def test_a_lock_whose_answer_was_lost_is_held(trainings: Trainings) -> None:
@@ -182,7 +163,7 @@ environment.prepare()
 workspace = Workspace.find()
 client = tracking.connect(workspace)
 training = provenance.read_training(workspace.training)
-run_id = tracking.run_for(client, workspace)
+run_id = tracking.publish(client, workspace, tracking.Content.of_outputs(workspace))
 model = tracking.logged_model(client, client.get_run(run_id).info.experiment_id, run_id)
 print("ready", flush=True)
 sys.stdin.readline()

@@ -3,6 +3,8 @@
 import json
 import logging
 import re
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,9 @@ from PIL import Image
 from pipeline import dataset, tracking
 from pipeline.dataset import Split
 from pipeline.provenance import GitState, TrainingPlan
-from pipeline.tracking import Published
-from pipeline.tracking.runs import ensure_run
+from pipeline.tracking import Content, EvaluationRecord
 from pipeline.workspace import Workspace
-from tests import data_sets
+from tests import data_sets, stores
 from tests.compare.trainings import Trainings
 from tests.stores import LIMITS
 
@@ -48,7 +49,7 @@ def test_a_thousand_long_class_names_can_be_logged(
     workspace: Workspace, client: Any, plan: TrainingPlan, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING, "mlflow"):
-        run = client.get_run(ensure_run(client, tracking.experiment_id(client, workspace, "animals"), plan, workspace))
+        run = client.get_run(tracking.publish(client, workspace, Content(plan=plan)))
     assert caplog.messages == []
     names = run.data.params["ingest.class_names"]
     assert names.startswith("0000 猫")
@@ -58,13 +59,25 @@ def test_a_thousand_long_class_names_can_be_logged(
     assert [json.loads(each.dataset.profile)["classes"] for each in run.inputs.dataset_inputs] == [list(NAMES)] * 3
 
 
+def evaluated(folder: Path, description: str, preview: Path | None = None, **metrics: float) -> Mapping[str, Path]:
+    """The files of an evaluation, path on the run → file."""
+    preview_name = preview.name if preview else ""
+    record = EvaluationRecord(
+        weights_digest="", metrics=metrics, tags={}, description=description, files=(), preview=preview_name
+    )
+    path = folder / "evaluation.json"
+    tracking.write_evaluation(path, record)
+    return {"evaluation/evaluation.json": path, **({f"evaluation/{preview_name}": preview} if preview else {})}
+
+
 def test_each_split_is_an_input_with_its_context_and_a_schema_that_mlflow_reads(
     workspace: Workspace, client: Any, plan: TrainingPlan
 ) -> None:
     part = Split(np.zeros((4, 28, 28, 1), np.uint8), np.arange(4, dtype=np.int32), np.arange(4, dtype=np.int32))
     workspace.dataset.mkdir(parents=True)
     data_sets.write(workspace.dataset, "animals", NAMES, dict.fromkeys(dataset.SPLITS, part), ())
-    run = client.get_run(ensure_run(client, tracking.experiment_id(client, workspace, "animals"), plan, workspace))
+    described = {"data/dataset.json": workspace.dataset / "dataset.json"}
+    run = client.get_run(tracking.publish(client, workspace, Content(plan=plan, files=described)))
     inputs = {each.dataset.name: each for each in run.inputs.dataset_inputs}
     contexts = {name: [(tag.key, tag.value) for tag in each.tags] for name, each in inputs.items()}
     assert contexts == {
@@ -83,13 +96,17 @@ def test_each_split_is_an_input_with_its_context_and_a_schema_that_mlflow_reads(
     assert schema.targets.to_dict() == [{"name": "labels", "type": "tensor", "tensor-spec": {"dtype": "int32", "shape": (-1,)}}]
 
 
-def test_logged_models_are_found_by_recipe_and_carry_their_metrics_by_data_set(trainings: Trainings) -> None:
+def test_logged_models_are_found_by_recipe_and_carry_their_metrics_by_data_set(
+    trainings: Trainings, versions: Trainings
+) -> None:
     client = trainings.client
     experiment = tracking.experiment_id(client, trainings.workspace, "fashion-mnist")
     assert len(client.search_logged_models([experiment])) == 2
     (model,) = client.search_logged_models([experiment], "params.epochs = '5' AND params.seed = '42'")
-    evaluated = Published({"test/accuracy": 0.75, "images_per_second": 8.0}, [], "evaluation")
-    tracking.publish_to(client, model.source_run_id, evaluated)
+    for folder in ("data", "models", "reports"):
+        shutil.copytree(versions.workspace.root / folder, trainings.workspace.root / folder)
+    stores.write_evaluation(trainings.workspace, {"test/accuracy": 0.75, "images_per_second": 8.0})
+    assert stores.publish(client, trainings.workspace) == model.source_run_id
     measured = {
         metric.key: (metric.value, metric.dataset_name, metric.dataset_digest)
         for metric in client.get_logged_model(model.model_id).metrics
@@ -103,7 +120,7 @@ def test_logged_models_are_found_by_recipe_and_carry_their_metrics_by_data_set(t
 
 
 def test_under_mlflow_run_a_training_is_a_child_and_its_result_is_copied_to_the_projects_run(
-    workspace: Workspace, client: Any, plan: TrainingPlan, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, client: Any, plan: TrainingPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = client.create_run("0").info.run_id
     client.log_param(project, "epochs", "params.yaml")
@@ -114,9 +131,9 @@ def test_under_mlflow_run_a_training_is_a_child_and_its_result_is_copied_to_the_
     assert client.get_parent_run(run.info.run_id).info.run_id == project
     client.set_tag(run.info.run_id, "gate", "passed")
     for accuracy in (0.8, 0.9, 0.9):
-        tracking.publish_to(
-            client, run.info.run_id, Published({"test/accuracy": accuracy}, [], "evaluation", "**90 %**\n\nmore")
-        )
+        files = evaluated(tmp_path, "**90 %**\n\nmore", None, **{"test/accuracy": accuracy})
+        tracking.complete(client, run.info.run_id, Content(plan=plan, files=files))
+        tracking.update_project_run(client, run.info.run_id)
     shown = client.get_run(project).data
     assert shown.params["epochs"] == "params.yaml"
     assert shown.params["ingest.name"] == "animals"
@@ -143,9 +160,8 @@ def test_a_description_shows_the_preview_at_half_its_size_however_often_it_is_pu
 ) -> None:
     image = tmp_path / "mistakes.png"
     Image.new("RGB", (120, 60)).save(image)
-    run_id = ensure_run(client, tracking.experiment_id(client, workspace, "animals"), plan, workspace)
     for _ in range(2):
-        tracking.publish_to(client, run_id, Published({}, [], "evaluation", "**91 %**", preview=image))
+        run_id = tracking.publish(client, workspace, Content(plan=plan, files=evaluated(tmp_path, "**91 %**", image)))
     note = client.get_run(run_id).data.tags["mlflow.note.content"]
     assert note == f"**91 %**\n\n![mistakes](get-artifact?run_uuid={run_id}&path=evaluation/mistakes.svg)"
     svg = Path(client.download_artifacts(run_id, "evaluation/mistakes.svg", str(tmp_path))).read_text()

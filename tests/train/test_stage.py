@@ -14,9 +14,9 @@ import pytest
 from pipeline import dataset, provenance, tracking
 from pipeline.errors import DatasetError, MissingInputError, TrainingError
 from pipeline.params import TrainParams
-from pipeline.tracking import Published
 from pipeline.train import machine, stage
 from pipeline.workspace import Workspace
+from tests import stores
 from tests.data_sets import flip
 from tests.stores import LIMITS
 from tests.train.recipes import SHORT, changed, whole
@@ -114,7 +114,7 @@ def test_the_file_holds_weights_but_no_optimizer_and_nothing_pickled(trained: Wo
 def test_a_run_published_again_from_the_outputs_equals_the_lost_one(trained: Workspace, trained_copy: Workspace) -> None:
     lost = only_run(trained)
     client = tracking.connect(trained_copy, create=True)
-    again = client.get_run(tracking.run_for(client, trained_copy))
+    again = client.get_run(stores.publish(client, trained_copy))
     assert again.info.run_id != lost.info.run_id
     assert again.data.params == lost.data.params
     assert (again.info.start_time, again.info.end_time) == (lost.info.start_time, lost.info.end_time)
@@ -124,11 +124,11 @@ def test_a_run_published_again_from_the_outputs_equals_the_lost_one(trained: Wor
 
 
 def test_publishing_twice_changes_nothing(trained_copy: Workspace) -> None:
-    scores = Published({"test/accuracy": 0.5}, [trained_copy.history], "evaluation")
-    tracking.publish(trained_copy, scores, LIMITS)
+    stores.write_evaluation(trained_copy, {"test/accuracy": 0.5}, trained_copy.history)
+    tracking.publish_outputs(trained_copy, LIMITS)
     client, before = tracking.connect(trained_copy), only_run(trained_copy)
     points = client.get_metric_history(before.info.run_id, "train/loss")
-    tracking.publish(trained_copy, scores, LIMITS)
+    tracking.publish_outputs(trained_copy, LIMITS)
     assert only_run(trained_copy).to_dictionary() == before.to_dictionary()
     assert len(client.get_metric_history(before.info.run_id, "train/loss")) == len(points) == 2
     assert len(client.get_metric_history(before.info.run_id, "test/accuracy")) == 1

@@ -18,7 +18,7 @@ from pipeline.tracking import manifest
 from pipeline.tracking.manifest import MANIFEST
 from pipeline.train import stage
 from pipeline.workspace import Workspace
-from tests import data_sets
+from tests import data_sets, stores
 from tests.tracking import model_files
 from tests.train.recipes import SHORT, changed, whole
 
@@ -27,7 +27,7 @@ from tests.train.recipes import SHORT, changed, whole
 def registered(trained_copy: Workspace) -> Workspace:
     """One training, registered as digits-classifier version 1, staging."""
     client = tracking.connect(trained_copy)
-    model_files.register(client, "digits-classifier", tracking.run_for(client, trained_copy))
+    model_files.register(client, "digits-classifier", stores.publish(client, trained_copy))
     client.set_registered_model_alias("digits-classifier", "staging", "1")
     return trained_copy
 
@@ -53,7 +53,7 @@ def test_it_starts_from_the_weights_of_the_version_and_records_it(
     assert np.array_equal(np.load(registered.training_images), dataset.trained_on(dataset.read(registered.dataset)))
     assert first_accuracy(registered) > 0.3  # two epochs have learned something; an untrained network has a tenth
     client = tracking.connect(registered)
-    run = client.get_run(tracking.run_for(client, registered))
+    run = client.get_run(stores.publish(client, registered))
     assert run.data.tags["warm_start.training_id"] == parent.training_id
     assert run.data.params["train.warm_start"] == wanted
 

@@ -11,7 +11,6 @@ import pytest
 from pipeline import tracking
 from pipeline.errors import PipelineError
 from pipeline.project import Project
-from pipeline.tracking import Published, publish_to
 from pipeline.verify import command
 from pipeline.workspace import Workspace
 from tests import stores
@@ -38,7 +37,9 @@ def evaluated(trainings: Trainings, intervals: str = "score,value,low,high\naccu
     write_data(trainings.workspace)
     run = trainings.add(PLAIN, training_id="scored")
     trainings.workspace.intervals.write_text(intervals)
-    publish_to(trainings.client, run, Published({}, [trainings.workspace.intervals], "evaluation"))
+    files = (trainings.workspace.predictions, trainings.workspace.baseline, trainings.workspace.intervals)
+    stores.write_evaluation(trainings.workspace, {}, *files)
+    stores.publish(trainings.client, trainings.workspace)
     return trainings.register(run)
 
 
