@@ -43,7 +43,7 @@ def _run(params: Params, workspace: Workspace) -> None:
         training = provenance.read_training(workspace.need(workspace.training, "train"))
         test = evidence.read_test(workspace, params.evaluate)
         _check_same_data(training, test)
-        client, run_id = tracking.published_run(workspace, params.tracking)
+        client, run_id = tracking.published_run(workspace)
         name = f"the model of run {run_id}"
         model = tracking.logged_model(client, client.get_run(run_id).info.experiment_id, run_id)
         if model is None:
@@ -62,7 +62,7 @@ def _run(params: Params, workspace: Workspace) -> None:
         print(f"  {'FAILED' if rule.verdict == 'failed' else rule.verdict:<8}{rule}")
     version, result = _register(client, entered, training, found, rules, workspace)
     _write(training, entered, found, rules, version, workspace)
-    tracking.published_run(workspace, params.tracking)
+    tracking.published_run(workspace)
     print(result)
 
 

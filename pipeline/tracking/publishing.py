@@ -51,8 +51,10 @@ def publish_outputs(workspace: Workspace, limits: TrackingParams) -> None:
         warn(f"{error}. The files are written; `dvc repro` publishes them once the store answers")
 
 
-def published_run(workspace: Workspace, limits: TrackingParams) -> tuple[Any, str]:
+def published_run(workspace: Workspace, limits: TrackingParams | None = None) -> tuple[Any, str]:
     """Return a client and the id of the run of the training in models/, after the outputs were published.
+
+    Without `limits`, it waits as long as the store answers.
 
     Raises:
         MissingInputError: there is no training yet.
