@@ -90,7 +90,7 @@ def contradictions(record: TrainingRecord, tags: Mapping[str, str], logged: Mapp
     """Return where provenance/training.json contradicts the version's tags or the run's params, which MLflow never changes."""
     entries: list[tuple[Kind, str, str | None, str | None]] = [
         ("data", "dataset_digest", tags.get("dataset_digest"), record.dataset_digest),
-        ("code", "git_commit", tags.get("git_commit"), record.git.commit),
+        ("code", "git_commit", tags.get("git_commit"), record.git.commit or "unknown"),  # as register writes it
         *(("params", name, logged.get(name), value) for name, value in sorted(logged_params(record).items())),
         ("results", "weights_digest", tags.get("weights_digest"), record.weights_digest),
     ]

@@ -190,6 +190,8 @@ def test_files_differ_by_more_than_ids_times_and_versions_that_the_environment_e
 
 def test_a_consistent_entry_has_no_contradictions() -> None:
     assert verdict.contradictions(RECORD, TAGS, LOGGED) == []
+    without_git = replace(RECORD, git=replace(RECORD.git, commit=None))
+    assert verdict.contradictions(without_git, {**TAGS, "git_commit": "unknown"}, LOGGED) == []
 
 
 @pytest.mark.parametrize(
