@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from tests.faults.facts import Facts
@@ -13,10 +13,9 @@ from tests.faults.facts import Facts
 class Verdict:
     """What became of a checkout and its store."""
 
-    lost: Sequence[str] = ()
-    doubled: Sequence[str] = ()
-    differing: Sequence[str] = ()
-    notes: Sequence[str] = field(default=(), compare=False)  # what the commands said
+    lost: tuple[str, ...] = ()
+    doubled: tuple[str, ...] = ()
+    differing: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return not (self.lost or self.doubled or self.differing)
@@ -27,7 +26,7 @@ _MEASURED = ("test/images_per_second",)  # evaluated twice, a speed has two valu
 
 def judge(found: Facts, expected: Facts) -> Verdict:
     """Compare; ids, times and file names that hold them are free."""
-    return Verdict(list(_lost(found, expected)), list(_doubled(found, expected)), list(_differing(found, expected)))
+    return Verdict(tuple(_lost(found, expected)), tuple(_doubled(found, expected)), tuple(_differing(found, expected)))
 
 
 def _lost(found: Facts, expected: Facts) -> Iterator[str]:

@@ -51,7 +51,9 @@ def code_digest() -> str:
 
 def rewrite_page() -> None:
     """Write the table of the results there are into docs/reliability.md."""
-    lines = RESULTS.read_text(encoding="utf-8").splitlines() if RESULTS.exists() else []
+    if not RESULTS.exists():
+        return
+    lines = RESULTS.read_text(encoding="utf-8").splitlines()
     newest = {found["id"]: found for found in map(json.loads, lines)}
     with FileLock(RESULTS.with_suffix(".lock")):
         before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)

@@ -17,7 +17,8 @@ _ALL = os.environ.get("FAULTS") == "all"
 
 
 def _marked(fault: Fault) -> object:
-    marks = [] if fault.sample == "short" else [pytest.mark.exhaustive]
+    group = pytest.mark.xdist_group(fault.store)  # for --dist=loadgroup: then each store's states are made once
+    marks = [group] if fault.sample == "short" else [group, pytest.mark.exhaustive]
     return pytest.param(fault, id=fault.id, marks=marks)
 
 
