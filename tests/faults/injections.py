@@ -228,15 +228,31 @@ def refused_while_flipped(pattern: str) -> Inject:
     return inject
 
 
-def lost_database(sync: str = "python -m pipeline sync", then: Inject | None = None) -> Inject:
-    """Delete the database; `sync` brings everything back."""
+def nothing(lab: Laboratory, command: str) -> Done:
+    """Let nothing go wrong now: it did on the way to this state."""
+    return repeat(lab, command)
 
-    def inject(lab: Laboratory, _: str) -> Done:
-        for each in lab.database.parent.glob(f"{lab.database.name}*"):
-            each.unlink()
-        return then(lab, sync) if then else repeat(lab, sync)
 
-    return inject
+def lost_database(lab: Laboratory, command: str) -> Done:
+    """Delete the database."""
+    lab.database.unlink()
+    return repeat(lab, command)
+
+
+def lost_store(lab: Laboratory, command: str) -> Done:
+    """Delete the database and its files; of the model the outputs are left."""
+    shutil.rmtree(lab.project / "mlartifacts")
+    return lost_database(lab, command)
+
+
+def to_a_server(lab: Laboratory, command: str) -> Done:
+    """Move from SQLite to a server that is empty."""
+    lab.database = lab.place / "server/mlflow.db"
+    with lab.serving(always=True):
+        assert lab.proxy is not None
+        done = lab.run(f"{command} {lab.proxy.address}", MLFLOW_TRACKING_URI="")
+        again = lab.run(f"{command} {lab.proxy.address}", MLFLOW_TRACKING_URI="")
+    return Done(max(done.code, again.code), done.output + again.output, done.seconds)
 
 
 def moments(count: int, seed: int) -> list[float]:

@@ -24,24 +24,35 @@ from tests.faults.outage import Proxy
 PROJECT = Path(__file__).parents[2]
 PARAMS = PROJECT / "tests/params.yaml"
 NAME = "few-digits"
-# State → the command that leads to it, from the state before.
-STATES: Mapping[str, str] = {
-    "empty": "",
-    "ingested": "dvc repro ingest",
-    "validated": "dvc repro validate",
-    "trained": "dvc repro train",
-    "evaluated": "dvc repro evaluate",
-    "registered": "dvc repro",
-    "staged": "python -m pipeline promote 1 staging",
-    "produced": "python -m pipeline promote 1 production",
-    "two": "dvc repro",
-    "two staged": "python -m pipeline promote 2 staging",
-    "replaced": "python -m pipeline promote 2 production --force --reason test",
-    "rolled back": "python -m pipeline rollback",
-    "three": "dvc repro",
+_PROMOTE = "python -m pipeline promote"
+
+
+@dataclass(frozen=True)
+class State:
+    """A state of a checkout and its store: where it comes from, and the command that leads to it."""
+
+    before: str
+    command: str
+
+
+STATES: Mapping[str, State] = {
+    "empty": State("", ""),
+    "ingested": State("empty", "dvc repro ingest"),
+    "validated": State("ingested", "dvc repro validate"),
+    "trained": State("validated", "dvc repro train"),
+    "evaluated": State("trained", "dvc repro evaluate"),
+    "registered": State("evaluated", "dvc repro"),
+    "staged": State("registered", f"{_PROMOTE} 1 staging"),
+    "produced": State("staged", f"{_PROMOTE} 1 production"),
+    "two": State("produced", "dvc repro"),
+    "two staged": State("two", f"{_PROMOTE} 2 staging"),
+    "replaced": State("two staged", f"{_PROMOTE} 2 production --force --reason test"),
+    "rolled back": State("replaced", "python -m pipeline rollback"),
+    "three": State("replaced", "dvc repro"),
+    "lost": State("three", "rm mlflow.db"),
+    "synced": State("lost", "python -m pipeline sync"),
 }
 _SEEDS = {"two": 43, "three": 44}  # of the trainings that follow the first
-_ORDER = tuple(STATES)
 _SETTINGS = {
     "dataset: fashion-mnist": "dataset: npz",
     "source: data/source": "source: data/source.npz",
@@ -92,15 +103,16 @@ class Laboratory:
         if state == "empty":
             self._new_checkout()
         else:
-            before = _ORDER[_ORDER.index(state) - (2 if state == "three" else 1)]
-            self.enter(before)
+            self.enter(STATES[state].before)
             if state in _SEEDS:
                 params = self.project / "params.yaml"
                 params.write_text(
                     re.sub(r"(?m)^  seed: (?!42.*splits)\d+(?=.*weights)", f"  seed: {_SEEDS[state]}", params.read_text())
                 )
             with self.serving():
-                done = self.run(STATES[state], FAULT=json.dumps({"command": _command(state), "log": str(self.writes(state))}))
+                done = self.run(
+                    STATES[state].command, FAULT=json.dumps({"command": _command(state), "log": str(self.writes(state))})
+                )
             assert done.code == 0, done.output
             self.seconds[state] = done.seconds
         subprocess.run(["cp", "-a", "--reflink=auto", self.place, self._states / state], check=True)
@@ -129,9 +141,9 @@ class Laboratory:
         return self._states / f"{state}.writes"
 
     @contextmanager
-    def serving(self, artifacts: str = "") -> Iterator[None]:
-        """Keep the server up, if the store is one; with `artifacts` it is to write files where it cannot."""
-        if not self._served:
+    def serving(self, artifacts: str = "", always: bool = False) -> Iterator[None]:
+        """Keep the server up, if the store is one, or `always`; with `artifacts` it is to write files where it cannot."""
+        if not (self._served or always):
             yield
             return
         port, folder = servers.free_port(), self.place / "server"
@@ -192,11 +204,13 @@ class Laboratory:
 
     def usual(self, command: str) -> float:
         """Return how many seconds the command takes when nothing goes wrong."""
-        return next((self.seconds[state] for state, each in STATES.items() if each == command and state in self.seconds), 3.0)
+        return next(
+            (self.seconds[state] for state, each in STATES.items() if each.command == command and state in self.seconds), 3.0
+        )
 
     def watched(self, command: str) -> tuple[str, list[str]]:
         """Return the name of the command whose writes are counted, and those that it makes when nothing goes wrong."""
-        state = next(state for state, each in STATES.items() if each == command and self.writes(state).exists())
+        state = next(state for state, each in STATES.items() if each.command == command and self.writes(state).exists())
         return _command(state), self.writes(state).read_text().splitlines()
 
     def facts(self) -> Facts:
@@ -215,8 +229,8 @@ class Laboratory:
 
 
 def _command(state: str) -> str:
-    words = STATES[state].split()
-    return words[3] if words[0] == "python" else words[2] if len(words) > 2 else "register"
+    words = STATES[state].command.split()
+    return words[3] if words[0] == "python" else words[2] if words[2:] else "register"
 
 
 def _write_images(path: Path) -> None:

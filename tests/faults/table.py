@@ -11,7 +11,6 @@ from tests.faults.outage import Mode
 
 Store = Literal["SQLite", "server"]
 Sample = Literal["", "exhaustive", "short"]
-_BEFORE = dict(zip(tuple(STATES)[1:], tuple(STATES), strict=False))
 _STORES: Sequence[Store] = ("SQLite", "server")
 _MODES: Sequence[Mode] = ("down", "500", "401", "slow", "hang", "lost answer")
 _EPOCH, _EVALUATION = b"train/loss", b"evaluation/"
@@ -37,13 +36,22 @@ class Fault:
 
 
 def _random_kills() -> list[Fault]:
-    counts = {"ingested": 6, "validated": 6, "trained": 16, "evaluated": 8, "registered": 8, "staged": 3, "rolled back": 3}
+    counts = {
+        "ingested": 6,
+        "validated": 6,
+        "trained": 16,
+        "evaluated": 8,
+        "registered": 8,
+        "staged": 3,
+        "rolled back": 3,
+        "synced": 4,
+    }
     return [
         Fault(
             f"kill -9 at a random moment of {_verb(state)}",
             f"{share:.3f}",
-            "replaced" if state == "rolled back" else _BEFORE[state],
-            STATES[state],
+            STATES[state].before,
+            STATES[state].command,
             do.killed_after(share),
             state,
             promoted=state == "registered",
@@ -55,13 +63,13 @@ def _random_kills() -> list[Fault]:
 
 
 def _aimed_kills() -> list[Fault]:
-    counts = {"trained": 10, "evaluated": 4, "registered": 5, "staged": 5, "rolled back": 4}
+    counts = {"trained": 10, "evaluated": 4, "registered": 5, "staged": 5, "rolled back": 4, "synced": 6}
     return [
         Fault(
             f"kill -9 between two writes of {_verb(state)}",
             f"{number} of {count}",
-            "replaced" if state == "rolled back" else _BEFORE[state],
-            STATES[state],
+            STATES[state].before,
+            STATES[state].command,
             do.killed_at_write((number - 0.5) / count),
             state,
             store,
@@ -70,6 +78,7 @@ def _aimed_kills() -> list[Fault]:
         )
         for less, store in enumerate(_STORES, 1)
         for state, whole in counts.items()
+        if (state, store) != ("synced", "server")  # there the database is not in the checkout
         for count in [whole // less]
         for number in range(1, count + 1)
     ]
@@ -81,7 +90,7 @@ def _outages() -> list[Fault]:
         "an epoch": ("validated", "dvc repro", _EPOCH, "registered"),
         "evaluate": ("trained", "dvc repro", b"", "registered"),
         "register": ("evaluated", "dvc repro", b"", "registered"),
-        "promote": ("registered", STATES["staged"], b"", "staged"),
+        "promote": ("registered", STATES["staged"].command, b"", "staged"),
     }
     chosen = {("500", "evaluate"), ("down", "an epoch"), ("hang", "promote"), ("lost answer", "register")}
     return [
@@ -105,7 +114,7 @@ def _contention() -> list[Fault]:
     rounds = {
         "two clones register one model at once": ("evaluated", "dvc repro", do.contention(2, clones=True), "registered"),
         "two clones train and register at once": ("validated", "dvc repro", do.contention(2, clones=True), "registered"),
-        "three promote one version at once": ("registered", STATES["staged"], do.contention(3, clones=False), "staged"),
+        "three promote one version at once": ("registered", STATES["staged"].command, do.contention(3, clones=False), "staged"),
     }
     return [
         Fault(row, f"round {number}", state, command, inject, result, store, sample="exhaustive" if number == 1 else "")
@@ -128,7 +137,7 @@ def _full_disks() -> list[Fault]:
             f"full disk: {name}/",
             f"{free} KiB free",
             state,
-            STATES[result],
+            STATES[result].command,
             do.full_disk(name, free),
             result,
             sample="short" if name == "data" else "",
@@ -140,12 +149,12 @@ def _full_disks() -> list[Fault]:
 def _flips() -> list[Fault]:
     images = "data/dataset/train/images.npy"
     return [
-        Fault("bit flip: data/dataset", "train", "validated", STATES["trained"], do.flipped(images), "trained"),
+        Fault("bit flip: data/dataset", "train", "validated", STATES["trained"].command, do.flipped(images), "trained"),
         Fault(
             "bit flip: data/dataset",
             "test",
             "trained",
-            STATES["evaluated"],
+            STATES["evaluated"].command,
             do.flipped("data/dataset/test/images.npy"),
             "evaluated",
         ),
@@ -153,7 +162,7 @@ def _flips() -> list[Fault]:
             "bit flip: models/model.keras",
             "evaluate",
             "trained",
-            STATES["evaluated"],
+            STATES["evaluated"].command,
             do.flipped("models/model.keras"),
             "evaluated",
         ),
@@ -161,7 +170,7 @@ def _flips() -> list[Fault]:
             "bit flip: .dvc/cache",
             "images",
             "validated",
-            STATES["trained"],
+            STATES["trained"].command,
             do.flipped(".dvc/cache/files/md5/??/*", "rm -r data/dataset"),
             "trained",
         ),
@@ -169,7 +178,7 @@ def _flips() -> list[Fault]:
             "bit flip: a registered file",
             "promote",
             "registered",
-            STATES["staged"],
+            STATES["staged"].command,
             do.refused_while_flipped("mlartifacts/*/models/*/artifacts/data/model.keras"),
             "staged",
             sample="exhaustive",
@@ -178,15 +187,30 @@ def _flips() -> list[Fault]:
 
 
 def _lost_databases() -> list[Fault]:
-    sync = "python -m pipeline sync"
+    sync = STATES["synced"].command
+    whole = [
+        Fault("rm mlflow.db, then sync", state, state, sync, do.lost_database, state)
+        for state in ("registered", "produced", "rolled back")
+    ]
     return [
-        Fault("rm mlflow.db, then sync", state, state, sync, do.lost_database(), state)
-        for state in ("registered", "produced", "three")
+        *whole,
+        Fault("rm mlflow.db, then sync", "3 versions", "lost", sync, do.nothing, "three"),
+        Fault(
+            "rm mlflow.db and mlartifacts/, then sync",
+            "1 version",
+            "registered",
+            sync,
+            do.lost_store,
+            "registered",
+            promoted=True,
+        ),
+        Fault("sync to an empty server", "3 versions", "three", sync, do.to_a_server, "three"),
+        Fault("sync to an empty server", "after rollback", "rolled back", sync, do.to_a_server, "rolled back"),
     ]
 
 
 def _places() -> list[Fault]:
-    promote, produce, repro = STATES["staged"], STATES["produced"], "dvc repro"
+    promote, produce, repro = STATES["staged"].command, STATES["produced"].command, "dvc repro"
     return [
         Fault("checkout moved", "promote", "registered", promote, do.moved, "staged", sample="exhaustive"),
         Fault("checkout moved", "then train", "ingested", repro, do.moved, "registered"),
@@ -246,7 +270,7 @@ def _others() -> list[Fault]:
 
 def _one_of(state: str) -> Sample:
     """One kill of each command, but for rollback, whose state takes two trainings to reach."""
-    return "short" if state == "ingested" else "" if state == "rolled back" else "exhaustive"
+    return "short" if state == "ingested" else "" if state in ("rolled back", "synced") else "exhaustive"
 
 
 def _verb(state: str) -> str:
@@ -257,7 +281,7 @@ def _verb(state: str) -> str:
         "evaluated": "evaluate",
         "registered": "register",
     }
-    return verbs.get(state) or {"staged": "promote", "rolled back": "rollback"}[state]
+    return verbs.get(state) or {"staged": "promote", "rolled back": "rollback", "synced": "sync"}[state]
 
 
 def _outage(mode: Mode) -> str:

@@ -35,7 +35,7 @@ def test_nothing_is_lost_doubled_or_changed(fault: Fault, laboratories: dict[str
     output = done.output
     if fault.promoted and not done.code:
         with lab.serving():
-            promoted = lab.run(STATES["staged"])
+            promoted = lab.run(STATES["staged"].command)
         output += promoted.output
     verdict = judge(lab.facts(), expected)
     results.note(fault, done.code == 0, verdict)
