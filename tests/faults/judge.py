@@ -102,7 +102,9 @@ def _differing(found: Facts, expected: Facts) -> Iterator[str]:
 
 
 def _moves(facts: Facts) -> Sequence[Sequence[str]]:
-    return [record[1:4] for record in sorted(facts["records"], key=lambda record: int(record[0])) if record[4] == "FINISHED"]
+    """The moves that took place, oldest first; refusals are recorded, too."""
+    done = [record for record in facts["records"] if record[4] == "FINISHED" and record[1] != "refusal"]
+    return [record[1:4] for record in sorted(done, key=lambda record: int(record[0]))]
 
 
 def _points(run: Mapping[str, Any]) -> Sequence[tuple[str, int]]:
