@@ -13,6 +13,8 @@ from tests.faults.warm import warm
 
 @pytest.fixture(scope="session")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    if not hasattr(os, "pidfd_open"):
+        pytest.skip("needs process file descriptors, a matter of Linux")
     with warm(tmp_path_factory.mktemp("warm")) as found:
         yield found
 
