@@ -22,13 +22,14 @@ from tests.faults.table import FAULTS, Fault
 
 PROJECT = Path(__file__).parents[2]
 RESULTS = PROJECT / ".cache/faults.jsonl"
+LOGS = PROJECT / ".cache/faults"
 PAGE = PROJECT / "docs/reliability.md"
 BEGIN, END = "<!-- made by FAULTS=all: begin -->", "<!-- end -->"
 _PACKAGES = ("mlflow", "dvc", "tensorflow", "keras")
 
 
-def note(fault: Fault, survived: bool, verdict: Verdict) -> None:
-    """Keep a result."""
+def note(fault: Fault, survived: bool, verdict: Verdict, output: str) -> None:
+    """Keep a result, and what the commands printed."""
     content = {
         "id": fault.id,
         "survived": survived,
@@ -37,7 +38,8 @@ def note(fault: Fault, survived: bool, verdict: Verdict) -> None:
         "code": code_digest(),
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    RESULTS.parent.mkdir(exist_ok=True)
+    LOGS.mkdir(parents=True, exist_ok=True)
+    (LOGS / f"{fault.id.replace('/', '-')}.txt").write_text(output, encoding="utf-8")
     with FileLock(RESULTS.with_suffix(".lock")), RESULTS.open("a", encoding="utf-8") as file:
         print(json.dumps(content), file=file)
 

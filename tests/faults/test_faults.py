@@ -38,6 +38,6 @@ def test_nothing_is_lost_doubled_or_changed(fault: Fault, laboratories: dict[str
             promoted = lab.run(STATES["staged"].command)
         output += promoted.output
     verdict = judge(lab.facts(), expected)
-    results.note(fault, done.code == 0, verdict)
+    results.note(fault, done.code == 0, verdict, output)
     assert done.code == 0, output
     assert verdict, f"lost {verdict.lost}\ndoubled {verdict.doubled}\ndiffering {verdict.differing}\n{output}"
