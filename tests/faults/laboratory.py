@@ -80,6 +80,7 @@ class Laboratory:
     def __init__(self, folder: Path, programs: Path, served: bool) -> None:
         self.place, self._states, self._programs, self._served = folder / "place", folder / "states", programs, served
         self._at_home()
+        self.state = ""  # in which it was entered
         self.proxy: Proxy | None = None
         self.seconds: dict[str, float] = {}  # that the command which led to a state took
         self._known: dict[str, Facts] = {}
@@ -93,6 +94,7 @@ class Laboratory:
     def enter(self, state: str) -> None:
         """Put the checkout and its store as they are in `state`."""
         self._at_home()
+        self.state = state
         shutil.rmtree(self.place, ignore_errors=True)
         if not (self._states / state).exists():
             self._make(state)
