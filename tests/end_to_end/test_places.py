@@ -86,7 +86,7 @@ def test_training_in_a_copy_leaves_the_original_as_it_was(first: Path, shell: Sh
     done = shell("dvc", "exp", "run", "-S", "train.seed=44", cwd=second, check=False)
     assert FIX in done.stderr
     assert "which still exists" in done.stderr
-    shell("git", "checkout", "params.yaml", cwd=second)
+    shutil.copy(first / "params.yaml", second)
     pipeline(second, "doctor", "--fix")
     train_again(second, shell)
     pipeline(second, "promote", "2", "staging")
@@ -112,10 +112,7 @@ def test_of_two_clones_that_share_a_database_the_first_can_be_deleted(
     assert "version 1" in pipeline(second, "rollback", **shared)
     assert "no problems found" in pipeline(second, "doctor", **shared)
     assert not (second / "mlartifacts").exists()
-    assert sorted(each.name for each in (tmp_path / "shared/mlartifacts").iterdir()) == [
-        "digits",
-        "digits-classifier-promotions",
-    ]
+    assert [each.name for each in (tmp_path / "shared/mlartifacts").iterdir()] == ["digits"]
 
 
 def test_a_checkout_runs_in_a_folder_with_every_character(
