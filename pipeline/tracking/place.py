@@ -5,6 +5,7 @@ copied would write into the original. `check` finds that out before MLflow is lo
 are now. A folder elsewhere that was never this database's, such as that of another clone which shares it, is left in use.
 """
 
+import os
 import re
 import shutil
 import sqlite3
@@ -22,6 +23,7 @@ from pipeline.workspace import replacing, replacing_folder
 
 _SCHEME = re.compile(r"sqlite(\+pysqlite)?:///(?=[^?])")
 _FOLDER = "mlartifacts"
+_FOLDERS = (_FOLDER, "mlruns")  # where MLflow's own command line puts an experiment that it creates
 _COLUMNS = (
     *(("experiments", "artifact_location"), ("runs", "artifact_uri"), ("logged_models", "artifact_location")),
     *(("model_versions", "storage_location"), ("model_versions", "source")),
@@ -82,27 +84,29 @@ class Location:
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """The locations that a database records below one folder that is not its own."""
+    """The locations that a database records below one folder of artifacts that is not beside it."""
 
     database: Path
     folder: Path
-    locations: Sequence[Location]  # the outermost first
+    locations: Sequence[Location]
 
     @cached_property
     def has_files_here(self) -> bool:
         """Whether files recorded there lie beside the database: it was moved or copied with them."""
-        return any(each.here.exists() for each in self._of_files)
+        return any(_exists(each.here) for each in self._of_files)
 
     @cached_property
     def only_there(self) -> Sequence[Location]:
-        """What has files in that folder alone."""
-        return [each for each in self._of_files if each.there.exists() and not each.here.exists()]
+        """The folders that are in that folder alone, without those inside another; a link out of it is none."""
+        files = {each.there: each for each in self._of_files if _exists(each.there) and not _exists(each.here)}
+        outermost = [each for each in files.values() if files.keys().isdisjoint(each.there.parents)]
+        return [each for each in outermost if each.there.resolve().is_relative_to(self.folder.resolve())]
 
     @cached_property
     def original(self) -> Path | None:
-        """The database in that folder which has runs of this one; this one is its copy."""
+        """The database beside that folder which has runs of this one; this one is its copy."""
         runs = [(each.there.parent.name,) for each in self.locations if each.table == "runs"]
-        other = self.folder / self.database.name
+        other = self.folder.with_name(self.database.name)
         with suppress(sqlite3.Error), closing(_reading(other)) as found:
             known = (found.execute("select 1 from runs where run_uuid = ?", run).fetchone() for run in runs)
             return other if any(known) and not _same(other, self.database) else None
@@ -111,13 +115,14 @@ class Elsewhere:
     @property
     def problem(self) -> str:
         """Why the store must not be used before `relocate`; "" where it may, because no other place has these files."""
-        here, there = self.database.parent / _FOLDER, self.folder / _FOLDER
-        store = f"the tracking store {self.database} records files in {there}"
+        here = self.database.with_name(self.folder.name)
+        store = f"the tracking store {self.database} records files in {self.folder}"
         if self.original and not self.has_files_here:
             return f"{store} as a copy of {self.original} without its files; a copy of those, in {here}, is to be used"
-        if self.original or (self.has_files_here and there.exists()):
+        if self.original or (self.has_files_here and _exists(self.folder)):
             return f"{store}, which still exists, but was copied or moved: its own files are in {here} and are to be used"
-        return f"{store}, which is gone: it was moved, and its files are in {here}" if self.has_files_here else ""
+        moved = f"{store}, which is gone or not readable: it was moved, and its files are in {here}"
+        return moved if self.has_files_here else ""
 
     @property
     def _of_files(self) -> Iterator[Location]:
@@ -140,16 +145,11 @@ def elsewhere(file: Path) -> Sequence[Elsewhere]:
     """Return the folders other than its own in which the database `file` records artifacts."""
     if not file.exists():
         return []
-    root = _root(file)
     with suppress(sqlite3.Error), closing(_reading(file)) as opened:
         known = {_path(location) for (location,) in opened.execute(_OF_EXPERIMENTS)}
-        roots = {path.parent for path in known if path and path.parent.name == _FOLDER}
-        folders = sorted((each.parent for each in roots if not _same(each, root)), key=lambda each: -len(each.parts))
-        found: dict[Path, list[Location]] = {folder: [] for folder in folders}
-        for each in _locations(opened, root, folders) if folders else ():
-            folder = next(folder for folder in folders if each.there.is_relative_to(folder))
-            found[folder].append(each)
-        return [Elsewhere(file, *each) for each in found.items()]
+        roots = {path.parent for path in known if path and path.parent.name in _FOLDERS}
+        folders = [each for each in roots if not _same(each, file.with_name(each.name))]
+        return [Elsewhere(file, each, list(_locations(opened, file, each))) for each in folders]
     return []
 
 
@@ -159,9 +159,8 @@ def relocate(found: Elsewhere) -> Path:
     The old place stays as it is. Killed at any moment, all locations are the old ones or all are the new ones.
     """
     for each in found.only_there:
-        if not each.here.exists():  # it may lie in one that was just copied
-            with replacing_folder(each.here) as aside:
-                shutil.copytree(each.there, aside, symlinks=True, dirs_exist_ok=True)
+        with replacing_folder(each.here) as aside:
+            shutil.copytree(each.there, aside, symlinks=True, dirs_exist_ok=True)
     try:
         with closing(sqlite3.connect(found.database, isolation_level=None)) as opened:
             opened.execute("begin immediate")
@@ -193,16 +192,15 @@ def keep_beside(uri: str, experiment: Any) -> None:
         raise _unwritable(file, error) from None
 
 
-def _locations(opened: sqlite3.Connection, root: Path, folders: Sequence[Path]) -> Iterator[Location]:
-    """Yield what lies below one of `folders` and not below `root`, as far as the database's version has it."""
+def _locations(opened: sqlite3.Connection, file: Path, folder: Path) -> Iterator[Location]:
+    """Yield what is recorded below `folder`, as far as the database's version has it."""
+    own = file.with_name(folder.name)
     for table, column in _COLUMNS:
         with suppress(sqlite3.OperationalError):
             for row, text in opened.execute(f"select rowid, {column} from {table} where {column} like '%/%'"):  # noqa: S608
                 there = _path(text)
-                folder = next((each for each in folders if there and there.is_relative_to(each)), None)
-                if there and folder and not there.is_relative_to(root):
-                    here = root.parent / there.relative_to(folder)
-                    yield Location(table, column, row, text, there, here)
+                if there and there.is_relative_to(folder) and not there.is_relative_to(own):
+                    yield Location(table, column, row, text, there, own / there.relative_to(folder))
 
 
 def _path(location: str | None) -> Path | None:
@@ -212,8 +210,12 @@ def _path(location: str | None) -> Path | None:
     return path if path.is_absolute() and ".." not in path.parts else None
 
 
+def _exists(path: Path) -> bool:
+    return os.access(path, os.F_OK)  # `Path.exists` fails in a folder that may not be read
+
+
 def _same(one: Path, other: Path) -> bool:
-    return one == other or (one.exists() and other.exists() and one.samefile(other))
+    return one == other or (_exists(one) and _exists(other) and one.samefile(other))
 
 
 def _reading(file: Path) -> sqlite3.Connection:

@@ -3,6 +3,8 @@
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -16,6 +18,10 @@ from pipeline.workspace import Workspace, sha256
 from tests import stores
 from tests.compare.trainings import MODEL, Trainings
 
+_MANY_RUNS = """with recursive n(i) as (select 1 union all select i + 1 from n where i < 10000)
+    insert into runs (run_uuid, name, status, lifecycle_stage, experiment_id, artifact_uri)
+    select 'r' || i, 'r', 'FINISHED', 'active', 1, artifact_location || '/r' || i || '/artifacts'
+    from n, experiments where experiment_id = 1"""
 FIX = r"`python -m pipeline doctor --fix`"
 
 
@@ -89,7 +95,9 @@ def new_run(folder: Path) -> Path:
 def test_a_moved_store_is_recognised_and_its_files_are_read_where_they_are_after_the_fix(first: Path) -> None:
     second = first.rename(first.with_name("second"))
     before = content(second)
-    message = rf"first/mlartifacts, which is gone: it was moved, and its files are in .*second/mlartifacts: run {FIX}"
+    message = (
+        rf"first/mlartifacts, which is gone or not readable: it was moved, and its files are in .*second/mlartifacts: run {FIX}"
+    )
     with pytest.raises(TrackingError, match=message) as error:
         stores.connect(at(second))
     assert "\n" not in str(error.value)
@@ -211,6 +219,40 @@ def test_files_elsewhere_that_were_never_beside_the_database_are_left(first: Pat
     assert source == str(second / "mlartifacts/fashion-mnist/models")
 
 
+def test_only_folders_of_artifacts_are_copied_and_no_link_out_of_them(first: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "home/mlartifacts/x/run/artifacts"
+    secret.parent.mkdir(parents=True)
+    (tmp_path / "private").mkdir()
+    secret.symlink_to(tmp_path / "private")
+    with closing(sqlite3.connect(first / "mlflow.db")) as database, database:
+        database.execute("update runs set artifact_uri = ?", (secret.as_uri(),))
+        database.execute("update experiments set artifact_location = ?", (secret.parents[1].as_uri(),))
+        database.execute("update model_versions set source = ?, storage_location = ?", (str(tmp_path / "private"),) * 2)
+    assert [(each.only_there, each.problem) for each in place.elsewhere(first / "mlflow.db")] == [([], "")]
+
+
+@pytest.mark.exhaustive
+def test_a_kill_at_any_moment_leaves_the_old_or_the_new_locations(first: Path) -> None:
+    with closing(sqlite3.connect(first / "mlflow.db")) as database, database:
+        database.execute(_MANY_RUNS)
+    second = first.rename(first.with_name("second"))
+    code = "import sys; from pathlib import Path; from pipeline.tracking import place; file = Path(sys.argv[1])\n"
+    code += "print(1, flush=True); [place.relocate(each) for each in place.elsewhere(file)]"
+    found: list[set[bool]] = []
+    process = None
+    while process is None or process.returncode:
+        process = subprocess.Popen([sys.executable, "-c", code, str(second / "mlflow.db")], stdout=subprocess.PIPE)
+        assert process.stdout
+        process.stdout.readline()
+        time.sleep(0.1 * len(found))
+        process.kill()
+        process.communicate()
+        found.append({each.startswith(second.as_uri()) for each in locations(second)})
+    assert len(found) > 3
+    assert found == [{False}] * (len(found) - 1) + [{True}]
+    assert len(read_models(second)) == 2
+
+
 @pytest.mark.parametrize("place_of_the_failure", [1, 4, 7])
 def test_cut_off_between_two_changes_all_locations_are_the_old_ones(
     first: Path, monkeypatch: pytest.MonkeyPatch, place_of_the_failure: int
@@ -264,12 +306,7 @@ def test_a_path_that_mlflow_cannot_take_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.exhaustive
 def test_the_check_of_ten_thousand_runs_takes_no_time_that_one_notices(first: Path) -> None:
     with closing(sqlite3.connect(first / "mlflow.db")) as database, database:
-        database.execute(
-            """with recursive n(i) as (select 1 union all select i + 1 from n where i < 10000)
-            insert into runs (run_uuid, name, status, lifecycle_stage, experiment_id, artifact_uri)
-            select 'r' || i, 'r', 'FINISHED', 'active', 1, artifact_location || '/r' || i || '/artifacts'
-            from n, experiments where experiment_id = 1"""
-        )
+        database.execute(_MANY_RUNS)
     started = time.perf_counter()
     tracking.check_place(at(first))
     at_home = time.perf_counter() - started
