@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 from pipeline import signing, tracking
-from pipeline.doctor import place, runs, stages
+from pipeline.doctor import complete, place, runs, stages
 from pipeline.doctor.finding import Checked, Finding, Registry, counted
 from pipeline.project import Project
 from pipeline.tracking import lock
@@ -41,7 +41,8 @@ def run(fix: bool, project: Project, accept: str = "") -> bool:
 
 
 def _check(registry: Registry, fix: bool) -> bool:
-    before = [runs.check_lock(registry), runs.check_files(registry)]  # once: files have no fix, and the lock is taken below
+    # Once: what these find has no fix, and the lock is taken below.
+    before = [check(registry) for check in (runs.check_lock, runs.check_files, complete.check)]
     can_lock = all(finding.fix for finding in before[0].findings)
     with lock.held(registry.client, registry.model) if fix and can_lock else nullcontext() as held:
         checked = [*before, *(check(registry) for check in _FIXABLE)]

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -121,13 +122,20 @@ def explained(uri: str, error: BaseException, otherwise: tuple[str, str]) -> Unr
     text = "\n".join(str(each) for each in _chain(error))
     known = ((re.search(pattern, text), what, way_out) for pattern, what, way_out in _REASONS)
     found, what, way_out = next((each for each in known if each[0]), (None, *otherwise))
-    file = getattr(error, "filename", None)
+    file = _file(error)
     reason = found.group() if found else (getattr(error, "strerror", None) or environment.message(error))
     if file and uri.startswith("http"):  # it told this process to write the files of the run there
         what, way_out = "has a folder for files that cannot be written here", _ON_SERVER
     if "is locked" in reason:
         reason = ", ".join([reason, *_programs_that_open(place.database(uri))])
     return UnreachableError(f"the tracking store {shown_url(uri)} {what} ({reason}{f': {file}' if file else ''}): {way_out}")
+
+
+def _file(error: BaseException) -> str | None:
+    """Return the file that the error is about: of a copy that failed, the one that was written."""
+    if isinstance(error, shutil.Error) and error.args:
+        return str(error.args[0][0][1])
+    return getattr(error, "filename2", None) or getattr(error, "filename", None)
 
 
 def _programs_that_open(file: Path | None) -> Iterator[str]:

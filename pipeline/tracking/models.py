@@ -4,6 +4,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,13 +49,15 @@ def _logged_models(client: Any, experiment: str, run_id: str) -> list[Any]:
 def log_model(client: Any, run: Any, record: TrainingRecord, content: Content) -> str:
     """Log the model of `content` on the run, unless it has one, and delete unfinished ones; return the logged model's id."""
     from mlflow.entities import LoggedModelOutput
+    from mlflow.exceptions import MlflowException
 
     experiment, run_id = run.info.experiment_id, run.info.run_id
     known = logged_model(client, experiment, run_id)
     model_id = str(known.model_id) if known else _log(client, experiment, run_id, record, content)
     for other in unfinished(client, experiment, run_id):  # of a killed process, or of a request whose answer was lost
         client.delete_logged_model(other.model_id)
-    client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
+    with suppress(MlflowException):  # it refuses what it has, also where its first answer was lost; `publish` asks again
+        client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
     return model_id
 
 

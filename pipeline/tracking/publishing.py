@@ -203,20 +203,17 @@ def _files(client: Any, run: Any, content: Content) -> _Lack | None:
     texts = {path: text.encode() for path, text in content.texts.items()}
     digests = {path: digest_of(text).hexdigest() for path, text in texts.items()}
     digests |= {path: sha256(file) for path, file in content.files.items()}
-    sizes = {path: len(text) for path, text in texts.items()} | {
-        path: file.stat().st_size for path, file in content.files.items()
-    }
-    folders = {str(Path(path).parent) for path in (*digests, PUBLISHED)}
+    folders = {str(Path(path).parent) for path in digests}
     there = {file.path: file.file_size for folder in folders for file in client.list_artifacts(run_id, folder)}
-    published = _published(client, run_id) if PUBLISHED in there else {}
+    known = published(client, run_id)
 
     def has(path: str) -> bool:
-        kept = path.startswith(_KEPT)
-        same = published.get(path) == digests[path] and there.get(path) in (None, sizes[path])
-        return path in there and path in published and (kept or same)
+        size = len(texts[path]) if path in texts else content.files[path].stat().st_size
+        same = known.get(path) == digests[path] and there.get(path) in (None, size)
+        return path in there and path in known and (same or path.startswith(_KEPT))
 
-    lacking = [path for path in digests if not has(path)]
-    described = _description(run, content, published.get(EVALUATION) == digests.get(EVALUATION))
+    lacking = {path: content.files.get(path, texts.get(path)) for path in digests if not has(path)}
+    described = _description(run, content, known.get(EVALUATION) == digests.get(EVALUATION))
     image = content.preview if content.preview and not client.list_artifacts(run_id, "images") else None
 
     def send_all() -> None:
@@ -224,11 +221,11 @@ def _files(client: Any, run: Any, content: Content) -> _Lack | None:
             client.set_tag(run_id, NOTE, described)
         if image:
             _log_image(client, run_id, content.files[str(image)])
-        _store(client, run_id, {path: content.files.get(path, texts.get(path)) for path in lacking})
-        known = {**published, **{path: digests[path] for path in lacking}}
-        client.log_text(run_id, json.dumps(known, indent=2, sort_keys=True), PUBLISHED)
+        _store(client, run_id, lacking)
+        record = {**known, **{path: digests[path] for path in lacking}}
+        client.log_text(run_id, json.dumps(record, indent=2, sort_keys=True), PUBLISHED)
 
-    what = lacking if len(lacking) <= _NAMED else [_share(lacking, digests, "files")]
+    what = [*lacking] if len(lacking) <= _NAMED else [_share(lacking, digests, "files")]
     what = [*what, *(["the description"] * bool(described)), *(["its image"] * bool(image))]
     return _Lack(what, send_all) if what else None
 
@@ -264,8 +261,10 @@ def _log_image(client: Any, run_id: str, png: Path) -> None:
         client.log_image(run_id, image.convert("RGB"), key=png.stem, step=0)
 
 
-def _published(client: Any, run_id: str) -> Mapping[str, str]:
-    """Return what the run says of its files: path → SHA-256; nothing where it was not written by `publish`."""
+def published(client: Any, run_id: str) -> Mapping[str, str]:
+    """Return what the run says of its files: path → SHA-256; nothing where `publish` did not come to it."""
+    if PUBLISHED not in {file.path for file in client.list_artifacts(run_id, str(Path(PUBLISHED).parent))}:
+        return {}
     with tempfile.TemporaryDirectory() as folder:
         text = Path(client.download_artifacts(run_id, PUBLISHED, folder)).read_bytes()
     try:

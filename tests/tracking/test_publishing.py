@@ -1,15 +1,20 @@
 """A run is FINISHED only when it holds what the outputs hold, whatever happened to the process or the store before."""
 
+import math
 import shutil
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from PIL import Image
 
 from pipeline import provenance, tracking
+from pipeline.errors import TrackingError, UnreachableError
+from pipeline.process import Process
 from pipeline.tracking import Content, EvaluationRecord
 from tests.compare.trainings import Trainings
 
@@ -46,10 +51,9 @@ def files(versions: Trainings, tmp_path_factory: pytest.TempPathFactory) -> Mapp
 def content(versions: Trainings, files: Mapping[str, Path], tmp_path: Path) -> Content:
     """The same with a logged model's folder, which is sent as it is: making one takes longer."""
     (model,) = versions.client.search_logged_models(["1"], "params.epochs = '5'")
-    folder = Path(versions.client.download_artifacts(model.source_run_id, "", str(tmp_path)) and tmp_path)
-    stored = next(versions.workspace.artifacts.glob(f"**/{model.model_id}/artifacts"))
-    shutil.copytree(stored, folder / "model")
-    return Content.of_files(files, model=folder / "model")
+    (stored,) = versions.workspace.artifacts.glob(f"**/{model.model_id}/artifacts")
+    shutil.copytree(stored, tmp_path / "model")
+    return Content.of_files(files, model=tmp_path / "model")
 
 
 def killed_at(client: Any, number: int, after: bool) -> Any:
@@ -60,8 +64,9 @@ def killed_at(client: Any, number: int, after: bool) -> Any:
         def write(*arguments: Any, **options: Any) -> Any:
             nonlocal writes
             writes += 1
-            result = method(*arguments, **options) if writes < number or after else None
-            if writes == number:
+            mine = writes  # MLflow calls one of these from another
+            result = method(*arguments, **options) if mine < number or after else None
+            if mine == number:
                 raise KeyboardInterrupt
             return result
 
@@ -102,7 +107,7 @@ def only_run(client: Any, training_id: str = "again") -> str:
     ("number", "after"),
     [
         pytest.param(number, after, marks=[] if (number, after) in ((1, True), (6, True)) else pytest.mark.exhaustive)
-        for number in range(1, 15)
+        for number in range(1, 17)
         for after in (False, True)
     ],
 )
@@ -114,6 +119,112 @@ def test_a_run_whose_writer_was_killed_between_two_writes_is_completed(
         tracking.publish(killed, trainings.workspace, content)
     client = trainings.client
     if number > 1 or after:
-        assert client.get_run(only_run(client)).info.status == ("FINISHED" if (number, after) == (14, True) else "RUNNING")
+        assert client.get_run(only_run(client)).info.status == ("FINISHED" if (number, after) == (16, True) else "RUNNING")
     assert_complete(client, tracking.publish(client, trainings.workspace, content), content)
     assert only_run(client)
+
+
+def test_what_is_there_is_not_sent_again(trainings: Trainings, content: Content) -> None:
+    run_id = tracking.publish(trainings.client, trainings.workspace, content)
+    trainings.client.set_tag(run_id, "mlflow.note.content", "what a person made of it")
+    client = killed_at(tracking.connect(trainings.workspace), 1, after=False)  # its first write would raise
+    assert tracking.publish(client, trainings.workspace, content) == run_id
+    assert tracking.missing(client, run_id, content) == []
+
+
+def test_what_is_missing_is_named_and_sent(trainings: Trainings, content: Content, files: Mapping[str, Path]) -> None:
+    """Here: all of the evaluation; then a run that a person took something from."""
+    client = trainings.client
+    before = Content.of_files({path: file for path, file in files.items() if "evaluation/" not in path}, model=content.model)
+    run_id = tracking.publish(client, trainings.workspace, before)
+    assert tracking.missing(client, run_id, content) == [
+        "the tag weakest_class",
+        "2 of 6 metrics",
+        *("4 of 9 files", "the description", "its image"),
+    ]
+    tracking.publish(client, trainings.workspace, content)
+    client.delete_tag(run_id, "weights_digest")
+    assert tracking.missing(client, run_id, content) == ["the tag weights_digest"]
+    assert_complete(client, tracking.publish(client, trainings.workspace, content), content)
+
+
+def test_a_file_that_was_cut_off_in_the_store_is_sent_again(trainings: Trainings, content: Content) -> None:
+    client = trainings.client
+    run_id = tracking.publish(client, trainings.workspace, content)
+    (page,) = trainings.workspace.artifacts.glob(f"*/{run_id}/artifacts/evaluation/report.html")
+    page.write_text("<")
+    assert tracking.missing(client, run_id, content) == ["evaluation/report.html"]
+    tracking.publish(client, trainings.workspace, content)
+    assert page.read_text() == "<p>"
+
+
+def test_a_file_that_says_how_it_was_trained_is_kept_as_it_was_then(
+    trainings: Trainings, content: Content, files: Mapping[str, Path], tmp_path: Path
+) -> None:
+    client, lock = trainings.client, tmp_path / "dvc.lock"
+    for text in ("then", "now"):
+        lock.write_text(text)
+        run_id = tracking.publish(client, trainings.workspace, replace(content, files={**files, "provenance/dvc.lock": lock}))
+    (stored,) = trainings.workspace.artifacts.glob(f"*/{run_id}/artifacts/provenance/dvc.lock")
+    assert stored.read_text() == "then"
+
+
+def test_an_evaluation_of_another_model_is_no_part_of_it(files: Mapping[str, Path], tmp_path: Path) -> None:
+    record = provenance.read_training(files["provenance/training.json"])
+    provenance.write(tmp_path / "training.json", replace(record, weights_digest="ab" * 32))
+    other = Content.of_files({**files, "provenance/training.json": tmp_path / "training.json"})
+    assert {*other.files} == {"provenance/training.json", "training/history.csv"}
+    assert other.scores == {"fit_seconds": 1.0, "temperature": 1.0}
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"weights_digest": 1}', '{"metrics": {"a": NaN}}', "x" * 11_000_000])
+def test_an_evaluation_that_evaluate_did_not_write_is_one_line(files: Mapping[str, Path], tmp_path: Path, text: str) -> None:
+    (tmp_path / "evaluation.json").write_text(text)
+    with pytest.raises(TrackingError, match=r"evaluation.json is not what evaluate writes \(.*: run `dvc repro") as error:
+        Content.of_files({**files, "evaluation/evaluation.json": tmp_path / "evaluation.json"})
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["../models/model.keras", "/etc/passwd", "a/b", ".hidden"])
+def test_an_evaluation_cannot_name_files_outside_its_folder(files: Mapping[str, Path], tmp_path: Path, name: str) -> None:
+    text = files["evaluation/evaluation.json"].read_text().replace("report.html", name)
+    (tmp_path / "evaluation.json").write_text(text)
+    with pytest.raises(TrackingError, match="is not what evaluate writes"):
+        tracking.read_evaluation(tmp_path / "evaluation.json")
+
+
+def test_a_store_that_takes_something_and_does_not_have_it_is_named(trainings: Trainings, content: Content) -> None:
+    client = tracking.connect(trainings.workspace)
+    client.log_inputs = lambda *_: None
+    with pytest.raises(UnreachableError, match=r"took the data set for the run \w+, and does not have it"):
+        tracking.publish(client, trainings.workspace, content)
+    assert client.get_run(only_run(client)).info.status == "RUNNING"
+
+
+@pytest.mark.parametrize(
+    ("process", "left"),
+    [
+        (Process(2**22 + 1, 0.0, socket.gethostname()), 0),  # dead: no pid is as large
+        (Process.current(), 0),  # of a request that was repeated, because its answer was lost
+        (Process(1, psutil.Process(1).create_time(), socket.gethostname()), 1),  # alive
+        (Process(1, 0.0, "another-machine"), 1),  # perhaps alive: it has an hour
+    ],
+    ids=["dead", "this", "alive", "elsewhere"],
+)
+def test_a_logged_model_that_was_never_finished_is_removed_once_its_process_is_dead(
+    trainings: Trainings, content: Content, process: Process, left: int
+) -> None:
+    client = trainings.client
+    run_id = tracking.publish(client, trainings.workspace, content)
+    client.create_logged_model("1", "classifier", run_id, {"process": str(process)})
+    assert tracking.missing(client, run_id, content) == ["the end of an unfinished model"] * (1 - left)
+    tracking.publish(client, trainings.workspace, content)
+    models = client.search_logged_models(["1"], f"source_run_id = '{run_id}'")
+    assert sorted(str(model.status) for model in models) == ["PENDING"] * left + ["READY"]
+
+
+def test_infinite_and_undefined_values_are_not_missing_for_ever(trainings: Trainings, content: Content) -> None:
+    run_id = tracking.publish(trainings.client, trainings.workspace, content)
+    values = [each.value for each in trainings.client.get_metric_history(run_id, "train/accuracy")]
+    assert math.isnan(values[0])
+    assert values[1] > 1e308
