@@ -188,3 +188,13 @@ def test_a_reason_is_named_and_a_long_one_ends_with_a_word(error: Exception, rea
 def test_a_mistake_of_the_program_is_no_lost_store() -> None:
     assert not any(map(is_lost, (TypeError(), KeyError(), AssertionError(), ValueError(), TrackingError())))
     assert all(map(is_lost, (MlflowException("x"), UnreachableError(), shutil.Error(), PermissionError(), sqlite3.Error())))
+
+
+def test_a_copy_that_failed_names_the_file_that_was_to_be_written() -> None:
+    uri, full = "sqlite:////project/mlflow.db", "No space left on device"
+    of_one = OSError(errno.ENOSPC, full, "/temporary/model.keras", None, "/project/mlartifacts/model.keras")
+    of_many = shutil.Error([("/temporary/MLmodel", "/project/mlartifacts/MLmodel", f"[Errno 28] {full}")])
+    for error, file in ((of_one, "model.keras"), (of_many, "MLmodel")):
+        message = str(explained(uri, error, ("failed", "try again")))
+        assert f"has a full disk ({full}: /project/mlartifacts/{file}): free some space there" in message
+        assert "/temporary" not in message
