@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pipeline.dataset import Dataset
 from pipeline.errors import EvaluationError
 from pipeline.features import shrink
+from pipeline.restore import way_back
 
 CLASSIFIER = "kernel ridge (Nystroem)"
 """What people read as the name of the classifier."""
@@ -119,7 +120,7 @@ def read(path: Path, data: Dataset, shown: str) -> Baseline:
     except (pyarrow.ArrowException, KeyError, ValueError, OSError) as error:
         problem = " ".join(str(error).split())[:120]
     if problem:
-        raise EvaluationError(f"{shown} is not what validate writes ({problem}): run `dvc repro -s -f validate`")
+        raise EvaluationError(f"{shown} is not what validate writes ({problem}): {way_back(path, 'validate')}")
     rows = np.array_equal(index, data.test.source_index) and np.array_equal(labels, data.test.labels)
     if not rows or digest != data.description.digest:
         raise EvaluationError(f"{shown} belongs to a different test split: run `dvc repro -s -f validate`")

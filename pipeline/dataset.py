@@ -28,7 +28,6 @@ from pipeline.workspace import read_json, sha256
 SplitName = Literal["train", "validation", "test"]
 SPLITS: tuple[SplitName, ...] = get_args(SplitName)
 FILES = "files.txt"
-_AGAIN = "run `dvc repro -s -f ingest`"
 _DTYPES = {"images": np.uint8, "labels": np.int32, "source_index": np.int32}
 
 
@@ -184,10 +183,7 @@ def read_checked(folder: Path) -> Dataset:
     Raises:
         DatasetError: as `read`, or a file is not the one that ingest wrote; the line names it and how to restore it.
     """
-    try:
-        data = read(folder)
-    except DatasetError as error:
-        raise DatasetError(str(error).replace(_AGAIN, _way_back(folder))) from None
+    data = read(folder)
     description, names = data.description, (f"{split}/{FILES}" for split in SPLITS)
     as_written = all(sha256(folder / name) == description.files[name] for name in names if name in description.files)
     if not as_written or content_digest(folder) != description.digest:
@@ -195,7 +191,7 @@ def read_checked(folder: Path) -> Dataset:
         damaged = [name for name, digest in description.files.items() if here.get(name) != digest] or ["dataset.json"]
         place = f"{folder.parent.name}/{folder.name}"
         found = ", ".join(f"{place}/{name}" for name in damaged) if description.files else place
-        raise DatasetError(f"{found} changed on disk since ingest wrote it: {_way_back(folder)}")
+        raise DatasetError(f"{found} changed on disk since ingest wrote it: {way_back(folder, 'ingest')}")
     return data
 
 
@@ -203,10 +199,6 @@ def _digests(folder: Path) -> Mapping[str, str]:
     """Return the SHA-256 of each file of the splits in `folder`, by its path in there."""
     paths = (path for split in SPLITS for path in sorted((folder / split).iterdir()))
     return {path.relative_to(folder).as_posix(): sha256(path) for path in paths}
-
-
-def _way_back(folder: Path) -> str:
-    return way_back(folder, folder.parents[1], "ingest")
 
 
 def _content(folder: Path, name: str, class_names: tuple[str, ...]) -> tuple[str, Mapping[str, tuple[int, ...]]]:
@@ -237,7 +229,7 @@ def describe(folder: Path) -> Description:
     try:
         return read_json(Description, path)
     except (OSError, ValueError) as error:
-        raise DatasetError(f"{path} is not what ingest writes ({error}): {_AGAIN}") from None
+        raise DatasetError(f"{path} is not what ingest writes ({error}): {way_back(folder, 'ingest')}") from None
 
 
 def read(folder: Path) -> Dataset:
@@ -259,11 +251,12 @@ def _read_split(folder: Path, count: int, description: Description) -> Split:
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
-            raise DatasetError(f"{path} cannot be read ({error}): {_AGAIN}") from None
+            raise DatasetError(f"{path} cannot be read ({error}): {way_back(folder.parent, 'ingest')}") from None
         if array.shape != shapes[part] or array.dtype != dtype or not array.flags.c_contiguous:
             order = "" if array.flags.c_contiguous else " by columns"
             raise DatasetError(
-                f"{path} holds {array.dtype} {array.shape}{order}, dataset.json says {np.dtype(dtype)} {shapes[part]}: {_AGAIN}"
+                f"{path} holds {array.dtype} {array.shape}{order}, dataset.json says {np.dtype(dtype)} {shapes[part]}: "
+                f"{way_back(folder.parent, 'ingest')}"
             )
         arrays[part] = array
     return Split(**arrays)

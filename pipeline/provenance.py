@@ -20,6 +20,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, with_config
 
 from pipeline.errors import PipelineError
+from pipeline.restore import way_back
 from pipeline.workspace import read_json, write_text
 
 MAX_DIFF_BYTES = 1_000_000
@@ -122,7 +123,7 @@ def read(kind: type[_Plan], path: Path) -> _Plan:
     try:
         return read_json(kind, path)
     except (OSError, ValueError) as error:
-        raise PipelineError(f"{path} is not what train writes ({error}): run `dvc repro -s -f train`") from None
+        raise PipelineError(f"{path} is not what train writes ({error}): {way_back(path, 'train')}") from None
 
 
 def weights_digest(model: Any) -> str:

@@ -30,6 +30,7 @@ def data(tmp_path: Path) -> Dataset:
 
 @pytest.fixture
 def path(tmp_path: Path, data: Dataset) -> Path:
+    (tmp_path / "dvc.yaml").touch()
     baseline.write(Baseline(name="ridge", labels=LABELS, predicted=PREDICTED), data, tmp_path / "baseline.parquet")
     return tmp_path / "baseline.parquet"
 

@@ -23,7 +23,12 @@ stages:
 
 
 def test_where_dvc_has_no_copy_the_stage_writes_it_again(tmp_path: Path) -> None:
-    assert way_back(tmp_path / "data/dataset", tmp_path, "ingest") == "run `dvc repro -s -f ingest`"
+    (tmp_path / "dvc.yaml").touch()
+    assert way_back(tmp_path / "data/dataset", "ingest") == "run `dvc repro -s -f ingest`"
+
+
+def test_a_copy_of_what_a_run_has_is_in_no_checkout(tmp_path: Path) -> None:
+    assert way_back(tmp_path / "training.json", "train") == "restore it from a backup of the tracking store"
 
 
 @pytest.fixture
@@ -53,7 +58,7 @@ def test_the_advice_brings_the_good_copy_back(
     if damaged == "output, and the cache is gone" and link != "symlink":
         copies[0].unlink()
     assert (root / file).read_bytes() != good
-    command = re.fullmatch(r".*run `(.*)`", way_back(root / output, root, stage))
+    command = re.fullmatch(r".*run `(.*)`", way_back(root / output, stage))
     assert command
     shell("sh", "-c", command[1], cwd=root)
     assert (root / file).read_bytes() == good

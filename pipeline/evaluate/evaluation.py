@@ -12,6 +12,7 @@ from pipeline.dataset import Dataset
 from pipeline.errors import EvaluationError
 from pipeline.predictions import Predictions
 from pipeline.provenance import TrainingRecord
+from pipeline.restore import way_back
 from pipeline.scores.intervals import Interval
 from pipeline.scores.metrics import Floats, Scores
 from pipeline.scores.slices import Slice
@@ -66,7 +67,7 @@ def read_features(path: Path, names: Sequence[str], labels: NDArray[np.int32]) -
         found = {name: table[name].to_numpy().astype(np.float64) for name in columns}
     except (pyarrow.ArrowException, KeyError, ValueError) as error:
         reason = " ".join(str(error).split())[:120]
-        raise EvaluationError(f"{path} is not what validate writes ({reason}): run `dvc repro -s -f validate`") from None
+        raise EvaluationError(f"{path} is not what validate writes ({reason}): {way_back(path, 'validate')}") from None
     if not np.array_equal(found["label"], labels):
         raise EvaluationError(f"{path} belongs to a different test split: run `dvc repro -s -f validate`")
     return {name: found[name] for name in names}

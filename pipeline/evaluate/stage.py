@@ -49,7 +49,7 @@ def evaluate(params: EvaluateParams, workspace: Workspace) -> Evaluation:
     history = charts.read_history(workspace.need(workspace.history, "train"))
     features = evaluation.read_features(workspace.need(workspace.features, "validate"), params.slices, data.test.labels)
     simple = baseline.read(workspace.need(workspace.baseline, "validate"), data, workspace.shown(workspace.baseline))
-    advice = partial(way_back, path, workspace.root, "train")
+    advice = partial(way_back, path, "train")
     model = model_file.load(path, data.description, advice)
     if provenance.weights_digest(model) != training.weights_digest:
         raise EvaluationError(f"the weights in {workspace.shown(path)} are not those that training.json names: {advice()}")

@@ -47,7 +47,7 @@ def _run(params: Params, workspace: Workspace) -> None:
         name = f"the model of run {run_id}"
         model = tracking.logged_model(client, client.get_run(run_id).info.experiment_id, run_id)
         if model is None:
-            raise RegistryError(f"the run {run_id} has no model: `dvc repro -s -f register` logs it again")
+            raise RegistryError(f"{name} was deleted just now: run the command again")
         with tracking.model_folder(client, Source(f"run {run_id}", run_id, training.model_name)) as folder:
             number = tracking.candidate_number(client, run_id, training.weights_digest, test.digest)
             entered = _Entered(run_id, model.model_id, manifest.of(folder), number, test.digest)
@@ -90,7 +90,10 @@ def _trained_on(folder: Path, name: str, test: HeldOut) -> NDArray[np.uint64] | 
     """Return the digests of the images that the model was trained on, as its files say; None where they do not."""
     found = entry.training_images(folder, name)
     if found is not None and len(np.setdiff1d(dataset.trained_on(test.data), found, assume_unique=True)):
-        raise RegistryError(f"{entry.IMAGES} of {name} lacks images that it was trained on: run `dvc repro -s -f train`")
+        raise RegistryError(
+            f"{entry.IMAGES} of {name} lacks images that it was trained on: delete that model in the MLflow UI, then "
+            "run `dvc repro -s -f train register`"
+        )
     return found
 
 

@@ -18,6 +18,7 @@ from pipeline import provenance
 from pipeline.dataset import Description, SplitName
 from pipeline.errors import TrackingError
 from pipeline.provenance import Count, TrainingPlan, TrainingRecord
+from pipeline.restore import way_back
 from pipeline.tracking.judged import judged_tag
 from pipeline.tracking.views import preview
 from pipeline.workspace import Workspace, read_json, write_text
@@ -211,7 +212,7 @@ def _read(kind: Any, path: Path, stage: str) -> Any:
     try:
         return read_json(kind, path)
     except (OSError, ValueError) as error:
-        raise TrackingError(f"{path} is not what {stage} writes ({error}): run `dvc repro -s -f {stage}`") from None
+        raise TrackingError(f"{path} is not what {stage} writes ({error}): {way_back(path, stage)}") from None
 
 
 def read_history(path: Path) -> Sequence[Point]:
@@ -225,7 +226,7 @@ def read_history(path: Path) -> Sequence[Point]:
             return [point for row in csv.DictReader(file) for point in epoch_points(row)]
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         reason = " ".join(str(error).split())[:100]
-        raise TrackingError(f"{path} is not what train writes ({reason}): run `dvc repro -s -f train`") from None
+        raise TrackingError(f"{path} is not what train writes ({reason}): {way_back(path, 'train')}") from None
 
 
 def epoch_points(row: Mapping[str, str]) -> Iterator[Point]:

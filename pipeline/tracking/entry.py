@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline import params
 from pipeline.errors import ParamsError, RegistryError
+from pipeline.restore import way_back
 
 MODEL, IMAGES = "data/model.keras", "training_images.npy"
 _NEEDED = {"MLmodel", "data/keras_module.txt", MODEL}
@@ -97,8 +98,10 @@ def read_images(path: Path, shown: str) -> NDArray[np.uint64]:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
         good = found.dtype == np.uint64 and found.ndim == 1 and len(found) > 0 and bool((found[1:] > found[:-1]).all())
     except (OSError, ValueError, TypeError) as error:
-        raise RegistryError(f"{shown} cannot be read ({' '.join(str(error).split())[:100]})") from None
-    if not good:
-        raise RegistryError(f"{shown} is not what train writes: run `dvc repro -s -f train`")
+        reason = f"cannot be read ({' '.join(str(error).split())[:100]})"
+    else:
+        reason = "" if good else "is not what train writes"
+    if reason:
+        raise RegistryError(f"{shown} {reason}: {way_back(path, 'train')}")
     digests: NDArray[np.uint64] = np.array(found)
     return digests

@@ -79,7 +79,7 @@ def _save(folder: Path, model_id: str, run_id: str, record: TrainingRecord, cont
     path = content.model
     if path is None or not path.exists():
         raise MissingInputError(f"{path or 'models/model.keras'} does not exist: `dvc checkout` or `dvc repro train` makes it")
-    model = model_file.load(path, advice=partial(way_back, path, path.parents[1], "train"))
+    model = model_file.load(path, advice=partial(way_back, path, "train"))
     import mlflow.keras
     from mlflow.models import Model, ModelSignature
     from mlflow.types import Schema, TensorSpec

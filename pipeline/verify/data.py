@@ -59,7 +59,7 @@ def _alteration(wanted: Description, dvc_lock: str, there: Workspace, here: Work
         _bring_from_elsewhere(wanted, dvc_lock, there, here)
         if _has(there.dataset, wanted):
             found = first_difference(dataset.read(there.dataset), dataset.read(here.dataset))
-            return f"{found}; {way_back(here.dataset, here.root, 'ingest')}"
+            return f"{found}; {way_back(here.dataset, 'ingest')}"
     except (RegistryError, DatasetError) as error:
         return f"its arrays were altered ({error})"
     return "its arrays were altered"

@@ -86,6 +86,7 @@ def learned(tmp_path_factory: pytest.TempPathFactory, build_model: BuildModel) -
 
     root = tmp_path_factory.mktemp("learned")
     workspace = Workspace(root, root)
+    (root / "dvc.yaml").touch()
     digits = load_digits()
     images = (digits.images * 15).astype(np.uint8)[..., None]
     labels, index = digits.target.astype(np.int32), np.arange(len(images), dtype=np.int32)

@@ -91,7 +91,7 @@ RECORD = "provenance/training.json"
         (
             RECORD,
             lambda text: git(text, commit=None),
-            r"code: git_commit is c0ffee\w+ in MLflow, None in provenance/training\.json",
+            r"code: git_commit is c0ffee\w+ in MLflow, unknown in provenance/training\.json",
         ),
         (RECORD, lambda text: git(text, branch="\x1b[2Kmain"), r"\(\[2Kmain\), which is not in this clone"),
         ("evaluation/predictions.parquet", lambda _: "PAR1", r"predictions\.parquet of .* is not what evaluate writes"),

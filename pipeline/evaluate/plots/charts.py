@@ -13,6 +13,7 @@ from pipeline.errors import EvaluationError
 from pipeline.evaluate.plots.figures import BLUE, CORRECT, INCORRECT, QUIET, STYLE, panels, save
 from pipeline.fonts import shortened
 from pipeline.predictions import Predictions
+from pipeline.restore import way_back
 from pipeline.scores.metrics import Calibration, ClassScores, Floats, decimal
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def read_history(path: Path) -> History:
             rows = list(csv.DictReader(file))
         return {column: [float(row[column]) for row in rows] for column in _COLUMNS}
     except (ValueError, KeyError) as error:
-        raise EvaluationError(f"{path} is not what train writes ({error!r}): run `dvc repro -s -f train`") from None
+        raise EvaluationError(f"{path} is not what train writes ({error!r}): {way_back(path, 'train')}") from None
 
 
 def draw_history(history: History, path: Path) -> None:
