@@ -50,9 +50,10 @@ def share_of_tracking(architecture: str) -> list[dict[str, Any]]:
         workspace = Workspace(project.root, Path(folder))
         model = architectures.build(settings, data.description.image_shape, data.description.classes)
         architectures.whiten(model, data.train.images, settings.seed)
-        plan = stage._plan(model, data, params.load(project.params), threads, {}, workspace)
+        chosen = params.load(project.params)
+        plan = stage._plan(model, data, chosen, threads, {}, workspace)
         before = {thread.ident for thread in threading.enumerate()}
-        live = tracking.LiveRun(workspace, plan)
+        live = tracking.LiveRun(workspace, plan, chosen.tracking)
         sampler = {thread.native_id for thread in threading.enumerate() if thread.ident not in before}
         log_epochs, logging = adding_up(live.log_epochs)
         checkpoint.save, saving = adding_up(checkpoint.save)
