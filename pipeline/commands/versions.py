@@ -8,6 +8,7 @@ from pipeline import tracking
 from pipeline.page import printable
 from pipeline.project import Project
 from pipeline.promotion import transitions
+from pipeline.tracking.manifest import created_ms
 
 _COLUMNS = ("version", "stage", "accuracy", "verified", "gate", "created (UTC)", "run")
 
@@ -47,7 +48,7 @@ def _row(client: Any, entry: Any, stage: str) -> Sequence[str]:
         "–" if accuracy is None else f"{accuracy:.4f}",
         printable(f"{outcome} {verified[:10]}") or "–",
         printable(entry.tags.get("gate", "")) or "–",
-        f"{datetime.fromtimestamp(entry.creation_timestamp / 1000, UTC):%Y-%m-%d %H:%M}",
+        f"{datetime.fromtimestamp(created_ms(entry) / 1000, UTC):%Y-%m-%d %H:%M}",
         entry.run_id[:8],
     )
 

@@ -118,19 +118,22 @@ def _parse(run: Any) -> Entry | Unreadable:
     while piece := tags.get(f"record.{part}"):
         text, part = text + piece, part + 1
     try:
-        _FORM.validate_json(text, strict=True)  # builds no record itself: it would make 1.0 of 1, and so another digest
-        content = json.loads(text)
-        record = Record(**{**content, "rows": tuple(Row(**row) for row in content["rows"])})
-        time = datetime.fromisoformat(record.when)
-        if time.tzinfo is None or time.astimezone(UTC).year < _FIRST_YEAR or record.number < 1:
-            raise ValueError(
-                f"its time {record.when} has no time zone or cannot be, or its number {record.number} is not positive"
-            )
-        info = run.info
+        record, info = parse(text), run.info
         return Entry(record, tags["state"], info.run_id, info.status, info.run_name or "", tags, text)
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         digest = hashlib.sha256(text.encode()).hexdigest()
         return Unreadable(run.info.run_id, _number(tags.get("number", "")), printable(str(error))[:150], digest)
+
+
+def parse(text: str) -> Record:
+    """Return the record that `text` holds; ValueError, TypeError, KeyError, OverflowError or RecursionError if it holds none."""
+    _FORM.validate_json(text, strict=True)  # builds no record itself: it would make 1.0 of 1, and so another digest
+    content = json.loads(text)
+    record = Record(**{**content, "rows": tuple(Row(**row) for row in content["rows"])})
+    time = datetime.fromisoformat(record.when)
+    if time.tzinfo is None or time.astimezone(UTC).year < _FIRST_YEAR or record.number < 1:
+        raise ValueError(f"its time {record.when} has no time zone or cannot be, or its number {record.number} is not positive")
+    return record
 
 
 def _number(text: str) -> int | None:
@@ -158,16 +161,22 @@ def append(client: Any, experiment: str, known: Sequence[Entry], record: Record,
     linked = replace(record, number=number + 1, previous=previous)
     text = linked.text()
     entry = Entry(linked, state, "", text=text)
-    tags = {f"record.{part + 1}": text[part * _PART : (part + 1) * _PART] for part in range(-(-len(text) // _PART))}
-    tags |= {name: value for name, value in mirrors(entry).items() if value and name != _NAME}
-    tags |= _signed(SIGNATURE, text, signing.RECORD) | _outcome(entry)
-    start = int(datetime.fromisoformat(linked.when).timestamp() * 1000)
-    run = client.create_run(experiment, start_time=start, tags=tags, run_name=mirrors(entry)[_NAME])
-    entry = replace(entry, run_id=run.info.run_id)
+    signatures = _signed(SIGNATURE, text, signing.RECORD) | _outcome(entry)
+    entry = create(client, experiment, entry, signatures)
     if state != "intent":
         client.set_terminated(entry.run_id, "FINISHED")
     _set_head(client, entry)
     return entry
+
+
+def create(client: Any, experiment: str, entry: Entry, signatures: Mapping[str, str]) -> Entry:
+    """Create the run of a record, which stays in state RUNNING; `signatures` are tags."""
+    text = entry.text
+    tags = {f"record.{part + 1}": text[part * _PART : (part + 1) * _PART] for part in range(-(-len(text) // _PART))}
+    tags |= {name: value for name, value in mirrors(entry).items() if value and name != _NAME} | {**signatures}
+    start = int(datetime.fromisoformat(entry.record.when).timestamp() * 1000)
+    run = client.create_run(experiment, start_time=start, tags=tags, run_name=mirrors(entry)[_NAME])
+    return replace(entry, run_id=run.info.run_id)
 
 
 def mark(client: Any, entry: Entry, state: State) -> Entry:

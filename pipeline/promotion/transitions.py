@@ -17,6 +17,7 @@ from pipeline.errors import RefusedError
 from pipeline.promotion import ledger
 from pipeline.promotion.record import Entry, Record, Version
 from pipeline.tracking.lock import Lock
+from pipeline.tracking.manifest import run_of
 
 Stage = Literal["none", "staging", "production", "archived"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
@@ -65,7 +66,7 @@ def current_stages(client: Any, model: str) -> CurrentStages:
     """Return the stages of all versions; MlflowException where there is no such model."""
     aliases = {alias: str(version) for alias, version in client.get_registered_model(model).aliases.items()}
     found = client.search_model_versions(f"name = '{model}'")
-    versions = [Version(str(entry.version), entry.tags.get("weights_digest", ""), entry.run_id or "") for entry in found]
+    versions = [Version(str(entry.version), entry.tags.get("weights_digest", ""), run_of(entry)) for entry in found]
     stages = {str(entry.version): entry.tags.get("stage", "none") for entry in found}
     return CurrentStages(aliases, stages, {version.number: version for version in versions})
 

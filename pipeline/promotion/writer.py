@@ -11,7 +11,7 @@ from pipeline import provenance, signing, tracking
 from pipeline.errors import RefusedError, RegistryError
 from pipeline.page import printable
 from pipeline.project import Project
-from pipeline.promotion import chain, ledger, transitions
+from pipeline.promotion import backup, chain, ledger, transitions
 from pipeline.promotion.chain import History
 from pipeline.promotion.record import Entry, Kind, Record, Row, Version
 from pipeline.promotion.transitions import CurrentStages
@@ -55,6 +55,7 @@ class Writer:
 
     def _seen(self, entry: Entry) -> Entry:
         chain.remember(self.project.workspace, self.history, entry)
+        backup.save(self.client, self.project.workspace, self.project.model)
         return entry
 
     def record(
@@ -78,7 +79,7 @@ class Writer:
             git_commit=f"{git.commit} with changes" if git.dirty else git.commit,
             evidence=evidence or f"runs:/{source.run_id}/evaluation/report.html",
             weights_digest=named.weights_digest,
-            run_id=source.run_id,
+            run_id=named.run_id or source.run_id,
         )
 
     def _experiment(self) -> str:

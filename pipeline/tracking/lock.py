@@ -20,6 +20,7 @@ from pipeline.process import Process
 _LEASE = timedelta(minutes=15)  # longer than the checks of a promotion
 _SETTLE = 1.0  # seconds between taking a lock over and owning it; to delete one takes milliseconds
 _PAUSE = 0.5  # seconds between two attempts
+UNFINISHED = "sync"  # tag of a registered model that `sync` is making: until it is gone, nothing else changes the model
 _NOTE = "Held while a registry stage of {model} changes, then deleted. The next promotion takes over one that was left behind."
 
 
@@ -46,11 +47,17 @@ class Lock:
 
 
 @contextmanager
-def held(client: Any, model: str, wait: float = 0) -> Iterator[Lock]:
+def held(client: Any, model: str, wait: float = 0, completes: bool = False) -> Iterator[Lock]:
     """Hold the lock of the registered model `model`; wait for it up to `wait` seconds.
 
+    Args:
+        client: As `tracking.connect` gives it.
+        model: It need not exist.
+        wait: For another process.
+        completes: This is `sync`, which may change a model that it was making when it was killed.
+
     Raises:
-        LockedError: another process holds it; the message names the owner.
+        LockedError: another process holds it, and the message names the owner; or a `sync` of the model was cut off.
     """
     deadline = time.monotonic() + wait
     while True:
@@ -62,6 +69,8 @@ def held(client: Any, model: str, wait: float = 0) -> Iterator[Lock]:
                 raise
             time.sleep(_PAUSE)
     try:
+        if not completes and any(UNFINISHED in each.tags for each in client.search_registered_models(f"name = '{model}'")):
+            raise LockedError(f"a sync of {model} was cut off: `python -m pipeline sync` completes it")
         yield lock
     finally:
         _delete(client, model, lock.token)

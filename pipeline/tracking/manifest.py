@@ -5,6 +5,7 @@ manifest are never opened, only compared with the files found.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,8 @@ from pipeline.signing import Signature
 from pipeline.workspace import sha256
 
 SIGNATURE = "version_manifest_signature"
+ORIGINAL_RUN, ORIGINAL_MODEL, ORIGINAL_CREATED = "original_run_id", "original_model_id", "original_created"
+"""Tags of a version that `sync` made again: the ids that it had first, and when it was made (Unix time in milliseconds)."""
 MANIFEST = "version_manifest"  # sorted among the other tags in the UI, the long text comes near the end
 _MAX = 5000  # characters of a version's tag before MLflow 2; a version has 9 files: 900 characters
 _WRITTEN_BY_MLFLOW = "registered_model_meta"  # into the store, whenever a model is loaded; nothing reads it
@@ -50,14 +53,25 @@ def signature(version: Any, allowed_signers: Path) -> Signature:
         SigningError: there is a signature, and no ssh-keygen.
     """
     text = _statement(version.name, version.run_id or "", version.tags)
-    time = datetime.fromtimestamp(version.creation_timestamp / 1000, UTC)
+    time = datetime.fromtimestamp(created_ms(version) / 1000, UTC)
     return signing.verify(text, version.tags.get(SIGNATURE, ""), signing.VERSION, allowed_signers, time)
 
 
 def _statement(model: str, run_id: str, tags: Mapping[str, str]) -> str:
     """Return what is signed: the files, and what they are, so that no other version's will do."""
     signed = {name: tags.get(name, "") for name in (MANIFEST, "weights_digest", "dataset_digest")}
-    return json.dumps({"model": model, "run_id": run_id, **signed}, sort_keys=True)
+    return json.dumps({"model": model, "run_id": tags.get(ORIGINAL_RUN, run_id), **signed}, sort_keys=True)
+
+
+def run_of(version: Any) -> str:
+    """Return the id of the run that the `ModelVersion` had first, which records and signatures name."""
+    return str(version.tags.get(ORIGINAL_RUN) or version.run_id or "")
+
+
+def created_ms(version: Any) -> int:
+    """Return when the `ModelVersion` was first made, as Unix time in milliseconds."""
+    text = version.tags.get(ORIGINAL_CREATED, "")
+    return int(text) if re.fullmatch("[0-9]{1,13}", text) else int(version.creation_timestamp)
 
 
 def size(folder: Path) -> int:
