@@ -269,6 +269,21 @@ def verify(
 
 
 @app.command(rich_help_panel=COMMANDS)
+def sync(
+    uri: Annotated[
+        str, typer.Argument(metavar="[URI]", help="The tracking store to publish to (default: the configured one).")
+    ] = "",
+) -> None:
+    """Publish to a tracking store what it lacks: trainings, and the registry with its history; nothing is overwritten.
+
+    Example: python -m pipeline sync https://mlflow.example.org
+    """
+    from pipeline.sync import command as command
+
+    command.run(uri.strip(), Project.load())
+
+
+@app.command(rich_help_panel=COMMANDS)
 def ui(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 5000,
     browser: Annotated[bool, typer.Option(help="Open the page in a web browser.")] = True,

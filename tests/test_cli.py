@@ -12,7 +12,7 @@ from pipeline import params
 PROJECT = Path(__file__).parents[1]
 STAGES = ("ingest", "validate", "train", "evaluate", "register")
 COMMANDS = (
-    *("run", "versions", "promote", "rollback", "archive", "history", "compare", "doctor", "verify", "ui"),
+    *("run", "versions", "promote", "rollback", "archive", "history", "compare", "doctor", "verify", "sync", "ui"),
     *STAGES,
 )
 DOCUMENTS = (PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md")), PROJECT / "MLproject", PROJECT / "Makefile")

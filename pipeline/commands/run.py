@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline import params, provenance, tracking
+from pipeline import lost, params, provenance, tracking
 from pipeline.commands.edit import LIMITS, set_dataset, set_training, set_values
 from pipeline.errors import DownloadError, ParamsError, PipelineError
 from pipeline.ingest import images, readers
@@ -173,7 +173,10 @@ def _summary(workspace: Workspace) -> None:
     steps = {"make ui": "browse runs and models in MLflow"}
     if uncommitted := _uncommitted(workspace):
         steps[f"git add {' '.join(uncommitted)}"] = "commit the baseline of `dvc metrics diff`"
-    if not failed:
+    if missing := lost.notice(workspace):
+        tracking.warn(missing)
+        steps[f"{python} -m pipeline sync"] = "publish what the registry lacks"
+    elif not failed:
         steps[f"{python} -m pipeline promote {version} staging"] = "promote the model"
     width = max(map(len, steps))
     for command, purpose in steps.items():
@@ -182,7 +185,7 @@ def _summary(workspace: Workspace) -> None:
 
 def _uncommitted(workspace: Workspace) -> list[str]:
     """Return the files of this result that belong into git and differ from the last commit."""
-    files = ("dvc.lock", "params.yaml", "reports/metrics.json")
+    files = ("dvc.lock", "params.yaml", "reports/metrics.json", "registry")
     status = ("git", "status", "--porcelain", "--untracked-files=all", "--")
     return [
         file for file in files if subprocess.run([*status, file], cwd=workspace.root, capture_output=True, check=False).stdout

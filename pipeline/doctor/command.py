@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
 from pipeline import signing, tracking
-from pipeline.doctor import complete, place, runs, stages
+from pipeline.doctor import backup, complete, place, runs, stages
 from pipeline.doctor.finding import Checked, Finding, Registry, counted
 from pipeline.project import Project
 from pipeline.tracking import lock
 from pipeline.tracking.lock import Lock
 
-_FIXABLE: Sequence[Callable[[Registry], Checked]] = (stages.check, runs.check, runs.check_versions)
+_FIXABLE: Sequence[Callable[[Registry], Checked]] = (stages.check, runs.check, runs.check_versions, backup.check)
 
 
 def run(fix: bool, project: Project, accept: str = "") -> bool:

@@ -19,7 +19,7 @@ from pipeline.register import evidence, registry
 from pipeline.register.evidence import HeldOut
 from pipeline.register.fresh import FreshProcess
 from pipeline.register.gate import Performance, Rule, judge
-from pipeline.tracking import Source, entry, manifest
+from pipeline.tracking import Source, backup, entry, manifest
 from pipeline.tracking.manifest import MANIFEST
 from pipeline.workspace import Workspace, write_text
 
@@ -44,6 +44,7 @@ def _run(params: Params, workspace: Workspace) -> None:
         test = evidence.read_test(workspace, params.evaluate)
         _check_same_data(training, test)
         client, run_id = tracking.published_run(workspace)
+        backup.check_not_lost(client, workspace, training.model_name)
         name = f"the model of run {run_id}"
         model = tracking.logged_model(client, client.get_run(run_id).info.experiment_id, run_id)
         if model is None:
@@ -62,6 +63,7 @@ def _run(params: Params, workspace: Workspace) -> None:
         print(f"  {'FAILED' if rule.verdict == 'failed' else rule.verdict:<8}{rule}")
     version, result = _register(client, entered, training, found, rules, workspace)
     _write(training, entered, found, rules, version, workspace)
+    backup.save(client, workspace, training.model_name)
     tracking.published_run(workspace)
     print(result)
 

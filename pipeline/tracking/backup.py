@@ -182,6 +182,23 @@ def save(client: Any, workspace: Workspace, model: str) -> None:
         )
 
 
+def check_not_lost(client: Any, workspace: Workspace, model: str) -> None:
+    """Refuse to begin a registry where an earlier one was lost that can be made again: its numbers would be given to others.
+
+    Raises:
+        RegistryError: as above.
+    """
+    if stored(client, model).versions:
+        return
+    saved = [each for each in read(workspace, model).versions.values() if not each.deleted and each.model_id]
+    if any(any(workspace.artifacts.glob(f"*/models/{each.model_id}")) for each in saved):
+        shown = workspace.shown(folder(workspace, model))
+        raise RegistryError(
+            f"the tracking store has no version of {model}, and {shown} holds {len(saved)}: `python -m pipeline sync` makes "
+            f"them again; or move {shown} away to begin with version 1"
+        )
+
+
 def write(now: Registered, before: Registered, workspace: Workspace, model: str) -> Sequence[int]:
     """Write what differs of what the store says now; return the numbers of which the files hold another model."""
     place, same = folder(workspace, model), now.is_same(before)
