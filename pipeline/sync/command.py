@@ -1,6 +1,7 @@
 """sync: publish trainings, versions, records and aliases that the tracking store lacks; nothing there is overwritten."""
 
 import os
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 from pipeline import tracking
 from pipeline.environment import shown_url
 from pipeline.errors import RegistryError, TrackingError
+from pipeline.page import printable
 from pipeline.project import Project
 from pipeline.promotion import backup as records
 from pipeline.sync import plan as plans
@@ -38,8 +40,10 @@ def run(uri: str, project: Project) -> None:
         if target == own:
             _save(project)
     print(_summary(done, target))
+    for problem in problems:
+        print(f"  {printable(problem)}", file=sys.stderr)
     if problems:
-        raise RegistryError(f"{len(problems)} of these could not be published, nothing was overwritten:\n" + "\n".join(problems))
+        raise RegistryError(f"{len(problems)} of these could not be published, nothing was overwritten: see docs/sync.md")
 
 
 def _save(project: Project) -> None:
