@@ -145,7 +145,13 @@ def git_state(root: Path, record_diff: bool = True) -> GitState:
     commit = _git(root, "rev-parse", "HEAD")
     if commit is None:
         return GitState(None, None, False, "", ())
-    ours = ("--", ".", ":(exclude)dvc.lock", ":(exclude)registry", ":(exclude)registry.dvc")  # the pipeline writes them; they are no code
+    ours = (
+        "--",
+        ".",
+        ":(exclude)dvc.lock",
+        ":(exclude)registry",
+        ":(exclude)registry.dvc",
+    )  # the pipeline writes them; they are no code
     diff = _git(root, *_DIFF, *ours) or ""
     if len(diff.encode()) > MAX_DIFF_BYTES:
         diff = diff.encode()[:MAX_DIFF_BYTES].decode(errors="ignore") + "\n… cut here: commit before training\n"

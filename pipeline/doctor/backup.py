@@ -31,12 +31,12 @@ def _compare(registry: Registry) -> Sequence[Finding]:
         meaning = "the model cannot be changed until that is done"
         return [Finding(f"a sync of {model} was cut off", meaning, f"{_SYNC} completes it")]
     written, there = records.read(workspace, model), records.stored(client, model)
-    lacking = [f"version {n}" for n, each in saved.versions.items() if not each.deleted and n not in now.versions]
+    kept, known = saved.versions, now.versions
+    lacking = [f"version {n}" for n, each in kept.items() if not each.deleted and n not in known]
     lacking += [f"record {n}" for n in written if n not in there]
-    differing = [f"version {n}" for n, each in now.versions.items() if n in saved.versions and not each.is_same(saved.versions[n])]
+    differing = [f"version {n}" for n, each in known.items() if n in kept and not each.is_same(kept[n])]
     differing += [f"record {n}" for n, each in there.items() if n in written and written[n].digest != each.digest]
-    unsaved = [f"version {n}" for n in now.versions if n not in saved.versions]
-    unsaved += [f"record {n}" for n in there if n not in written]
+    unsaved = [f"version {n}" for n in known if n not in kept] + [f"record {n}" for n in there if n not in written]
     shown = workspace.shown(workspace.registry / model)
     found = []
     if lacking:

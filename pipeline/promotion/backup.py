@@ -31,8 +31,8 @@ class SavedRecord:
     def of(cls, entry: Entry) -> "SavedRecord":
         """Return what the store holds; the state as its run says, so that a chain that says another still does."""
         state = ENDS.get(entry.status) or entry.state
-        text, tags = entry.text or entry.record.text(), entry.tags
-        return cls(record=text, state=state, signature=tags.get(SIGNATURE, ""), outcome_signature=tags.get(OUTCOME_SIGNATURE, ""))
+        text, of_outcome = entry.text or entry.record.text(), entry.tags.get(OUTCOME_SIGNATURE, "")
+        return cls(record=text, state=state, signature=entry.tags.get(SIGNATURE, ""), outcome_signature=of_outcome)
 
     @property
     def entry(self) -> Entry:
@@ -64,7 +64,7 @@ def read(workspace: Workspace, model: str) -> Mapping[int, SavedRecord]:
         saved, number = backup.read_file(SavedRecord, path, workspace), int(match.group(1))
         try:
             record = ledger.parse(saved.record)
-        except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        except ValueError as error:
             raise backup.damaged(path, f"no record: {' '.join(ascii(str(error)).split())[:150]}", workspace) from None
         if (record.model, record.number) != (model, number):
             raise backup.damaged(path, f"it is about record {record.number} of another model or number", workspace)
@@ -74,8 +74,10 @@ def read(workspace: Workspace, model: str) -> Mapping[int, SavedRecord]:
 
 def stored(client: Any, model: str) -> Mapping[int, SavedRecord]:
     """Return the records in the store by number; of two with one number, the first."""
-    entries = reversed(ledger.read(client, model).entries)
-    return {entry.record.number: SavedRecord.of(entry) for entry in entries}
+    found: dict[int, SavedRecord] = {}
+    for entry in ledger.read(client, model).entries:
+        found.setdefault(entry.record.number, SavedRecord.of(entry))
+    return found
 
 
 def save(client: Any, workspace: Workspace, model: str) -> None:

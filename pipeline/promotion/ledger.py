@@ -120,19 +120,24 @@ def _parse(run: Any) -> Entry | Unreadable:
     try:
         record, info = parse(text), run.info
         return Entry(record, tags["state"], info.run_id, info.status, info.run_name or "", tags, text)
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+    except (ValueError, KeyError) as error:
         digest = hashlib.sha256(text.encode()).hexdigest()
         return Unreadable(run.info.run_id, _number(tags.get("number", "")), printable(str(error))[:150], digest)
 
 
 def parse(text: str) -> Record:
-    """Return the record that `text` holds; ValueError, TypeError, KeyError, OverflowError or RecursionError if it holds none."""
-    _FORM.validate_json(text, strict=True)  # builds no record itself: it would make 1.0 of 1, and so another digest
-    content = json.loads(text)
-    record = Record(**{**content, "rows": tuple(Row(**row) for row in content["rows"])})
-    time = datetime.fromisoformat(record.when)
-    if time.tzinfo is None or time.astimezone(UTC).year < _FIRST_YEAR or record.number < 1:
-        raise ValueError(f"its time {record.when} has no time zone or cannot be, or its number {record.number} is not positive")
+    """Return the record that `text` holds; ValueError where it holds none."""
+    try:
+        _FORM.validate_json(text, strict=True)  # builds no record itself: it would make 1.0 of 1, and so another digest
+        content = json.loads(text)
+        record = Record(**{**content, "rows": tuple(Row(**row) for row in content["rows"])})
+        time = datetime.fromisoformat(record.when)
+        if time.tzinfo is None or time.astimezone(UTC).year < _FIRST_YEAR or record.number < 1:
+            raise ValueError(
+                f"its time {record.when} has no time zone or cannot be, or its number {record.number} is not positive"
+            )
+    except (TypeError, KeyError, OverflowError, RecursionError) as error:
+        raise ValueError(str(error)) from None
     return record
 
 

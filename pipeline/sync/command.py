@@ -67,7 +67,9 @@ def _roots(workspace: Workspace, *uris: str) -> Sequence[Path]:
 
 def _publish(client: Any, project: Project, trainings: Trainings) -> tuple[list[str], list[str]]:
     """Return what was published, and what could not be."""
-    done, problems, found = [], [], []
+    done: list[str] = []
+    problems: list[str] = []
+    found = []
     for model in backup.models(project.workspace):
         try:
             found.append(plans.make(client, project.workspace, model))

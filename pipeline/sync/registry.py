@@ -162,9 +162,7 @@ def _reserve(client: Any, plan: Plan) -> None:
         client.set_registered_model_tag(plan.name, LAST, str(plan.highest))
 
 
-def _logged(
-    client: Any, experiment: str, run_id: str, name: str, version: SavedVersion, folder: Path | None
-) -> str:
+def _logged(client: Any, experiment: str, run_id: str, name: str, version: SavedVersion, folder: Path | None) -> str:
     """Return the id of the logged model with these files, which was made for the version `name`."""
     from mlflow.entities import LoggedModelOutput
 
@@ -184,7 +182,7 @@ def _restore_records(client: Any, held: Lock, workspace: Workspace, plan: Plan) 
     for each in plan.records:
         held.keep()
         ledger.create(client, experiment, each.entry, each.signatures)
-    ended = {state: status for status, state in ledger.ENDS.items()}
+    ended: dict[str, str] = {state: status for status, state in ledger.ENDS.items()}
     for found in ledger.read(client, plan.name).entries:  # also those of a sync that was cut off
         if found.status not in ledger.ENDS and found.tags.get("state") in ended:
             end = int(datetime.fromisoformat(found.record.when).timestamp() * 1000)

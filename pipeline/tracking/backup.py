@@ -73,7 +73,9 @@ class Registered:
 
     def is_same(self, other: "Registered") -> bool:
         """Return whether both are one registry: at least one version is the same, or there is none to tell them apart."""
-        return not self.versions or not other.versions or any(v.is_same(other.versions.get(n)) for n, v in self.versions.items())
+        return (
+            not self.versions or not other.versions or any(v.is_same(other.versions.get(n)) for n, v in self.versions.items())
+        )
 
 
 def models(workspace: Workspace) -> list[str]:

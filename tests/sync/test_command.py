@@ -14,6 +14,7 @@ from pipeline.project import Project
 from pipeline.promotion import backup as records
 from pipeline.promotion import command as promotion
 from pipeline.promotion import transitions
+from pipeline.promotion.record import Version
 from pipeline.sync import plan
 from pipeline.tracking import Source, backup, manifest
 from pipeline.tracking.manifest import MANIFEST, ORIGINAL_RUN, SIGNATURE
@@ -55,7 +56,7 @@ def test_the_files_of_a_version_are_the_registered_ones_under_its_first_run(
         assert now.tags[ORIGINAL_RUN] == client.get_run(now.run_id).data.tags[ORIGINAL_RUN] == before.run_id
         with tracking.model_folder(client, Source(f"version {number}", now.run_id, MODEL, str(number))) as folder:
             assert manifest.of(folder) == before.tags[MANIFEST]
-    assert transitions.current_stages(client, MODEL).production == transitions.Version(
+    assert transitions.current_stages(client, MODEL).production == Version(
         "3", first[3].tags["weights_digest"], first[3].run_id
     )
 
