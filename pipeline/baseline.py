@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import environment
 from pipeline.dataset import Dataset
 from pipeline.errors import EvaluationError
 from pipeline.features import shrink
@@ -118,7 +119,7 @@ def read(path: Path, data: Dataset, shown: str) -> Baseline:
         known: NDArray[np.bool_] = (predicted >= 0) & (predicted < data.description.classes)  # false where it is missing
         problem = "" if known.all() else "a class that does not exist"
     except (pyarrow.ArrowException, KeyError, ValueError, OSError) as error:
-        problem = " ".join(str(error).split())[:120]
+        problem = environment.message(error, 120)
     if problem:
         raise EvaluationError(f"{shown} is not what validate writes ({problem}): {way_back(path, 'validate')}")
     rows = np.array_equal(index, data.test.source_index) and np.array_equal(labels, data.test.labels)

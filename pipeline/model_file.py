@@ -58,7 +58,7 @@ def load(path: Path, description: Description | None = None, advice: Callable[[]
         check(path)
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = environment.message(error)
         raise _error(f"{path.name} cannot be loaded ({reason})", advice) from None
     if description:
         _check_fit(model, path.name, description)

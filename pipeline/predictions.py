@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import environment
 from pipeline.errors import EvaluationError
 
 _INDEX, _LABEL, _PREDICTED, _FILE = COLUMNS = ("source_index", "label", "predicted", "file")
@@ -98,7 +99,7 @@ def read(path: Path, class_names: tuple[str, ...], name: str) -> Predictions:
             "no rows" if not len(table) else "" if np.isfinite(probabilities).all() else "probabilities that are no numbers"
         )
     except (pyarrow.ArrowException, KeyError, ValueError, OSError) as error:
-        problem = " ".join(str(error).split())[:120]
+        problem = environment.message(error, 120)
     if problem:
         raise EvaluationError(
             f"{name} is not what evaluate writes ({problem}): `dvc repro -s -f evaluate`, where the model was trained, "

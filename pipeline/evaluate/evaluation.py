@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import environment
 from pipeline.baseline import Baseline
 from pipeline.dataset import Dataset
 from pipeline.errors import EvaluationError
@@ -66,7 +67,7 @@ def read_features(path: Path, names: Sequence[str], labels: NDArray[np.int32]) -
         table = parquet.read_table(path, columns=columns, filters=[("split", "=", "test")]).sort_by("row")
         found = {name: table[name].to_numpy().astype(np.float64) for name in columns}
     except (pyarrow.ArrowException, KeyError, ValueError) as error:
-        reason = " ".join(str(error).split())[:120]
+        reason = environment.message(error, 120)
         raise EvaluationError(f"{path} is not what validate writes ({reason}): {way_back(path, 'validate')}") from None
     if not np.array_equal(found["label"], labels):
         raise EvaluationError(f"{path} belongs to a different test split: run `dvc repro -s -f validate`")

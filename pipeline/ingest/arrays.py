@@ -18,6 +18,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import environment
 from pipeline.dataset import SPLITS, SourceFile, SplitName
 from pipeline.errors import SourceError
 from pipeline.ingest.images import Arrays
@@ -256,5 +257,5 @@ def _copy(table: Path, columns: PixelColumns, file: IO[bytes]) -> Iterator[str]:
                 raise FullError(error.errno, error.strerror) from None
             yield from label.to_pylist()
     except (pyarrow.ArrowException, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = environment.message(error)
         raise SourceError(f"{table}: {reason}: each row needs a label and {len(columns.pixels):,} numbers") from None

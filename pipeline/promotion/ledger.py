@@ -16,8 +16,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from pipeline import signing
-from pipeline.page import printable
+from pipeline import environment, signing
 from pipeline.promotion.record import Entry, Record, Row, State
 
 HEAD = "promotions"  # the tag of the registered model: number, digest and outcome of the last record
@@ -122,7 +121,7 @@ def _parse(run: Any) -> Entry | Unreadable:
         return Entry(record, tags["state"], info.run_id, info.status, info.run_name or "", tags, text)
     except (ValueError, KeyError) as error:
         digest = hashlib.sha256(text.encode()).hexdigest()
-        return Unreadable(run.info.run_id, _number(tags.get("number", "")), printable(str(error))[:150], digest)
+        return Unreadable(run.info.run_id, _number(tags.get("number", "")), environment.message(error, 150), digest)
 
 
 def parse(text: str) -> Record:

@@ -92,8 +92,8 @@ def _unseen(model: Performance) -> Rule:
     images = f"{len(model.labels):,} test images"
     if model.seen is None:
         why = (
-            "its files hold no training_images.npy, so it is not known on which images it was trained: delete the version in "
-            "the MLflow UI, if it is one, and train it again (`dvc repro`)"
+            "its files hold no training_images.npy, so it is not known on which images it was trained: delete its run and its "
+            "version, if it has one, in the MLflow UI; `dvc repro -s -f register` then makes them again from the outputs"
         )
         return Rule(UNSEEN, math.nan, "≤", 0, False, why)
     if not model.seen:

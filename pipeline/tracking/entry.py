@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline import params
+from pipeline import environment, params
 from pipeline.errors import ParamsError, RegistryError
 from pipeline.restore import way_back
 
@@ -98,7 +98,7 @@ def read_images(path: Path, shown: str) -> NDArray[np.uint64]:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
         good = found.dtype == np.uint64 and found.ndim == 1 and len(found) > 0 and bool((found[1:] > found[:-1]).all())
     except (OSError, ValueError, TypeError) as error:
-        reason = f"cannot be read ({' '.join(str(error).split())[:100]})"
+        reason = f"cannot be read ({environment.message(error, 100)})"
     else:
         reason = "" if good else "is not what train writes"
     if reason:

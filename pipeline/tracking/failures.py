@@ -51,6 +51,11 @@ _REASONS: Sequence[tuple[str, str, str]] = (
         "correct the user and the password in MLFLOW_TRACKING_URI",
     ),
     (
+        r'database "[^"]*" does not exist|Unknown database',
+        "does not exist",
+        "create the database (`createdb` of PostgreSQL), or correct its name in MLFLOW_TRACKING_URI",
+    ),
+    (
         r"error code 403|403 Client Error|PERMISSION_DENIED|permission denied for \w+",
         "does not let this user in",
         "ask who runs it for the right to read and write there",

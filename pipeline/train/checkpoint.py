@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline import environment
 from pipeline.params import TrainParams
 from pipeline.train.recipe import settings_of
 from pipeline.workspace import replacing
@@ -109,7 +110,7 @@ def restore(folder: Path, state: Sequence[Any]) -> list[Row]:
                 rows: list[Row] = json.loads(content[_ROWS].tobytes())
                 arrays = [_fitting(content[name], known) for name, known in _values(state).items()]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            reason = " ".join(str(error).split())[:120]
+            reason = environment.message(error, 120)
             print(f"warning: {path.name} is damaged ({reason}): using the one before", file=sys.stderr, flush=True)
             path.unlink()
             continue
