@@ -60,11 +60,14 @@ def postgresql() -> Iterator[str]:
 
 
 @contextmanager
-def mlflow(store: str, folder: Path) -> Iterator[str]:
-    """An MLflow server over `store` that hands files through itself from `folder`, as a team's does; gives its address."""
+def mlflow(store: str, folder: Path, *options: str) -> Iterator[str]:
+    """An MLflow server over `store`; gives its address.
+
+    It hands files through itself from `folder`, as a team's does, unless `options` say otherwise.
+    """
     port = free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--workers", "2"]
-    command += ["--artifacts-destination", folder.as_uri(), "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "2", "--host", "127.0.0.1", "--port", str(port)]
+    command += options or ("--artifacts-destination", folder.as_uri())
     environment = {**os.environ, "MLFLOW_BACKEND_STORE_URI": store, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     log = folder.with_name(f"{folder.name}.log")
     with log.open("wb") as words, subprocess.Popen(command, env=environment, stdout=words, stderr=words) as server:
