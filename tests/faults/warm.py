@@ -5,6 +5,7 @@ its exit code, killed with it. TensorFlow may be forked because nothing was comp
 """
 
 import contextlib
+import gc
 import json
 import os
 import runpy
@@ -25,7 +26,9 @@ _MODULES = (  # in the order in which they find each other's threads and warning
     *("mlflow", "mlflow.keras", "mlflow.system_metrics.system_metrics_monitor", "mlflow.store.db.utils"),
     *("mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store"),
     *("great_expectations", "cleanlab", "jinja2", "pydantic", "ruamel.yaml", "dvc.cli", "dvc.commands.repro", "dvc.repo"),
-    *("dvc.repo.reproduce", "dvc.stage", "dvc_data.index", "psutil", "filelock"),
+    *("dvc.repo.reproduce", "dvc.repo.index", "dvc.stage", "dvc_data.index", "scmrepo.git", "flufl.lock", "networkx", "psutil"),
+    *("filelock", "typer.main", "mlflow.pyfunc", "mlflow.tracing.processor.base_mlflow", "opentelemetry.sdk.metrics"),
+    *("alembic.command", "pyarrow.parquet", "sklearn.gaussian_process", "sklearn.kernel_approximation"),
 )
 # What stands for `python`: it hands its command over, and ends as that ends.
 _SHIM = """#!{python} -ISE
@@ -74,6 +77,7 @@ def main(address: str, python: str) -> None:
     environment.load_tensorflow()
     for name in _MODULES:
         __import__(name)
+    gc.freeze()  # so that no child copies the pages of all that
     sys.executable = python  # what a command starts is forked too
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
