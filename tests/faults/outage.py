@@ -11,7 +11,7 @@ from typing import Any, Literal
 from tests import servers
 
 Mode = Literal["down", "500", "401", "slow", "hang", "lost answer"]
-_SLOW = 0.7  # seconds until each answer
+_SLOW = 0.4  # seconds until each answer
 
 
 class Proxy:

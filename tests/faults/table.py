@@ -39,7 +39,7 @@ def _random_kills() -> list[Fault]:
     counts = {
         "ingested": 6,
         "validated": 6,
-        "trained": 16,
+        "trained": 14,
         "evaluated": 8,
         "registered": 8,
         "staged": 3,
@@ -63,7 +63,7 @@ def _random_kills() -> list[Fault]:
 
 
 def _aimed_kills() -> list[Fault]:
-    counts = {"trained": 10, "evaluated": 4, "registered": 5, "staged": 5, "rolled back": 4, "synced": 6}
+    counts = {"trained": 8, "evaluated": 3, "registered": 4, "staged": 4, "rolled back": 3, "synced": 4}
     return [
         Fault(
             f"kill -9 between two writes of {_verb(state)}",
