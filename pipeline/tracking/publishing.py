@@ -8,6 +8,7 @@ import json
 import math
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256 as digest_of
@@ -28,6 +29,7 @@ from pipeline.workspace import Workspace, sha256
 
 _NAMED = 3  # missing files, by name
 _KEPT = ("provenance/", "data/")  # what was true when it was trained: sent once, whatever becomes of the file later
+_IMAGES = "mlflow.loggedImages"  # tag: the run has images; the UI looks for none without it
 _INFINITE = 1.79e308  # what MLflow stores for infinity is larger
 
 
@@ -214,7 +216,7 @@ def _files(client: Any, run: Any, content: Content) -> _Lack | None:
 
     lacking = {path: content.files.get(path, texts.get(path)) for path in digests if not has(path)}
     described = _description(run, content, known.get(EVALUATION) == digests.get(EVALUATION))
-    image = content.preview if content.preview and not client.list_artifacts(run_id, "images") else None
+    image = content.preview if content.preview and _IMAGES not in run.data.tags else None
 
     def send_all() -> None:
         if described:
@@ -255,10 +257,19 @@ def _store(client: Any, run_id: str, files: Mapping[str, Any]) -> None:
 
 
 def _log_image(client: Any, run_id: str, png: Path) -> None:
+    """Do what `client.log_image` does, under the name that a call which was killed between its three writes gave it."""
+    from mlflow.tracking.multimedia import compress_image_size
     from PIL import Image
 
-    with Image.open(png) as image:
-        client.log_image(run_id, image.convert("RGB"), key=png.stem, step=0)
+    names = sorted(Path(each.path).stem for each in client.list_artifacts(run_id, "images") if each.path.endswith(".png"))
+    name = names[0] if names else f"{png.stem}+step+0+timestamp+{int(time.time() * 1000)}+{uuid.uuid4()}"
+    with tempfile.TemporaryDirectory() as folder, Image.open(png) as image:
+        whole, images = image.convert("RGB"), Path(folder) / "images"
+        images.mkdir()
+        whole.save(images / f"{name}.png")
+        compress_image_size(whole).save(images / f"{name}+compressed.webp")
+        client.log_artifacts(run_id, folder)
+    client.set_tag(run_id, _IMAGES, True)
 
 
 def published(client: Any, run_id: str) -> Mapping[str, str]:

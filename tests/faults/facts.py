@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 Facts = Mapping[str, Any]
+_SHOWN = ("mlflow.note.content", "mlflow.loggedImages")  # of MLflow's own tags, those that a person sees the lack of
 _OUTPUTS = ("data/dataset", "data/validated.json", "models/model.keras", "models/training_images.npy", "reports/metrics.json")
 
 
@@ -61,7 +62,7 @@ def _run(client: Any, run: Any, database: Path) -> Facts:
         "params": dict(run.data.params),
         "inputs": sorted(each.dataset.name for each in run.inputs.dataset_inputs),
         "points": {name: [[each.step, each.timestamp, each.value] for each in points] for name, points in history.items()},
-        "tags": sorted(name for name in run.data.tags if not name.startswith("mlflow.") or name == "mlflow.note.content"),
+        "tags": sorted(name for name in run.data.tags if not name.startswith("mlflow.") or name in _SHOWN),
         "artifacts": {str(each.relative_to(place)): _digest(each) for each in sorted(place.rglob("*")) if each.is_file()},
     }
 

@@ -19,7 +19,7 @@ from pipeline.tracking import Content, EvaluationRecord
 from tests.compare.trainings import Trainings
 
 WRITES = (
-    *("create_run", "log_batch", "log_inputs", "log_artifacts", "log_text", "log_image", "set_tag", "set_terminated"),
+    *("create_run", "log_batch", "log_inputs", "log_artifacts", "log_text", "set_tag", "set_terminated"),
     *("create_logged_model", "log_model_artifacts", "finalize_logged_model", "log_outputs"),
 )
 METRICS = {"test/accuracy": 0.75, "test/loss": 0.5}
