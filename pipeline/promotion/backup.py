@@ -85,7 +85,7 @@ def save(client: Any, workspace: Workspace, model: str) -> None:
     backup.save(client, workspace, model)
     try:
         now = backup.stored(client, model)
-        if now.model is None or UNFINISHED in now.model.tags or not now.is_same(backup.read(workspace, model)):
+        if now.model is None or UNFINISHED in now.model.tags or not now.continues(backup.read(workspace, model)):
             return
         before = read(workspace, model)
         for number, record in stored(client, model).items():

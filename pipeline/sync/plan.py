@@ -21,6 +21,7 @@ class Plan:
     model: SavedModel
     is_new: bool  # whether the store has no such model
     versions: Sequence[SavedVersion]  # ascending
+    of_other_runs: Sequence[SavedVersion]  # registered again after the store was lost; no record there speaks of their runs
     without_files: Sequence[SavedVersion]  # there, but an earlier sync had no files for them
     highest: int  # the number of a deleted version that no other may get; 0: none
     records: Sequence[SavedRecord]  # ascending
@@ -32,7 +33,8 @@ class Plan:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not (self.unfinished or self.versions or self.records or self.aliases or self.tags or self.highest)
+        lists = (self.versions, self.of_other_runs, self.without_files, self.records, self.aliases, self.tags)
+        return not (self.unfinished or self.highest or any(lists))
 
 
 def make(client: Any, workspace: Workspace, name: str) -> Plan:
@@ -46,7 +48,9 @@ def make(client: Any, workspace: Workspace, name: str) -> Plan:
         raise backup.damaged(workspace.registry / name / "model.json", "it is missing", workspace)
     reached = max([*now.versions, now.last], default=0)
     missing = {n: v for n, v in saved.versions.items() if not v.deleted and n > reached}
-    records, behind, clashes = _records(records_backup.read(workspace, name), records_backup.stored(client, name))
+    recorded = records_backup.stored(client, name)
+    records, behind, clashes = _records(records_backup.read(workspace, name), recorded)
+    again = [] if recorded else [each for n, each in saved.versions.items() if _is_again(each, now.versions.get(n))]
     versions = list(_conflicts(saved, now, reached))
     usable = {*missing, *now.versions} - {n for n, _ in versions}
     aliases, stolen = _aliases(saved.model, now, usable, behind or bool(clashes))
@@ -60,6 +64,7 @@ def make(client: Any, workspace: Workspace, name: str) -> Plan:
         model=saved.model,
         is_new=now.model is None,
         versions=list(missing.values()),
+        of_other_runs=again,
         without_files=[each for n, each in saved.versions.items() if n in now.without_files and each.is_same(now.versions[n])],
         highest=highest if highest > max([reached, *missing]) else 0,
         records=records,
@@ -68,6 +73,10 @@ def make(client: Any, workspace: Workspace, name: str) -> Plan:
         conflicts=[f"{name}: {text}" for text in (*(text for _, text in versions), *clashes, *stolen)],
         unfinished=bool(now.model and UNFINISHED in now.model.tags),
     )
+
+
+def _is_again(saved: SavedVersion, there: SavedVersion | None) -> bool:
+    return there is not None and saved.is_same(there) and bool(saved.run_id) and saved.run_id != there.run_id
 
 
 def _conflicts(saved: Registered, now: Registered, reached: int) -> list[tuple[int, str]]:

@@ -48,8 +48,14 @@ def restore(client: Any, plan: Plan, trainings: Trainings) -> Restored:
             problems += _restore_version(client, plan, version, trainings)
             done.append(f"version {version.version}")
             print(f"{plan.name} version {version.version}", flush=True)
+        for version in plan.of_other_runs:
+            for tag, text in _origin(version).items():
+                client.set_model_version_tag(plan.name, str(version.version), tag, text)
+            done.append(f"version {version.version}")
         for version in plan.without_files:
-            problems += _fill_files(client, plan, version, trainings)
+            lacking = _fill_files(client, plan, version, trainings)
+            problems += lacking
+            done += [] if lacking else [f"version {version.version}"]
         _reserve(client, plan)
         _restore_records(client, held, trainings.workspace, plan)
         done += [f"record {each.entry.record.number}" for each in plan.records]

@@ -71,11 +71,13 @@ class Registered:
     last: int = 0  # the highest number that `sync` reserved
     without_files: frozenset[int] = frozenset()  # the versions that `sync` could not bring files for
 
-    def is_same(self, other: "Registered") -> bool:
-        """Return whether both are one registry: at least one version is the same, or there is none to tell them apart."""
-        return (
-            not self.versions or not other.versions or any(v.is_same(other.versions.get(n)) for n, v in self.versions.items())
-        )
+    def continues(self, before: "Registered") -> bool:
+        """Return whether this is the registry `before` later on: they share a version with its run, or `before` has none.
+
+        Equal weights do not tell that: the same training, repeated in another clone, gives them too.
+        """
+        pairs = ((each, self.versions.get(number)) for number, each in before.versions.items())
+        return not before.versions or any(one.is_same(now) and now and one.run_id == now.run_id for one, now in pairs)
 
 
 def models(workspace: Workspace) -> list[str]:
@@ -203,7 +205,7 @@ def check_not_lost(client: Any, workspace: Workspace, model: str) -> None:
 
 def write(now: Registered, before: Registered, workspace: Workspace, model: str) -> Sequence[int]:
     """Write what differs of what the store says now; return the numbers of which the files hold another model."""
-    place, same = folder(workspace, model), now.is_same(before)
+    place, same = folder(workspace, model), now.continues(before)
     other = [number for number, each in now.versions.items() if not _may_replace(before.versions.get(number), each)]
     files: dict[str, Any] = {f"version-{n}.json": each for n, each in now.versions.items() if n not in other}
     if same:

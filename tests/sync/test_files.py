@@ -127,3 +127,24 @@ def test_names_lead_nowhere_else(workspace: Workspace, tmp_path: Path) -> None:
     (workspace.registry / "linked-classifier").symlink_to(elsewhere)
     with pytest.raises(RegistryError, match=r"^registry/linked-classifier is a link"):
         backup.read(workspace, "linked-classifier")
+
+
+def registered(*numbers: int, run_id: str = "0" * 32) -> backup.Registered:
+    empty = backup.SavedModel(aliases={}, tags={}, description="")
+    versions = {number: backup.SavedVersion(**{**VERSION, "version": number, "run_id": run_id}) for number in numbers}
+    return backup.Registered(empty, versions)
+
+
+def deleted(workspace: Workspace) -> list[int]:
+    return [number for number, each in backup.read(workspace, MODEL).versions.items() if each.deleted]
+
+
+def test_only_the_registry_that_the_files_are_of_says_that_a_version_was_deleted(workspace: Workspace) -> None:
+    backup.write(registered(1, 2, 3), backup.Registered(), workspace, MODEL)
+    same = backup.read(workspace, MODEL)
+    for other in (registered(), registered(1, run_id="1" * 32)):  # a new store; the same training repeated in another clone
+        backup.write(other, same, workspace, MODEL)
+        assert deleted(workspace) == []
+        assert backup.read(workspace, MODEL) == same
+    backup.write(registered(1, 3), same, workspace, MODEL)
+    assert deleted(workspace) == [2]
