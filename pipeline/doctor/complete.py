@@ -20,7 +20,7 @@ def check(registry: Registry) -> Checked:
     client = registry.client
     entries = sorted(client.search_model_versions(f"name = '{registry.model}'"), key=lambda entry: int(entry.version))
     found = [_check_version(client, entry, registry.project.workspace) for entry in entries]
-    return Checked(f"the runs of {counted(len(entries), 'version')}", [each for each in found if each])
+    return Checked(f"the content of {counted(len(entries), 'run')}", [each for each in found if each])
 
 
 def _check_version(client: Any, entry: Any, workspace: Workspace) -> Finding | None:

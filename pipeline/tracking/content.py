@@ -6,7 +6,7 @@ they are checked when they are read, and nothing in them is followed out of its 
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -185,12 +185,14 @@ class Content:
         found = {"fit_seconds": self.record.fit_seconds, "temperature": self.record.temperature} if self.record else {}
         return found | dict(self.evaluation.metrics if self.evaluation else {})
 
-    @cached_property
-    def inputs(self) -> Sequence[Any]:
-        """Each split as MLflow shows data sets."""
+    def inputs(self, known: Collection[str]) -> Sequence[Any]:
+        """Return each split as MLflow shows data sets, but for those named in `known`."""
+        lacking = [split for split in _CONTEXTS if input_name(self.plan, split)["dataset_name"] not in known]
+        if not lacking:  # making one imports pandas
+            return []
         path = self.files.get(_DATASET)
         counts = _read(Description, path, "ingest").counts if path else {}
-        return list(_dataset_inputs(self.plan, counts))
+        return [_dataset_input(self.plan, split, counts.get(split)) for split in lacking]
 
 
 def write_evaluation(path: Path, record: EvaluationRecord) -> None:
@@ -282,22 +284,21 @@ def _texts(plan: TrainingPlan) -> Iterator[tuple[str, str]]:
         yield "provenance/untracked_files.txt", "\n".join(plan.git.untracked)
 
 
-def _dataset_inputs(plan: TrainingPlan, counts: Mapping[SplitName, int]) -> Iterator[Any]:
-    """Yield each split: schema of the arrays, number of images, classes, and its context."""
+def _dataset_input(plan: TrainingPlan, split: SplitName, images: int | None) -> Any:
+    """Return a split: schema of the arrays, number of images, classes, and its context."""
     import numpy as np
     from mlflow.data.schema import TensorDatasetSchema
     from mlflow.entities import Dataset, DatasetInput, InputTag
     from mlflow.types import Schema, TensorSpec
 
-    images = Schema([TensorSpec(np.dtype(np.uint8), (-1, *plan.image_shape), "images")])
+    arrays = Schema([TensorSpec(np.dtype(np.uint8), (-1, *plan.image_shape), "images")])
     labels = Schema([TensorSpec(np.dtype(np.int32), (-1,), "labels")])
-    schema = json.dumps(TensorDatasetSchema(images, labels).to_dict())
+    schema = json.dumps(TensorDatasetSchema(arrays, labels).to_dict())
     source = json.dumps({"uri": "data/dataset"})
-    for split, context in _CONTEXTS.items():
-        profile = {"images": counts.get(split), "image_shape": plan.image_shape, "classes": plan.class_names}
-        identity = input_name(plan, split)
-        entry = Dataset(*identity.values(), "local", source, schema, json.dumps(profile, ensure_ascii=False))
-        yield DatasetInput(entry, [InputTag("mlflow.data.context", context)])
+    profile = {"images": images, "image_shape": plan.image_shape, "classes": plan.class_names}
+    identity = input_name(plan, split).values()
+    entry = Dataset(*identity, "local", source, schema, json.dumps(profile, ensure_ascii=False))
+    return DatasetInput(entry, [InputTag("mlflow.data.context", _CONTEXTS[split])])
 
 
 def input_name(plan: TrainingPlan, split: str) -> Mapping[str, str]:

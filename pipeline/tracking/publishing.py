@@ -126,8 +126,7 @@ def _tags(client: Any, run: Any, content: Content) -> _Lack | None:
 
 
 def _inputs(client: Any, run: Any, content: Content) -> _Lack | None:
-    known = {each.dataset.name for each in run.inputs.dataset_inputs}
-    lacking = [each for each in content.inputs if each.dataset.name not in known]
+    lacking = content.inputs({each.dataset.name for each in run.inputs.dataset_inputs})
     return _Lack(["the data set"], lambda: client.log_inputs(run.info.run_id, lacking)) if lacking else None
 
 
