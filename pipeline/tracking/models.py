@@ -24,14 +24,25 @@ _SILENT = 3600  # seconds after which a process on another machine is taken for 
 
 
 def logged_model(client: Any, experiment: str, run_id: str) -> Any | None:
-    """Return the finished logged model of the run `run_id`, if there is one; of two, the older."""
-    ready = [model for model in _logged_models(client, experiment, run_id) if str(model.status) == "READY"]
+    """Return the finished logged model of the run `run_id`, if there is one."""
+    return finished(logged_models(client, experiment, run_id))
+
+
+def logged_models(client: Any, experiment: str, run_id: str) -> Sequence[Any]:
+    """Return the logged models of the run, finished or not."""
+    found: Sequence[Any] = client.search_logged_models([experiment], f"source_run_id = '{run_id}'", max_results=100)
+    return found
+
+
+def finished(models: Sequence[Any]) -> Any | None:
+    """Return the finished model of a run, if there is one; of two, the older."""
+    ready = [model for model in models if str(model.status) == "READY"]
     return min(ready, key=lambda model: (model.creation_timestamp, model.model_id), default=None)
 
 
-def unfinished(client: Any, experiment: str, run_id: str) -> Sequence[Any]:
-    """Return the logged models of the run that never became READY, and that no living process writes."""
-    return [each for each in _logged_models(client, experiment, run_id) if str(each.status) != "READY" and _abandoned(each)]
+def unfinished(models: Sequence[Any]) -> Sequence[Any]:
+    """Return those that never became READY, and that no living process writes."""
+    return [each for each in models if str(each.status) != "READY" and _abandoned(each)]
 
 
 def _abandoned(model: Any) -> bool:
@@ -42,26 +53,25 @@ def _abandoned(model: Any) -> bool:
     return bool(time.time() - model.creation_timestamp / 1000 > _SILENT)
 
 
-def _logged_models(client: Any, experiment: str, run_id: str) -> list[Any]:
-    return list(client.search_logged_models([experiment], f"source_run_id = '{run_id}'", max_results=100))
-
-
-def log_model(client: Any, run: Any, record: TrainingRecord, content: Content) -> str:
+def log_model(client: Any, run: Any, content: Content) -> str:
     """Log the model of `content` on the run, unless it has one, and delete unfinished ones; return the logged model's id."""
     from mlflow.entities import LoggedModelOutput
     from mlflow.exceptions import MlflowException
 
     experiment, run_id = run.info.experiment_id, run.info.run_id
     known = logged_model(client, experiment, run_id)
-    model_id = str(known.model_id) if known else _log(client, experiment, run_id, record, content)
-    for other in unfinished(client, experiment, run_id):  # of a killed process, or of a request whose answer was lost
+    model_id = str(known.model_id) if known else _log(client, experiment, run_id, content)
+    for other in unfinished(logged_models(client, experiment, run_id)):  # of a killed process, or a repeated request
         client.delete_logged_model(other.model_id)
     with suppress(MlflowException):  # it refuses what it has, also where its first answer was lost; `publish` asks again
         client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
     return model_id
 
 
-def _log(client: Any, experiment: str, run_id: str, record: TrainingRecord, content: Content) -> str:
+def _log(client: Any, experiment: str, run_id: str, content: Content) -> str:
+    record = content.record
+    if record is None:
+        raise MissingInputError("models/training.json is of a training that did not finish: run `dvc repro train`")
     tags = {"training_id": record.training_id, "weights_digest": record.weights_digest, "process": str(Process.current())}
     params = {key: str(value) for key, value in record.params["train"].items()} | {"parameters": str(record.parameters)}
     with tempfile.TemporaryDirectory() as name:

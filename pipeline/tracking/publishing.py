@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256 as digest_of
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,8 @@ from pipeline.dataset import SPLITS
 from pipeline.errors import UnreachableError
 from pipeline.params import TrackingParams
 from pipeline.tracking.budget import within
-from pipeline.tracking.content import EVALUATION, MAX_TAG, NOTE, PUBLISHED, Content, Point, cut, input_name
-from pipeline.tracking.models import log_model, logged_model, unfinished
+from pipeline.tracking.content import EVALUATION, HISTORY, MAX_TAG, NOTE, PUBLISHED, Content, Point, cut, input_name
+from pipeline.tracking.models import finished, log_model, logged_models, unfinished
 from pipeline.tracking.runs import find_or_create, send, update_project_run, warn
 from pipeline.tracking.store import connect, tracking_uri
 from pipeline.workspace import Workspace, sha256
@@ -39,6 +40,26 @@ class _Lack:
 
     what: Sequence[str]
     send: Callable[[], object]
+
+
+class _Stored:
+    """What the store has of a run: each part is fetched when it is first asked for."""
+
+    def __init__(self, client: Any, run_id: str, strict: bool = False) -> None:
+        self.client, self.run_id = client, run_id
+        self.strict = strict  # do not believe that what was sent once is still there
+
+    @cached_property
+    def run(self) -> Any:
+        return self.client.get_run(self.run_id)
+
+    @cached_property
+    def models(self) -> Sequence[Any]:
+        return logged_models(self.client, self.run.info.experiment_id, self.run_id)
+
+    @cached_property
+    def published(self) -> Mapping[str, str]:
+        return published(self.client, self.run_id)
 
 
 def publish_outputs(workspace: Workspace, limits: TrackingParams) -> None:
@@ -85,17 +106,17 @@ def publish(client: Any, workspace: Workspace, content: Content) -> str:
 
 def complete(client: Any, run_id: str, content: Content) -> None:
     """Send what the run lacks of `content`, and ask again."""
-    run = client.get_run(run_id)
+    stored = _Stored(client, run_id)
     for part in _PARTS:
-        if lack := part(client, run, content):
+        if lack := part(stored, content):
             lack.send()
-            run = client.get_run(run_id)
-            if left := part(client, run, content):
+            stored = _Stored(client, run_id)
+            if left := part(stored, content):
                 raise UnreachableError(
                     f"the tracking store took {', '.join(left.what)} for the run {run_id}, and does not have it: see its log; "
                     "run the command again once that is solved"
                 )
-    if content.record and run.info.status != "FINISHED":
+    if content.record and stored.run.info.status != "FINISHED":
         client.set_terminated(run_id, "FINISHED", content.record.finished_ms)
     if content.record:
         update_project_run(client, run_id)
@@ -103,10 +124,10 @@ def complete(client: Any, run_id: str, content: Content) -> None:
 
 def missing(client: Any, run_id: str, content: Content) -> Sequence[str]:
     """Return what the run lacks of `content`, as in "38 of 46 metrics" or "evaluation/report.html"."""
-    run = client.get_run(run_id)
-    lacks = [lack for part in _PARTS if (lack := part(client, run, content))]
-    unfinished = ["the status FINISHED"] if content.record and run.info.status != "FINISHED" else []
-    return [what for lack in lacks for what in lack.what] + unfinished
+    stored = _Stored(client, run_id, strict=True)
+    lacks = [lack for part in _PARTS if (lack := part(stored, content))]
+    running = ["the status FINISHED"] if content.record and stored.run.info.status != "FINISHED" else []
+    return [what for lack in lacks for what in lack.what] + running
 
 
 def send_points(client: Any, run_id: str, points: Sequence[Point]) -> None:
@@ -116,97 +137,96 @@ def send_points(client: Any, run_id: str, points: Sequence[Point]) -> None:
     send(client, run_id, [Metric(each.name, each.value, each.timestamp_ms, each.step) for each in points])
 
 
-def _tags(client: Any, run: Any, content: Content) -> _Lack | None:
+def _tags(stored: _Stored, content: Content) -> _Lack | None:
     from mlflow.entities import RunTag
 
-    lacking = {name: value for name, value in content.tags.items() if run.data.tags.get(name) != value}
+    lacking = {name: value for name, value in content.tags.items() if stored.run.data.tags.get(name) != value}
     tags = [RunTag(name, value) for name, value in lacking.items()]
     what = [f"the tag {name}" for name in lacking] if len(lacking) <= _NAMED else [_share(lacking, content.tags, "tags")]
-    return _Lack(what, lambda: client.log_batch(run.info.run_id, tags=tags)) if lacking else None
+    return _Lack(what, lambda: stored.client.log_batch(stored.run_id, tags=tags)) if lacking else None
 
 
-def _inputs(client: Any, run: Any, content: Content) -> _Lack | None:
-    lacking = content.inputs({each.dataset.name for each in run.inputs.dataset_inputs})
-    return _Lack(["the data set"], lambda: client.log_inputs(run.info.run_id, lacking)) if lacking else None
+def _inputs(stored: _Stored, content: Content) -> _Lack | None:
+    lacking = content.inputs({each.dataset.name for each in stored.run.inputs.dataset_inputs})
+    return _Lack(["the data set"], lambda: stored.client.log_inputs(stored.run_id, lacking)) if lacking else None
 
 
-def _params(client: Any, run: Any, content: Content) -> _Lack | None:
+def _params(stored: _Stored, content: Content) -> _Lack | None:
     from mlflow.entities import Param
 
-    lacking = [Param(name, value) for name, value in content.params.items() if name not in run.data.params]
+    lacking = [Param(name, value) for name, value in content.params.items() if name not in stored.run.data.params]
     what = [_share(lacking, content.params, "params")]
-    return _Lack(what, lambda: client.log_batch(run.info.run_id, params=lacking)) if lacking else None
+    return _Lack(what, lambda: stored.client.log_batch(stored.run_id, params=lacking)) if lacking else None
 
 
-def _curves(client: Any, run: Any, content: Content) -> _Lack | None:
+def _curves(stored: _Stored, content: Content) -> _Lack | None:
     """Compare every point of every epoch."""
-    run_id = run.info.run_id
     names = {point.name for point in content.points}
-    stored = {
+    sent = HISTORY in content.files and stored.published.get(HISTORY) == sha256(content.files[HISTORY])
+    if sent and not stored.strict and names <= {*stored.run.data.metrics}:
+        return None  # of each metric one request
+    known = {
         (name, each.step, each.timestamp, _comparable(each.value))
-        for name in names & {*run.data.metrics}
-        for each in client.get_metric_history(run_id, name)
+        for name in names & {*stored.run.data.metrics}
+        for each in stored.client.get_metric_history(stored.run_id, name)
     }
     lacking = [
-        each for each in content.points if (each.name, each.step, each.timestamp_ms, _comparable(each.value)) not in stored
+        each for each in content.points if (each.name, each.step, each.timestamp_ms, _comparable(each.value)) not in known
     ]
     what = _share(lacking, content.points, "points of the training curves")
-    return _Lack([what], lambda: send_points(client, run_id, lacking)) if lacking else None
+    return _Lack([what], lambda: send_points(stored.client, stored.run_id, lacking)) if lacking else None
 
 
-def _model(client: Any, run: Any, content: Content) -> _Lack | None:
+def _model(stored: _Stored, content: Content) -> _Lack | None:
     """Ask for one finished logged model that is the run's output, and for no unfinished one that nobody writes any more."""
     if content.record is None or content.model is None:
         return None
-    record, run_id, experiment = content.record, run.info.run_id, run.info.experiment_id
-    known = logged_model(client, experiment, run_id)
+    known, run = finished(stored.models), stored.run
     outputs = {each.model_id for each in run.outputs.model_outputs} if run.outputs else set()
     lacks = known is None or known.model_id not in outputs
-    left = unfinished(client, experiment, run_id)
-    what = ["the model"] * lacks + ["the end of an unfinished model"] * bool(left)
-    return _Lack(what, lambda: log_model(client, run, record, content)) if what else None
+    what = ["the model"] * lacks + ["the end of an unfinished model"] * bool(unfinished(stored.models))
+    return _Lack(what, lambda: log_model(stored.client, run, content)) if what else None
 
 
-def _scores(client: Any, run: Any, content: Content) -> _Lack | None:
+def _scores(stored: _Stored, content: Content) -> _Lack | None:
     """Compare the metrics that have one value: on the run, and those that its logged model was measured by, on that."""
     last = {each.name: each for each in content.points if each.step == content.points[-1].step}
     wanted, evaluated = content.scores, content.evaluation.metrics if content.evaluation else {}
     measured = {**{name: each.value for name, each in last.items()}, **evaluated}
-    model = logged_model(client, run.info.experiment_id, run.info.run_id) if wanted else None
-    on_model = {each.key: each.value for each in client.get_logged_model(model.model_id).metrics or ()} if model else {}
-    lacking = {name for name, value in wanted.items() if not _same(run.data.metrics.get(name), value)}
+    model = finished(stored.models) if wanted else None
+    on_model = {each.key: each.value for each in model.metrics or ()} if model else {}
+    lacking = {name for name, value in wanted.items() if not _same(stored.run.data.metrics.get(name), value)}
     lacking |= {name for name, value in measured.items() if model and not _same(on_model.get(name), value)}
 
     def send_all() -> None:
         from mlflow.entities import Metric
 
-        now, metrics = _after(client, run, lacking - {*last}), []
+        now, metrics = _after(stored, lacking - {*last}), []
         for name in sorted(lacking):
             point = last.get(name) or Point(name, wanted[name], now, 0)
             split = name.partition("/")[0]
             of_split = input_name(content.plan, split) if split in SPLITS else {}
             model_id = model.model_id if model and name in measured else None
             metrics.append(Metric(name, point.value, point.timestamp_ms, point.step, model_id=model_id, **of_split))
-        send(client, run.info.run_id, metrics)
+        send(stored.client, stored.run_id, metrics)
 
     return _Lack([_share(lacking, {*wanted, *measured}, "metrics")], send_all) if lacking else None
 
 
-def _after(client: Any, run: Any, names: set[str]) -> int:
+def _after(stored: _Stored, names: set[str]) -> int:
     """Return a Unix time in ms, now or later, after every value that the run has of the metrics `names`."""
-    known = (client.get_metric_history(run.info.run_id, name) for name in names & {*run.data.metrics})
+    known = (stored.client.get_metric_history(stored.run_id, name) for name in names & {*stored.run.data.metrics})
     return max(int(time.time() * 1000), *(int(each.timestamp) + 1 for history in known for each in history), 0)
 
 
-def _files(client: Any, run: Any, content: Content) -> _Lack | None:
+def _files(stored: _Stored, content: Content) -> _Lack | None:
     """Compare files and texts by digest, as recorded after they were stored, and by size, as the store lists them."""
-    run_id = run.info.run_id
+    client, run_id, known = stored.client, stored.run_id, stored.published
     texts = {path: text.encode() for path, text in content.texts.items()}
     digests = {path: digest_of(text).hexdigest() for path, text in texts.items()}
     digests |= {path: sha256(file) for path, file in content.files.items()}
     folders = {str(Path(path).parent) for path in digests}
     there = {file.path: file.file_size for folder in folders for file in client.list_artifacts(run_id, folder)}
-    known = published(client, run_id)
 
     def has(path: str) -> bool:
         size = len(texts[path]) if path in texts else content.files[path].stat().st_size
@@ -214,8 +234,9 @@ def _files(client: Any, run: Any, content: Content) -> _Lack | None:
         return path in there and path in known and (same or path.startswith(_KEPT))
 
     lacking = {path: content.files.get(path, texts.get(path)) for path in digests if not has(path)}
-    described = _description(run, content, known.get(EVALUATION) == digests.get(EVALUATION))
-    image = content.preview if content.preview and _IMAGES not in run.data.tags else None
+    sent = known.get(EVALUATION) == digests.get(EVALUATION)
+    described = _description(stored.run, content, sent)
+    image = content.preview if content.preview and _IMAGES not in stored.run.data.tags else None
 
     def send_all() -> None:
         if described:

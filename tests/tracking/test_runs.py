@@ -3,7 +3,6 @@
 import json
 import logging
 import re
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from pipeline.provenance import GitState, TrainingPlan
 from pipeline.tracking import Content, EvaluationRecord
 from pipeline.workspace import Workspace
 from tests import data_sets, stores
-from tests.compare.trainings import Trainings
+from tests.compare.trainings import PLAIN, Trainings, write_data
 from tests.stores import LIMITS
 
 NAMES = tuple(f"{number:04} {'猫' * 195}" for number in range(1000))  # as many and as long as params.yaml allows
@@ -96,15 +95,14 @@ def test_each_split_is_an_input_with_its_context_and_a_schema_that_mlflow_reads(
     assert schema.targets.to_dict() == [{"name": "labels", "type": "tensor", "tensor-spec": {"dtype": "int32", "shape": (-1,)}}]
 
 
-def test_logged_models_are_found_by_recipe_and_carry_their_metrics_by_data_set(
-    trainings: Trainings, versions: Trainings
-) -> None:
+def test_logged_models_are_found_by_recipe_and_carry_their_metrics_by_data_set(trainings: Trainings) -> None:
     client = trainings.client
+    write_data(trainings.workspace)
+    params = {"ingest": {"dataset": "fashion-mnist"}, "train": {"epochs": 7, "seed": 42}}
+    trainings.add(PLAIN, evaluated=False, training_id="measured", params=params)
     experiment = tracking.experiment_id(client, trainings.workspace, "fashion-mnist")
-    assert len(client.search_logged_models([experiment])) == 2
-    (model,) = client.search_logged_models([experiment], "params.epochs = '5' AND params.seed = '42'")
-    for folder in ("data", "models", "reports"):
-        shutil.copytree(versions.workspace.root / folder, trainings.workspace.root / folder)
+    assert len(client.search_logged_models([experiment])) == 3
+    (model,) = client.search_logged_models([experiment], "params.epochs = '7' AND params.seed = '42'")
     stores.write_evaluation(trainings.workspace, {"test/accuracy": 0.75, "images_per_second": 8.0})
     assert stores.publish(client, trainings.workspace) == model.source_run_id
     measured = {
