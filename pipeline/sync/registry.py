@@ -22,7 +22,7 @@ from pipeline.tracking.runs import find_run
 from pipeline.workspace import Workspace
 
 _WAIT = 120  # seconds; a promotion holds the lock while its gate loads a model
-_NOWHERE = "mlflow-artifacts:/placeholder"  # servers refuse a source that looks like a file of theirs
+_NOWHERE = "s3://placeholder/none"  # servers refuse a source that looks like a file of theirs; nothing is fetched from it
 _OF_VERSION = "version"  # tag of a logged model that was made for a version
 
 
