@@ -26,6 +26,7 @@ from pipeline.workspace import Workspace
 _RUN = re.compile(r"^run_id: ([0-9a-f]{32})$", re.MULTILINE)
 _MAX_TEXT = 100_000  # bytes of an MLmodel
 _SHOWN_BY_MLFLOW = "images/"  # written again with the description
+_OF_PROMOTIONS = "promotion/"  # what a gate compared: no stage's output
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,10 @@ class Trainings:
 
     def _outputs(self) -> Iterator[Content]:
         if self.workspace.training.exists():
-            yield Content.of_outputs(self.workspace)
+            content = Content.of_outputs(self.workspace)
+            left = (each.files for each in self._left.values() if each.plan.training_id == content.plan.training_id)
+            pages = {path: file for files in left for path, file in files.items() if path.startswith(_OF_PROMOTIONS)}
+            yield replace(content, files={**pages, **content.files})
 
     def _folders(self) -> Iterator[Content]:
         yield from self._left.values()

@@ -188,9 +188,10 @@ def _flips() -> list[Fault]:
 
 def _lost_databases() -> list[Fault]:
     sync = STATES["synced"].command
+    samples: dict[str, Sample] = {"registered": "", "produced": "exhaustive", "rolled back": ""}
     whole = [
-        Fault("rm mlflow.db, then sync", state, state, sync, do.lost_database, state)
-        for state in ("registered", "produced", "rolled back")
+        Fault("rm mlflow.db, then sync", state, state, sync, do.lost_database, state, sample=sample)
+        for state, sample in samples.items()
     ]
     return [
         *whole,
