@@ -88,7 +88,6 @@ def tracked(evaluation: Evaluation) -> dict[str, float]:
     """Return the metrics for MLflow, `test/…`, which makes chart sections of `a/b` names."""
     per_class, names = evaluation.scores.per_class, slugs(evaluation.class_names)
     found = evaluation.scores.figures() | {"baseline_accuracy": evaluation.baseline.accuracy}
-    found["images_per_second"] = evaluation.images_per_second
     for score, values in (("recall", per_class.recall), ("precision", per_class.precision), ("f1", per_class.f1)):
         found |= {f"{score}/{name}": value for name, value in zip(names, values.tolist(), strict=True) if math.isfinite(value)}
     return {f"test/{name}": value for name, value in found.items()}

@@ -21,9 +21,6 @@ class Verdict:
         return not (self.lost or self.doubled or self.differing)
 
 
-_MEASURED = ("test/images_per_second",)  # evaluated twice, a speed has two values
-
-
 def judge(found: Facts, expected: Facts) -> Verdict:
     """Compare; ids, times and file names that hold them are free."""
     return Verdict(tuple(_lost(found, expected)), tuple(_doubled(found, expected)), tuple(_differing(found, expected)))
@@ -70,11 +67,7 @@ def _doubled(found: Facts, expected: Facts) -> Iterator[str]:
     known = {run["weights"] for run in expected["runs"]}
     yield from (f"a run that is {run['status']}, of no result" for run in found["runs"] if run["weights"] not in known)
     for run in found["runs"]:
-        yield from (
-            f"{count} points of {name}"
-            for (name, _), count in Counter(_points(run)).items()
-            if count > 1 and name not in _MEASURED
-        )
+        yield from (f"{count} points of {name}" for (name, _), count in Counter(_points(run)).items() if count > 1)
         images = sum(name.startswith("images/") for name in run["artifacts"])
         if images > 2 * max(1, len(expected["versions"])):
             yield f"{images} copies of the preview"
