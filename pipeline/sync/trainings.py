@@ -80,11 +80,6 @@ class Trainings:
         """The id of the training in the outputs; "" where there is none."""
         return next((content.plan.training_id for content in self._outputs()), "")
 
-    @cached_property
-    def run_ids(self) -> Mapping[str, str]:
-        """Training id → the id of the run whose folder is left here."""
-        return {content.plan.training_id: run_id for run_id, content in self._left.items()}
-
     def _outputs(self) -> Iterator[Content]:
         if self.workspace.training.exists():
             content = Content.of_outputs(self.workspace)
@@ -97,10 +92,10 @@ class Trainings:
 
     @cached_property
     def _left(self) -> Mapping[str, Content]:
-        """Run id → what the artifact folder of that run holds."""
+        """Run id → what the artifact folder of that run holds, the oldest folder first."""
         found = {}
         for root in self.models.roots:
-            for path in sorted(root.glob(f"*/*/artifacts/{TRAINING}")):
+            for path in sorted(root.glob(f"*/*/artifacts/{TRAINING}"), key=lambda path: path.parents[2].stat().st_mtime):
                 folder = path.parents[1]
                 files = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file() and not p.is_symlink()}
                 files = {name: file for name, file in files.items() if not name.startswith(_SHOWN_BY_MLFLOW)}
@@ -122,18 +117,20 @@ class Trainings:
             client: As `tracking.connect` gives it.
             folders: Training id → the folder of its logged model, where that is known.
         """
-        known = _states(client)
+        known = _runs(client)
         for training_id, content in self.contents.items():
-            state = known.get(training_id, "")
-            if state == "deleted" or (state == "FINISHED" and training_id != self.current):
+            run = known.get(training_id)
+            if run and run.info.lifecycle_stage == "deleted":
                 continue
             whole = replace(content, model=folders.get(training_id, content.model))
             name = f"run {content.plan.architecture}-{training_id[:8]} of {content.plan.dataset_name}"
             try:
-                if state == "FINISHED" and not missing(client, self.run_of(client, whole), whole):
-                    continue
+                if run and run.info.status == "FINISHED":
+                    self._name_original(client, run, training_id)  # a killed sync may not have come to it
+                    if training_id != self.current or not missing(client, self.run_of(client, whole), whole):
+                        continue
                 run_id = publish(client, self.workspace, whole)
-                self._name_original(client, run_id, training_id)
+                self._name_original(client, client.get_run(run_id), training_id)
                 yield name
             except UnreachableError:
                 raise
@@ -145,26 +142,26 @@ class Trainings:
         experiment = tracking.experiment_id(client, self.workspace, content.plan.dataset_name)
         return find_run(client, experiment, content.plan.training_id) or ""
 
-    def _name_original(self, client: Any, run_id: str, training_id: str) -> None:
-        """Say on the run which one it was in the store whose folder is left here."""
-        original = self.run_ids.get(training_id, run_id)
-        if original != run_id and ORIGINAL_RUN not in client.get_run(run_id).data.tags:
-            client.set_tag(run_id, ORIGINAL_RUN, original)
+    def _name_original(self, client: Any, run: Any, training_id: str) -> None:
+        """Say on the run which one it was in the store whose folder is left here; of several, in the first."""
+        left = (each for each, content in self._left.items() if content.plan.training_id == training_id)
+        original = next(left, run.info.run_id)
+        if original != run.info.run_id and ORIGINAL_RUN not in run.data.tags:
+            client.set_tag(run.info.run_id, ORIGINAL_RUN, original)
 
 
-def _states(client: Any) -> Mapping[str, str]:
-    """Return training id → the status of its run, or "deleted"."""
+def _runs(client: Any) -> Mapping[str, Any]:
+    """Return training id → its run, a deleted one only where there is no other."""
     from mlflow.entities import ViewType
 
-    found: dict[str, str] = {}
+    found: dict[str, Any] = {}
     experiments = [each.experiment_id for each in client.search_experiments()]
     token = None
     while token is None or token:
         page = client.search_runs(experiments, "tags.training_id != ''", ViewType.ALL, max_results=1000, page_token=token)
         for run in page:
-            is_active = run.info.lifecycle_stage == "active"
-            if is_active or run.data.tags["training_id"] not in found:
-                found[run.data.tags["training_id"]] = str(run.info.status) if is_active else "deleted"
+            if run.info.lifecycle_stage == "active" or run.data.tags["training_id"] not in found:
+                found[run.data.tags["training_id"]] = run
         token = page.token or ""
     return found
 

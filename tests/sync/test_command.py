@@ -135,6 +135,21 @@ def test_a_sync_that_was_killed_anywhere_is_completed_by_the_next(
         assert Registry.of(sync(candidates), candidates) == before, point
 
 
+@pytest.mark.exhaustive
+def test_a_run_whose_original_was_not_named_before_a_kill_gets_it_from_the_next_sync(
+    candidates: Trainings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_history(candidates)
+    use(other_store(candidates), monkeypatch)
+    client = sync(candidates)
+    named = {run.info.run_id: run.data.tags[ORIGINAL_RUN] for run in client.search_runs(["1"], f"tags.`{ORIGINAL_RUN}` != ''")}
+    assert named
+    for run_id in named:
+        client.delete_tag(run_id, ORIGINAL_RUN)
+    sync(candidates)
+    assert {run_id: client.get_run(run_id).data.tags.get(ORIGINAL_RUN) for run_id in named} == named
+
+
 def _kill_at(point: int, patched: pytest.MonkeyPatch) -> None:
     connect, written = tracking.connect, []
 
