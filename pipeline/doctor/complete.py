@@ -50,7 +50,7 @@ def _lacking(client: Any, run_id: str) -> Iterator[str]:
         client.download_artifacts(run_id, "", name)
         paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
         files = {path: file for path, file in paths.items() if path.startswith(_FOLDERS)}
-        named = {TRAINING, EVALUATION, *tracking.published(client, run_id)}
+        named = {TRAINING, EVALUATION, *tracking.published(client, client.get_run(run_id))}
         try:
             content = Content.of_files(files) if TRAINING in files else None
         except PipelineError as error:

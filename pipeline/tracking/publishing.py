@@ -9,10 +9,11 @@ import math
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256 as digest_of
+from multiprocessing.pool import ThreadPool  # its threads end with the process; those of concurrent.futures would hold it
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ _NAMED = 3  # missing files, by name
 _KEPT = ("provenance/", "data/")  # what was true when it was trained: sent once, whatever becomes of the file later
 _IMAGES = "mlflow.loggedImages"  # tag: the run has images; the UI looks for none without it
 _INFINITE = 1.79e308  # what MLflow stores for infinity is larger
+_REQUESTS = 8  # at once: of a server that takes 3 s for an answer, 50 files would take 150 s one by one
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,10 @@ class _Stored:
 
     @cached_property
     def published(self) -> Mapping[str, str]:
-        return published(self.client, self.run_id)
+        return published(self.client, self.run)
+
+    def artifacts(self, folder: str) -> Sequence[Any]:
+        return listed(self.client, self.run, folder)
 
 
 def publish_outputs(workspace: Workspace, limits: TrackingParams) -> None:
@@ -166,9 +171,9 @@ def _curves(stored: _Stored, content: Content) -> _Lack | None:
     if sent and not stored.strict and names <= {*stored.run.data.metrics}:
         return None  # of each metric one request
     known = {
-        (name, each.step, each.timestamp, _comparable(each.value))
-        for name in names & {*stored.run.data.metrics}
-        for each in stored.client.get_metric_history(stored.run_id, name)
+        (each.key, each.step, each.timestamp, _comparable(each.value))
+        for history in _histories(stored, names)
+        for each in history
     }
     lacking = [
         each for each in content.points if (each.name, each.step, each.timestamp_ms, _comparable(each.value)) not in known
@@ -215,8 +220,21 @@ def _scores(stored: _Stored, content: Content) -> _Lack | None:
 
 def _after(stored: _Stored, names: set[str]) -> int:
     """Return a Unix time in ms, now or later, after every value that the run has of the metrics `names`."""
-    known = (stored.client.get_metric_history(stored.run_id, name) for name in names & {*stored.run.data.metrics})
-    return max(int(time.time() * 1000), *(int(each.timestamp) + 1 for history in known for each in history), 0)
+    known = (each for history in _histories(stored, names) for each in history)
+    return max(int(time.time() * 1000), *(int(each.timestamp) + 1 for each in known), 0)
+
+
+def _histories(stored: _Stored, names: set[str]) -> Sequence[Sequence[Any]]:
+    wanted = names & {*stored.run.data.metrics}
+    return _each(stored.client, lambda name: stored.client.get_metric_history(stored.run_id, name), wanted)
+
+
+def _each(client: Any, call: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
+    """Return what `call` returns for each item; a server is asked for several at once."""
+    if not client.tracking_uri.startswith("http"):
+        return [call(item) for item in items]
+    with ThreadPool(_REQUESTS) as pool:
+        return pool.map(call, items, chunksize=1)
 
 
 def _files(stored: _Stored, content: Content) -> _Lack | None:
@@ -226,7 +244,7 @@ def _files(stored: _Stored, content: Content) -> _Lack | None:
     digests = {path: digest_of(text).hexdigest() for path, text in texts.items()}
     digests |= {path: sha256(file) for path, file in content.files.items()}
     folders = {str(Path(path).parent) for path in digests}
-    there = {file.path: file.file_size for folder in folders for file in client.list_artifacts(run_id, folder)}
+    there = {file.path: file.file_size for files in _each(client, stored.artifacts, folders) for file in files}
 
     def has(path: str) -> bool:
         size = len(texts[path]) if path in texts else content.files[path].stat().st_size
@@ -242,7 +260,7 @@ def _files(stored: _Stored, content: Content) -> _Lack | None:
         if described:
             client.set_tag(run_id, NOTE, described)
         if image:
-            _log_image(client, run_id, content.files[str(image)])
+            _log_image(stored, content.files[str(image)])
         _store(client, run_id, lacking)
         record = {**known, **{path: digests[path] for path in lacking}}
         client.log_text(run_id, json.dumps(record, indent=2, sort_keys=True), PUBLISHED)
@@ -272,32 +290,45 @@ def _store(client: Any, run_id: str, files: Mapping[str, Any]) -> None:
                 place.symlink_to(source.resolve())
             else:
                 place.write_bytes(source)
-        if files:
+        if client.tracking_uri.startswith("http"):
+            _each(client, lambda path: client.log_artifact(run_id, f"{folder}/{path}", str(Path(path).parent)), files)
+        elif files:
             client.log_artifacts(run_id, folder)
 
 
-def _log_image(client: Any, run_id: str, png: Path) -> None:
+def _log_image(stored: _Stored, png: Path) -> None:
     """Do what `client.log_image` does, under the name that a call which was killed between its three writes gave it."""
     from mlflow.tracking.multimedia import compress_image_size
     from PIL import Image
 
-    names = sorted(Path(each.path).stem for each in client.list_artifacts(run_id, "images") if each.path.endswith(".png"))
+    names = sorted(Path(each.path).stem for each in stored.artifacts("images") if each.path.endswith(".png"))
     name = names[0] if names else f"{png.stem}+step+0+timestamp+{int(time.time() * 1000)}+{uuid.uuid4()}"
     with tempfile.TemporaryDirectory() as folder, Image.open(png) as image:
         whole, images = image.convert("RGB"), Path(folder) / "images"
         images.mkdir()
         whole.save(images / f"{name}.png")
         compress_image_size(whole).save(images / f"{name}+compressed.webp")
-        client.log_artifacts(run_id, folder)
-    client.set_tag(run_id, _IMAGES, True)
+        stored.client.log_artifacts(stored.run_id, folder)
+    stored.client.set_tag(stored.run_id, _IMAGES, True)
 
 
-def published(client: Any, run_id: str) -> Mapping[str, str]:
+def listed(client: Any, run: Any, folder: str) -> Sequence[Any]:
+    """Return the files in a folder of the run, by one request; `client.list_artifacts` makes five."""
+    from mlflow.artifacts import list_artifacts
+
+    found: Sequence[Any] = list_artifacts(artifact_uri=f"{run.info.artifact_uri}/{folder}", tracking_uri=client.tracking_uri)
+    return found
+
+
+def published(client: Any, run: Any) -> Mapping[str, str]:
     """Return what the run says of its files: path → SHA-256; nothing where `publish` did not come to it."""
-    if PUBLISHED not in {file.path for file in client.list_artifacts(run_id, str(Path(PUBLISHED).parent))}:
+    from mlflow.artifacts import download_artifacts
+
+    if PUBLISHED not in {file.path for file in listed(client, run, str(Path(PUBLISHED).parent))}:
         return {}
     with tempfile.TemporaryDirectory() as folder:
-        text = Path(client.download_artifacts(run_id, PUBLISHED, folder)).read_bytes()
+        uri = f"{run.info.artifact_uri}/{PUBLISHED}"
+        text = Path(download_artifacts(uri, dst_path=folder, tracking_uri=client.tracking_uri)).read_bytes()
     try:
         found: Mapping[str, str] = TypeAdapter(dict[str, str]).validate_json(text)
     except ValidationError:
