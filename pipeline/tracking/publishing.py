@@ -26,7 +26,7 @@ from pipeline.tracking.budget import within
 from pipeline.tracking.content import EVALUATION, HISTORY, MAX_TAG, NOTE, PUBLISHED, Content, Point, cut, input_name
 from pipeline.tracking.models import finished, log_model, logged_models, unfinished
 from pipeline.tracking.runs import find_or_create, send, update_project_run, warn
-from pipeline.tracking.store import connect, tracking_uri
+from pipeline.tracking.store import connect, lost_errors, tracking_uri
 from pipeline.workspace import Workspace, sha256
 
 _NAMED = 3  # missing files, by name
@@ -93,6 +93,7 @@ def published_run(workspace: Workspace, limits: TrackingParams | None = None) ->
         client = connect(workspace, create=True)
         return client, publish(client, workspace, Content.of_outputs(workspace))
 
+    lost_errors()  # the import of MLflow is no wait for the store
     found: tuple[Any, str] = within(limits, tracking_uri(workspace), step)
     return found
 

@@ -29,8 +29,8 @@ def test_of_a_healthy_registry_it_lists_what_it_checked(case: DoctorCase, capsys
     assert case.doctor() == (True, [])
     assert case.doctor(fix=True) == (True, [])
     command.run(False, Project.load(case.registry.workspace))
-    checked = "the lock, the files of 4 versions, the stages of 4 versions, 3 records of the history, 0 runs in state RUNNING, "
-    checked += "the runs of 4 versions"
+    checked = "the lock, the files of 4 versions, the content of 4 runs, the stages of 4 versions, 3 records of the history, "
+    checked += "0 runs in state RUNNING, the runs of 4 versions, no files of the registry"
     assert capsys.readouterr().out.startswith(f"{case.model}: no problems found\nchecked {checked}\n")
     assert case.registry.shown() == {"1": PRODUCTION, "2": STAGING}
     assert len(case.registry.entries()) == 3

@@ -85,7 +85,7 @@ def test_every_output_is_there_and_nothing_is_left_beside(built: Path, shell: Sh
     assert shell("dvc", "status", cwd=built).stdout.strip() == "Data and pipelines are up to date."
     assert list(built.rglob("*.part*")) == []
     changed = shell("git", "status", "--porcelain", cwd=built).stdout.split("\n")
-    assert sorted(filter(None, changed)) == [" M params.yaml", "?? dvc.lock", "?? reports/metrics.json"]
+    assert sorted(filter(None, changed)) == [" M params.yaml", "?? dvc.lock", "?? registry/", "?? reports/metrics.json"]
 
 
 def test_nothing_is_written_into_the_home_folder(built: Path) -> None:

@@ -164,7 +164,7 @@ def test_metric_names_are_those_of_mlflow(evaluated: tuple[Workspace, Evaluation
 
     tracked = tables.tracked(evaluated[1])
     assert {"test/accuracy", "test/recall/eight-or-8", "test/f1/nine-more", "test/precision/zero"} <= set(tracked)
-    assert len(tracked) == 10 + 3 * 10
+    assert len(tracked) == 9 + 3 * 10
     for name in tracked:
         _validate_metric_name(name)
 

@@ -133,6 +133,6 @@ def test_altered_arrays_of_the_data_set_are_refused(candidates: Trainings) -> No
     labels = np.load(path)
     assert labels.tolist() == list(LABELS)
     np.save(path, np.array(SWAPPED, np.int32)[labels])
-    with pytest.raises(DatasetError, match=r"data/dataset is not what its dataset\.json says"):
+    with pytest.raises(DatasetError, match=r"data/dataset/test/labels\.npy changed on disk since ingest wrote it"):
         promote_to(candidates, WEAK, "staging")
     assert records(candidates) == []

@@ -212,6 +212,7 @@ def test_a_move_that_seems_interrupted_is_marked(lines: Callable[..., list[str]]
 def test_without_promotions_it_is_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copy(PARAMS, tmp_path)
     workspace = Workspace(tmp_path, tmp_path)
+    stores.connect(workspace)
     command.run(None, False, Project.load(workspace))
     assert (
         capsys.readouterr().out

@@ -11,6 +11,7 @@ from pipeline.project import Project
 from pipeline.promotion import chain, command, ledger, timeline
 from pipeline.promotion.record import Record
 from pipeline.tracking import lock
+from tests import stores
 from tests.compare.trainings import MODEL, PLAIN, Trainings, write_data
 from tests.promotion.checkouts import (
     BETTER,
@@ -201,6 +202,7 @@ def test_a_version_that_cannot_be_judged_is_one_line_and_no_record(
 
 def test_without_a_model_there_is_nothing_to_promote_or_to_roll_back(tmp_path: Path) -> None:
     workspace = checkout(tmp_path)
+    stores.connect(workspace)
     with pytest.raises(RegistryError, match=r"fashion-mnist-classifier has no version or alias '1' \(it has none yet\)"):
         command.promote("1", "staging", "", False, False, Project.load(workspace))
     with pytest.raises(RegistryError, match=r"has no versions yet: `python -m pipeline run` trains and registers one"):

@@ -179,6 +179,7 @@ def test_an_evaluation_of_another_model_is_no_part_of_it(files: Mapping[str, Pat
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"weights_digest": 1}', '{"metrics": {"a": NaN}}', "x" * 11_000_000])
 def test_an_evaluation_that_evaluate_did_not_write_is_one_line(files: Mapping[str, Path], tmp_path: Path, text: str) -> None:
+    (tmp_path / "dvc.yaml").touch()
     (tmp_path / "evaluation.json").write_text(text)
     with pytest.raises(TrackingError, match=r"evaluation\.json is not what evaluate writes ") as error:
         Content.of_files({**files, "evaluation/evaluation.json": tmp_path / "evaluation.json"})
