@@ -67,7 +67,7 @@ def opened(client: Any, wanted: str, model: str) -> Iterator[Entry]:
         if missing:
             raise EvaluationError(
                 f"{model} {source.name} cannot be rebuilt: its run {source.run_id} has no {missing[0]}; "
-                "run `dvc repro -s -f evaluate register` where it was trained"
+                "`python -m pipeline sync`, where it was trained, publishes it"
             )
         yield Entry(
             source=source,
@@ -114,4 +114,4 @@ def intervals(path: Path) -> Mapping[str, tuple[float, float, float]]:
             raise ValueError("a value out of range")
         return {"accuracy": rows["accuracy"], **rows}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
-        raise EvaluationError(f"{path.name} is not what evaluate writes ({error!r}): run `dvc repro -s -f evaluate`") from None
+        raise EvaluationError(f"{path.name} is not what evaluate writes ({error!r}): `python -m pipeline sync`, where it was trained, publishes it again") from None

@@ -63,7 +63,7 @@ def outside_git(trainings: Trainings) -> str:
         (unknown, r"has no version or alias '7' \(it has 1, 2\)"),
         (
             without_evaluation,
-            r"version 3 cannot be rebuilt: its run \w+ has no evaluation/intervals\.csv; run `dvc repro -s -f",
+            r"version 3 cannot be rebuilt: its run \w+ has no evaluation/intervals\.csv; `python -m pipeline sync`",
         ),
         (without_params, r"version 3 cannot be rebuilt: its run \w+ has no provenance/params\.yaml;"),
         (altered_files, r"version 3 is not what was registered: its file data/model\.keras was altered"),
