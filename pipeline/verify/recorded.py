@@ -114,4 +114,5 @@ def intervals(path: Path) -> Mapping[str, tuple[float, float, float]]:
             raise ValueError("a value out of range")
         return {"accuracy": rows["accuracy"], **rows}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
-        raise EvaluationError(f"{path.name} is not what evaluate writes ({error!r}): `python -m pipeline sync`, where it was trained, publishes it again") from None
+        way_out = "`python -m pipeline sync`, where it was trained, publishes it again"
+        raise EvaluationError(f"{path.name} is not what evaluate writes ({error!r}): {way_out}") from None
