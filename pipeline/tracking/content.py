@@ -225,7 +225,10 @@ def read_history(path: Path) -> Sequence[Point]:
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            return [point for row in csv.DictReader(file) for point in epoch_points(row)]
+            found = [point for row in csv.DictReader(file) for point in epoch_points(row)]
+        if not found:
+            raise ValueError("no epochs")
+        return found
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         reason = " ".join(str(error).split())[:100]
         raise TrackingError(f"{path} is not what train writes ({reason}): {way_back(path, 'train')}") from None

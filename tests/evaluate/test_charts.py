@@ -22,7 +22,7 @@ def test_the_columns_are_read_by_name(tmp_path: Path) -> None:
     assert read["validation/accuracy"] == [0.4, 0.6]
 
 
-@pytest.mark.parametrize("content", ["epoch,train/loss\n1,2\n", HEADER + "1,many,2,3,4\n"])
+@pytest.mark.parametrize("content", ["garbage", HEADER, "epoch,train/loss\n1,2\n", HEADER + "1,many,2,3,4\n"])
 def test_a_foreign_history_is_one_line(tmp_path: Path, content: str) -> None:
     (tmp_path / "dvc.yaml").touch()
     (tmp_path / "history.csv").write_text(content)

@@ -36,6 +36,8 @@ def read_history(path: Path) -> History:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
+        if not rows:
+            raise ValueError("no epochs")
         return {column: [float(row[column]) for row in rows] for column in _COLUMNS}
     except (ValueError, KeyError) as error:
         raise EvaluationError(f"{path} is not what train writes ({error!r}): {way_back(path, 'train')}") from None
