@@ -20,10 +20,11 @@ from pipeline.params import read_yaml
 
 def way_back(path: Path, stage: str) -> str:
     """Return the advice that brings back the output `path` of `stage`, as "run `…`"."""
-    root = next((folder for folder in path.resolve().parents if (folder / "dvc.yaml").is_file()), None)
+    place = path.parent.resolve() / path.name  # the output itself may be a link into the cache
+    root = next((folder for folder in place.parents if (folder / "dvc.yaml").is_file()), None)
     if root is None:  # a copy, in a temporary folder, of what a run has
         return "restore it from a backup of the tracking store"
-    output = path.resolve().relative_to(root).as_posix()
+    output = place.relative_to(root).as_posix()
     copies: dict[str, Path] = {}
     problems = (OSError, ValueError, LookupError, TypeError, PipelineError, subprocess.CalledProcessError)
     with suppress(*problems):  # without dvc.lock, or with a damaged listing, there is no more to find out

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeline import lost, params, provenance, tracking
@@ -17,6 +17,7 @@ from pipeline.errors import DownloadError, ParamsError, PipelineError
 from pipeline.ingest import images, readers
 from pipeline.ingest.folder import check_names
 from pipeline.ingest.known import CATALOG, fetch
+from pipeline.tracking import backup
 from pipeline.workspace import Workspace, replacing
 
 EMBEDDED = "digits"  # ships inside scikit-learn
@@ -161,6 +162,7 @@ def _summary(workspace: Workspace) -> None:
     weakest, simple = registration["weakest_class"], registration["baseline"]
     failed = ", ".join(rule["text"] for rule in registration["rules"] if not rule["passed"])
     name, version = registration["model_name"], registration["version"]
+    missing = lost.notice(workspace)
     print(
         f"\n{training.dataset_name}, {training.architecture}\n"
         f"  accuracy       {registration['accuracy']:.4f} on the test set\n"
@@ -173,14 +175,23 @@ def _summary(workspace: Workspace) -> None:
     steps = {"make ui": "browse runs and models in MLflow"}
     if uncommitted := _uncommitted(workspace):
         steps[f"git add {' '.join(uncommitted)}"] = "commit the baseline of `dvc metrics diff`"
-    if missing := lost.notice(workspace):
-        tracking.warn(missing)
+    if missing:
         steps[f"{python} -m pipeline sync"] = "publish what the registry lacks"
-    elif not failed:
-        steps[f"{python} -m pipeline promote {version} staging"] = "promote the model"
+    elif not failed and (stage := _next_stage(workspace, name, int(version))):
+        steps[f"{python} -m pipeline promote {version} {stage}"] = "promote the model"
     width = max(map(len, steps))
     for command, purpose in steps.items():
         print(f"  {command:<{width}}  # {purpose}")
+    if missing:
+        tracking.warn(missing)
+
+
+def _next_stage(workspace: Workspace, model: str, version: int) -> str:
+    """Return the stage that the version can be promoted to, by its file in registry/; "" for one in production."""
+    stage = ""
+    with suppress(PipelineError, KeyError):  # without its file it was not promoted here
+        stage = backup.read(workspace, model).versions[version].tags.get("stage", "")
+    return {"production": "", "staging": "production"}.get(stage, "staging")
 
 
 def _uncommitted(workspace: Workspace) -> list[str]:

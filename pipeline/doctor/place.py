@@ -21,9 +21,10 @@ def check(workspace: Workspace, fix: bool) -> bool:
         copies = counted(len(found.only_there), "folder")
         if fix and (found.problem or found.only_there):
             backup = place.relocate(found)
+            copied = f" ({copies} copied from there)" if found.only_there else ""
             print(
-                f"{found.database.name} records its files beside it, no longer in {found.folder}, of which {copies} "
-                f"{'was' if len(found.only_there) == 1 else 'were'} copied; the database as it was: {workspace.shown(backup)}"
+                f"{found.database.name} records its files beside it, no longer in {found.folder}{copied}; "
+                f"the database as it was: {workspace.shown(backup)}"
             )
         elif found.problem:
             usable = False

@@ -47,7 +47,10 @@ def _changed(registry: Registry, history: History) -> Iterator[Finding]:
         yield Finding(problem.text, meaning, "writes them again, as the record says", _repair(registry, whole[problem.repairs]))
     if history.gaps:
         meaning = "somebody deleted or altered records: `history` and `rollback`, which rely on them, may be wrong"
-        way = 'restore deleted ones in the MLflow UI, or acknowledge it for ever: `python -m pipeline doctor --accept "why"`'
+        way = (
+            "restore deleted ones in the MLflow UI or, where registry/ has them, by `python -m pipeline sync`; or acknowledge "
+            'it for ever: `python -m pipeline doctor --accept "why"`'
+        )
         found = "; ".join(filter(None, [*(problem.text for problem in history.gaps), history.restorable]))
         remedy = f"no automatic fix: missing records cannot be reconstructed; {way}"
         yield Finding(f"the history was changed: {found}", meaning, remedy)

@@ -31,6 +31,7 @@ from pipeline.workspace import Workspace, sha256
 
 _NAMED = 3  # missing files, by name
 _KEPT = ("provenance/", "data/")  # what was true when it was trained: sent once, whatever becomes of the file later
+_OF_PROMOTIONS = "promotion/"  # promote stored them, and says no digests: comparisons are never made twice
 _IMAGES = "mlflow.loggedImages"  # tag: the run has images; the UI looks for none without it
 _INFINITE = 1.79e308  # what MLflow stores for infinity is larger
 _REQUESTS = 8  # at once: of a server that takes 3 s for an answer, 50 files would take 150 s one by one
@@ -76,7 +77,7 @@ def publish_outputs(workspace: Workspace, limits: TrackingParams) -> None:
     try:
         published_run(workspace, limits)
     except UnreachableError as error:
-        warn(f"{error}. The files are written; `dvc repro` publishes them once the store answers")
+        warn(f"{error}. The files are written; `dvc repro -s -f register` publishes them once the store answers")
 
 
 def published_run(workspace: Workspace, limits: TrackingParams | None = None) -> tuple[Any, str]:
@@ -248,6 +249,8 @@ def _files(stored: _Stored, content: Content) -> _Lack | None:
     there = {file.path: file.file_size for files in _each(client, stored.artifacts, folders) for file in files}
 
     def has(path: str) -> bool:
+        if path.startswith(_OF_PROMOTIONS):
+            return path in there
         size = len(texts[path]) if path in texts else content.files[path].stat().st_size
         same = known.get(path) == digests[path] and there.get(path) in (None, size)
         return path in there and path in known and (same or path.startswith(_KEPT))

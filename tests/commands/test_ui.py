@@ -10,7 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
@@ -96,7 +96,12 @@ def cookie_name(host: str) -> str:
 
 @pytest.mark.exhaustive
 def test_a_killed_one_leaves_no_server_and_a_databases_password_is_in_no_command_line_and_no_output(built: Path) -> None:
-    with postgresql() as store, serving(built, MLFLOW_TRACKING_URI=store) as (process, address):
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    with ExitStack() as stack:
+        store = stack.enter_context(postgresql())
+        SqlAlchemyStore(store, (built / "mlartifacts").as_uri()).engine.dispose()  # `ui` makes no store
+        process, address = stack.enter_context(serving(built, MLFLOW_TRACKING_URI=store))
         password = unquote(urlsplit(store).password or "")
         host = address.partition("/?")[0]
         assert asked(f"{host}/health")[0] == 403

@@ -38,10 +38,10 @@ def test_register_publishes_the_evaluation_that_evaluate_could_not(
         fault.status = status
         store = {"MLFLOW_TRACKING_URI": address, "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
         evaluated = shell(*FORCED, "evaluate", cwd=built_copy, **store)
-        assert "The files are written; `dvc repro` publishes them once the store answers" in evaluated.stderr
-        assert shell("dvc", "repro", cwd=built_copy, check=False, **store).returncode != 0
+        assert "The files are written; `dvc repro -s -f register` publishes them once the store answers" in evaluated.stderr
+        assert shell(*FORCED, "register", cwd=built_copy, check=False, **store).returncode != 0
         fault.status = 0
-        shell("dvc", "repro", cwd=built_copy, **store)
+        shell(*FORCED, "register", cwd=built_copy, **store)
         client = mlflow.MlflowClient(address, address)
         run = run_of_digits(client)
         assert len(run.data.metrics) > 40

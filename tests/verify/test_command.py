@@ -167,8 +167,7 @@ def test_the_parent_of_a_version_is_found_in_the_worktree_by_an_alias(registered
 @pytest.mark.exhaustive
 def test_a_version_on_a_server_is_rebuilt_from_there(registered: Path, shell: Shell, server: str) -> None:
     (registered / "mlflow.db").unlink()
-    for stage in ("evaluate", "register"):  # the run is made again from the outputs
-        shell("python", "-m", "pipeline", stage, cwd=registered, MLFLOW_TRACKING_URI=server)
+    shell("python", "-m", "pipeline", "sync", cwd=registered, MLFLOW_TRACKING_URI=server)
     version = json.loads((registered / "reports/registration.json").read_text())["version"]
     done = verify(shell, registered, version, MLFLOW_TRACKING_URI=server)
     assert done.returncode == 0, done.stderr
