@@ -1,6 +1,7 @@
 """A lost registry made again from files, in another store, twice, after kills, and beside one that contradicts it."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from pipeline.sync import plan
 from pipeline.tracking import Source, backup, manifest
 from pipeline.tracking.lock import UNFINISHED
 from pipeline.tracking.manifest import MANIFEST, ORIGINAL_RUN, SIGNATURE
+from tests import servers
 from tests.compare.trainings import MODEL, PLAIN, Trainings
 from tests.promotion.checkouts import move_without_gate
 from tests.promotion.registry import on_each_write
@@ -112,6 +114,13 @@ def test_promotions_go_on_in_the_new_store(candidates: Trainings, monkeypatch: p
     assert [*records.read(candidates.workspace, MODEL)] == [1, 2, 3, 4, 5, 6, 7]
 
 
+@pytest.fixture
+def empty_server(tmp_path: Path) -> Iterator[str]:
+    """The address of an MLflow server on PostgreSQL that no other test uses."""
+    with servers.postgresql() as store, servers.mlflow(store, tmp_path / "served") as address:
+        yield address
+
+
 class Killed(BaseException):
     """Ends a sync as a kill does: nothing catches it."""
 
@@ -124,7 +133,7 @@ def test_a_sync_that_was_killed_anywhere_is_completed_by_the_next(
     before = with_history(candidates)
     for point in (4, 12, 18, 24, 30) if store == "sqlite" else (24,):
         address = f"sqlite:///{candidates.workspace.home}/{point}.db"
-        use(address if store == "sqlite" else request.getfixturevalue("server"), monkeypatch)
+        use(address if store == "sqlite" else request.getfixturevalue("empty_server"), monkeypatch)
         with monkeypatch.context() as patched, pytest.raises(Killed):
             _kill_at(point, patched)
             sync(candidates)
@@ -168,10 +177,10 @@ def _kill_at(point: int, patched: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.exhaustive
 def test_a_laptops_registry_goes_to_a_server_and_the_laptop_keeps_its_own(
-    candidates: Trainings, server: str, monkeypatch: pytest.MonkeyPatch
+    candidates: Trainings, empty_server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = with_history(candidates)
-    client = sync(candidates, server)
+    client = sync(candidates, empty_server)
     found = Registry.of(client, candidates)
     assert found.registered.versions == before.registered.versions
     assert found.records == before.records
