@@ -60,7 +60,7 @@ def test_what_set_up_downloads_lies_in_the_checkout_only_where_home_cannot_be_wr
     shutil.copy(PROJECT / "Makefile", tmp_path)
     (tmp_path / "more.mk").write_text("include Makefile\nshow:\n\t@echo $$UV_CACHE_DIR $$PIP_CACHE_DIR\n")
     (tmp_path / "home").mkdir()
-    done = shell("make", "-f", "more.mk", "show", cwd=tmp_path, HOME=str(tmp_path / home))
+    done = shell("make", "--no-print-directory", "-f", "more.mk", "show", cwd=tmp_path, HOME=str(tmp_path / home))
     assert done.stdout.split() == [str(tmp_path / name) for name in caches.split()]
 
 
