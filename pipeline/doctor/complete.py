@@ -34,7 +34,7 @@ def _check_version(client: Any, entry: Any, workspace: Workspace) -> Finding | N
         run = None  # was deleted: another check says so
     if run is None or "training_id" not in run.data.tags:  # not of this pipeline
         return None
-    lacking = list(_lacking(client, entry.run_id))
+    lacking = list(_lacking(client, run))
     if not lacking:
         return None
     return Finding(
@@ -44,13 +44,14 @@ def _check_version(client: Any, entry: Any, workspace: Workspace) -> Finding | N
     )
 
 
-def _lacking(client: Any, run_id: str) -> Iterator[str]:
+def _lacking(client: Any, run: Any) -> Iterator[str]:
+    run_id = run.info.run_id
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         client.download_artifacts(run_id, "", name)
         paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
         files = {path: file for path, file in paths.items() if path.startswith(_FOLDERS)}
-        named = {TRAINING, EVALUATION, *tracking.published(client, client.get_run(run_id))}
+        named = {TRAINING, EVALUATION, *tracking.published(client, run)}
         try:
             content = Content.of_files(files) if TRAINING in files else None
         except PipelineError as error:

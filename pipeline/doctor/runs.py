@@ -122,7 +122,7 @@ def _record(registry: Registry, run: Any) -> Finding:
 
 
 def check_versions(registry: Registry) -> Checked:
-    """Find versions whose run was deleted: `mlflow gc` deletes it for good."""
+    """Find versions without a run: `mlflow gc` deletes it for good, and `sync` may know no training of a version."""
     entries = registry.client.search_model_versions(f"name = '{registry.model}'")
     found = [_version_without_run(registry.client, entry) for entry in sorted(entries, key=lambda entry: int(entry.version))]
     return Checked(f"the runs of {counted(len(entries), 'version')}", [each for each in found if each])
@@ -131,15 +131,17 @@ def check_versions(registry: Registry) -> Checked:
 def _version_without_run(client: Any, entry: Any) -> Finding | None:
     from mlflow.exceptions import MlflowException
 
-    run_id = entry.run_id or ""
+    run_id, run = entry.run_id, None
     try:
-        run = client.get_run(run_id)
+        run = client.get_run(run_id) if run_id else None
     except MlflowException as error:
         if error.error_code != "RESOURCE_DOES_NOT_EXIST":
             raise
+    if run is None:
+        gone = f"its run {run_id} was deleted for good, as `mlflow gc` does" if run_id else "it has no run"
         return Finding(
-            f"version {entry.version}: its run {run_id} was deleted for good, as `mlflow gc` does",
-            "its evaluation is gone, too: compare, promote and verify refuse the version",
+            f"version {entry.version}: {gone}",
+            "it has no evaluation either: compare, promote and verify refuse the version",
             "no automatic fix: delete the version in the MLflow UI; where it was trained, `dvc repro -s -f register` registers "
             "it again",
         )

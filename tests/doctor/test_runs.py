@@ -145,3 +145,12 @@ def test_a_version_whose_run_is_gone_for_good_is_reported(local_case: DoctorCase
     passed, problems = local_case.doctor()
     assert not passed
     assert sum(any(re.search(each, problem) for each in gone) for problem in problems) == 4, problems
+
+
+def test_a_version_without_a_run_is_reported_and_stops_no_other_check(local_case: DoctorCase) -> None:
+    client, model = local_case.client, local_case.model
+    source = client.get_model_version(model, "3").source
+    made = client.create_model_version(model, source, run_id=None)
+    passed, problems = local_case.doctor()
+    assert not passed
+    assert [each for each in problems if each.startswith(f"version {made.version}: it has no run")]
