@@ -10,6 +10,7 @@ from pipeline.doctor.finding import Checked, Finding, Registry, counted
 from pipeline.errors import PipelineError
 from pipeline.tracking import Content
 from pipeline.tracking.content import EVALUATION, PUBLISHED, TRAINING
+from pipeline.tracking.stored import Stored
 from pipeline.workspace import Workspace
 
 _FOLDERS = ("training/", "provenance/", "data/", "evaluation/", "register/")  # which only `publish` writes to
@@ -34,7 +35,7 @@ def _check_version(client: Any, entry: Any, workspace: Workspace) -> Finding | N
         run = None  # was deleted: another check says so
     if run is None or "training_id" not in run.data.tags:  # not of this pipeline
         return None
-    lacking = list(_lacking(client, run))
+    lacking = list(_lacking(client, entry.run_id))
     if not lacking:
         return None
     return Finding(
@@ -44,14 +45,13 @@ def _check_version(client: Any, entry: Any, workspace: Workspace) -> Finding | N
     )
 
 
-def _lacking(client: Any, run: Any) -> Iterator[str]:
-    run_id = run.info.run_id
+def _lacking(client: Any, run_id: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         client.download_artifacts(run_id, "", name)
         paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
         files = {path: file for path, file in paths.items() if path.startswith(_FOLDERS)}
-        named = {TRAINING, EVALUATION, *tracking.published(client, run)}
+        named = {TRAINING, EVALUATION, *Stored(client, run_id).published}
         try:
             content = Content.of_files(files) if TRAINING in files else None
         except PipelineError as error:

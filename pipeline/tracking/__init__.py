@@ -9,7 +9,7 @@ from pipeline.tracking.content import Content, EvaluationRecord, logged_params, 
 from pipeline.tracking.judged import as_candidate, candidate_number, count_candidate
 from pipeline.tracking.live import LiveRun
 from pipeline.tracking.models import logged_model
-from pipeline.tracking.publishing import complete, missing, publish, publish_outputs, published, published_run
+from pipeline.tracking.publishing import complete, missing, publish, publish_outputs, published_run
 from pipeline.tracking.registered import (
     Source,
     artifact,

@@ -6,35 +6,28 @@ nothing, and one that follows a killed process, an outage or a full disk complet
 
 import json
 import math
-import tempfile
 import time
-import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from hashlib import sha256 as digest_of
-from multiprocessing.pool import ThreadPool  # its threads end with the process; those of concurrent.futures would hold it
 from pathlib import Path
 from typing import Any
-
-from pydantic import TypeAdapter, ValidationError
 
 from pipeline.dataset import SPLITS
 from pipeline.errors import UnreachableError
 from pipeline.params import TrackingParams
 from pipeline.tracking.budget import within
 from pipeline.tracking.content import EVALUATION, HISTORY, MAX_TAG, NOTE, PUBLISHED, Content, Point, cut, input_name
-from pipeline.tracking.models import finished, log_model, logged_models, unfinished
+from pipeline.tracking.models import finished, log_model, unfinished
 from pipeline.tracking.runs import find_or_create, send, update_project_run, warn
 from pipeline.tracking.store import connect, lost_errors, tracking_uri
+from pipeline.tracking.stored import IMAGES, Stored
 from pipeline.workspace import Workspace, sha256
 
 _NAMED = 3  # missing files, by name
 _KEPT = ("provenance/", "data/")  # what was true when it was trained: sent once, whatever becomes of the file later
 _OF_PROMOTIONS = "promotion/"  # promote stored them, and says no digests: comparisons are never made twice
-_IMAGES = "mlflow.loggedImages"  # tag: the run has images; the UI looks for none without it
 _INFINITE = 1.79e308  # what MLflow stores for infinity is larger
-_REQUESTS = 8  # at once: of a server that takes 3 s for an answer, 50 files would take 150 s one by one
 
 
 @dataclass(frozen=True)
@@ -43,29 +36,6 @@ class _Lack:
 
     what: Sequence[str]
     send: Callable[[], object]
-
-
-class _Stored:
-    """What the store has of a run: each part is fetched when it is first asked for."""
-
-    def __init__(self, client: Any, run_id: str, strict: bool = False) -> None:
-        self.client, self.run_id = client, run_id
-        self.strict = strict  # do not believe that what was sent once is still there
-
-    @cached_property
-    def run(self) -> Any:
-        return self.client.get_run(self.run_id)
-
-    @cached_property
-    def models(self) -> Sequence[Any]:
-        return logged_models(self.client, self.run.info.experiment_id, self.run_id)
-
-    @cached_property
-    def published(self) -> Mapping[str, str]:
-        return published(self.client, self.run)
-
-    def artifacts(self, folder: str) -> Sequence[Any]:
-        return listed(self.client, self.run, folder)
 
 
 def publish_outputs(workspace: Workspace, limits: TrackingParams) -> None:
@@ -113,11 +83,11 @@ def publish(client: Any, workspace: Workspace, content: Content) -> str:
 
 def complete(client: Any, run_id: str, content: Content) -> None:
     """Send what the run lacks of `content`, and ask again."""
-    stored = _Stored(client, run_id)
+    stored = Stored(client, run_id)
     for part in _PARTS:
         if lack := part(stored, content):
             lack.send()
-            stored = _Stored(client, run_id)
+            stored = Stored(client, run_id)
             if left := part(stored, content):
                 raise UnreachableError(
                     f"the tracking store took {', '.join(left.what)} for the run {run_id}, and does not have it: see its log; "
@@ -131,7 +101,7 @@ def complete(client: Any, run_id: str, content: Content) -> None:
 
 def missing(client: Any, run_id: str, content: Content) -> Sequence[str]:
     """Return what the run lacks of `content`, as in "38 of 46 metrics" or "evaluation/report.html"."""
-    stored = _Stored(client, run_id, strict=True)
+    stored = Stored(client, run_id, strict=True)
     lacks = [lack for part in _PARTS if (lack := part(stored, content))]
     running = ["the status FINISHED"] if content.record and stored.run.info.status != "FINISHED" else []
     return [what for lack in lacks for what in lack.what] + running
@@ -144,7 +114,7 @@ def send_points(client: Any, run_id: str, points: Sequence[Point]) -> None:
     send(client, run_id, [Metric(each.name, each.value, each.timestamp_ms, each.step) for each in points])
 
 
-def _tags(stored: _Stored, content: Content) -> _Lack | None:
+def _tags(stored: Stored, content: Content) -> _Lack | None:
     from mlflow.entities import RunTag
 
     lacking = {name: value for name, value in content.tags.items() if stored.run.data.tags.get(name) != value}
@@ -153,12 +123,12 @@ def _tags(stored: _Stored, content: Content) -> _Lack | None:
     return _Lack(what, lambda: stored.client.log_batch(stored.run_id, tags=tags)) if lacking else None
 
 
-def _inputs(stored: _Stored, content: Content) -> _Lack | None:
+def _inputs(stored: Stored, content: Content) -> _Lack | None:
     lacking = content.inputs({each.dataset.name for each in stored.run.inputs.dataset_inputs})
     return _Lack(["the data set"], lambda: stored.client.log_inputs(stored.run_id, lacking)) if lacking else None
 
 
-def _params(stored: _Stored, content: Content) -> _Lack | None:
+def _params(stored: Stored, content: Content) -> _Lack | None:
     from mlflow.entities import Param
 
     lacking = [Param(name, value) for name, value in content.params.items() if name not in stored.run.data.params]
@@ -166,7 +136,7 @@ def _params(stored: _Stored, content: Content) -> _Lack | None:
     return _Lack(what, lambda: stored.client.log_batch(stored.run_id, params=lacking)) if lacking else None
 
 
-def _curves(stored: _Stored, content: Content) -> _Lack | None:
+def _curves(stored: Stored, content: Content) -> _Lack | None:
     """Compare every point of every epoch."""
     names = {point.name for point in content.points}
     sent = HISTORY in content.files and stored.published.get(HISTORY) == sha256(content.files[HISTORY])
@@ -174,7 +144,7 @@ def _curves(stored: _Stored, content: Content) -> _Lack | None:
         return None  # of each metric one request
     known = {
         (each.key, each.step, each.timestamp, _comparable(each.value))
-        for history in _histories(stored, names)
+        for history in stored.histories(names)
         for each in history
     }
     lacking = [
@@ -184,7 +154,7 @@ def _curves(stored: _Stored, content: Content) -> _Lack | None:
     return _Lack([what], lambda: send_points(stored.client, stored.run_id, lacking)) if lacking else None
 
 
-def _model(stored: _Stored, content: Content) -> _Lack | None:
+def _model(stored: Stored, content: Content) -> _Lack | None:
     """Ask for one finished logged model that is the run's output, and for no unfinished one that nobody writes any more."""
     if content.record is None or content.model is None:
         return None
@@ -195,7 +165,7 @@ def _model(stored: _Stored, content: Content) -> _Lack | None:
     return _Lack(what, lambda: log_model(stored.client, run, content)) if what else None
 
 
-def _scores(stored: _Stored, content: Content) -> _Lack | None:
+def _scores(stored: Stored, content: Content) -> _Lack | None:
     """Compare the metrics that have one value: on the run, and those that its logged model was measured by, on that."""
     last = {each.name: each for each in content.points if each.step == content.points[-1].step}
     wanted, evaluated = content.scores, content.evaluation.metrics if content.evaluation else {}
@@ -220,33 +190,20 @@ def _scores(stored: _Stored, content: Content) -> _Lack | None:
     return _Lack([_share(lacking, {*wanted, *measured}, "metrics")], send_all) if lacking else None
 
 
-def _after(stored: _Stored, names: set[str]) -> int:
+def _after(stored: Stored, names: set[str]) -> int:
     """Return a Unix time in ms, now or later, after every value that the run has of the metrics `names`."""
-    known = (each for history in _histories(stored, names) for each in history)
+    known = (each for history in stored.histories(names) for each in history)
     return max(int(time.time() * 1000), *(int(each.timestamp) + 1 for each in known), 0)
 
 
-def _histories(stored: _Stored, names: set[str]) -> Sequence[Sequence[Any]]:
-    wanted = names & {*stored.run.data.metrics}
-    return _each(stored.client, lambda name: stored.client.get_metric_history(stored.run_id, name), wanted)
-
-
-def _each(client: Any, call: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-    """Return what `call` returns for each item; a server is asked for several at once."""
-    if not client.tracking_uri.startswith("http"):
-        return [call(item) for item in items]
-    with ThreadPool(_REQUESTS) as pool:
-        return pool.map(call, items, chunksize=1)
-
-
-def _files(stored: _Stored, content: Content) -> _Lack | None:
+def _files(stored: Stored, content: Content) -> _Lack | None:
     """Compare files and texts by digest, as recorded after they were stored, and by size, as the store lists them."""
     client, run_id, known = stored.client, stored.run_id, stored.published
     texts = {path: text.encode() for path, text in content.texts.items()}
     digests = {path: digest_of(text).hexdigest() for path, text in texts.items()}
     digests |= {path: sha256(file) for path, file in content.files.items()}
     folders = {str(Path(path).parent) for path in digests}
-    there = {file.path: file.file_size for files in _each(client, stored.artifacts, folders) for file in files}
+    there = stored.sizes(folders)
 
     def has(path: str) -> bool:
         if path.startswith(_OF_PROMOTIONS):
@@ -258,14 +215,14 @@ def _files(stored: _Stored, content: Content) -> _Lack | None:
     lacking = {path: content.files.get(path, texts.get(path)) for path in digests if not has(path)}
     sent = known.get(EVALUATION) == digests.get(EVALUATION)
     described = _description(stored.run, content, sent)
-    image = content.preview if content.preview and _IMAGES not in stored.run.data.tags else None
+    image = content.preview if content.preview and IMAGES not in stored.run.data.tags else None
 
     def send_all() -> None:
         if described:
             client.set_tag(run_id, NOTE, described)
         if image:
-            _log_image(stored, content.files[str(image)])
-        _store(client, run_id, lacking)
+            stored.store_image(content.files[str(image)])
+        stored.store(lacking)
         record = {**known, **{path: digests[path] for path in lacking}}
         client.log_text(run_id, json.dumps(record, indent=2, sort_keys=True), PUBLISHED)
 
@@ -282,62 +239,6 @@ def _description(run: Any, content: Content, sent: bool) -> str:
     if image := content.preview:
         link = f"\n\n![{image.stem}](get-artifact?run_uuid={run.info.run_id}&path={image.with_suffix('.svg')})"
     return cut(content.evaluation.description, MAX_TAG - len(link)) + link
-
-
-def _store(client: Any, run_id: str, files: Mapping[str, Any]) -> None:
-    """Send files and texts, each under the path that it is to have on the run, all at once."""
-    with tempfile.TemporaryDirectory() as folder:
-        for path, source in files.items():
-            place = Path(folder) / path
-            place.parent.mkdir(parents=True, exist_ok=True)
-            if isinstance(source, Path):
-                place.symlink_to(source.resolve())
-            else:
-                place.write_bytes(source)
-        if client.tracking_uri.startswith("http"):
-            _each(client, lambda path: client.log_artifact(run_id, f"{folder}/{path}", str(Path(path).parent)), files)
-        elif files:
-            client.log_artifacts(run_id, folder)
-
-
-def _log_image(stored: _Stored, png: Path) -> None:
-    """Do what `client.log_image` does, under the name that a call which was killed between its three writes gave it."""
-    from mlflow.tracking.multimedia import compress_image_size
-    from PIL import Image
-
-    names = sorted(Path(each.path).stem for each in stored.artifacts("images") if each.path.endswith(".png"))
-    name = names[0] if names else f"{png.stem}+step+0+timestamp+{int(time.time() * 1000)}+{uuid.uuid4()}"
-    with tempfile.TemporaryDirectory() as folder, Image.open(png) as image:
-        whole, images = image.convert("RGB"), Path(folder) / "images"
-        images.mkdir()
-        whole.save(images / f"{name}.png")
-        compress_image_size(whole).save(images / f"{name}+compressed.webp")
-        stored.client.log_artifacts(stored.run_id, folder)
-    stored.client.set_tag(stored.run_id, _IMAGES, True)
-
-
-def listed(client: Any, run: Any, folder: str) -> Sequence[Any]:
-    """Return the files in a folder of the run, by one request; `client.list_artifacts` makes five."""
-    from mlflow.artifacts import list_artifacts
-
-    found: Sequence[Any] = list_artifacts(artifact_uri=f"{run.info.artifact_uri}/{folder}", tracking_uri=client.tracking_uri)
-    return found
-
-
-def published(client: Any, run: Any) -> Mapping[str, str]:
-    """Return what the run says of its files: path → SHA-256; nothing where `publish` did not come to it."""
-    from mlflow.artifacts import download_artifacts
-
-    if PUBLISHED not in {file.path for file in listed(client, run, str(Path(PUBLISHED).parent))}:
-        return {}
-    with tempfile.TemporaryDirectory() as folder:
-        uri = f"{run.info.artifact_uri}/{PUBLISHED}"
-        text = Path(download_artifacts(uri, dst_path=folder, tracking_uri=client.tracking_uri)).read_bytes()
-    try:
-        found: Mapping[str, str] = TypeAdapter(dict[str, str]).validate_json(text)
-    except ValidationError:
-        return {}
-    return found
 
 
 def _same(stored: float | None, value: float) -> bool:
