@@ -30,8 +30,10 @@ def write(
 
 
 def flip(path: Path, place: int = -1) -> None:
-    """Flip a bit of a file, as a rotting disk does: size and time stay."""
+    """Flip a bit of a file, as a rotting disk does: size, time and permissions stay."""
     before, content = path.stat(), bytearray(path.read_bytes())
     content[place] ^= 1
+    path.chmod(0o644)  # DVC's cache is read-only
     path.write_bytes(content)
+    path.chmod(before.st_mode)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))

@@ -105,14 +105,18 @@ class _Proxy(ThreadingHTTPServer):
         return found is not None and self.asked.count(found) == 1
 
 
-class _Passing(BaseHTTPRequestHandler):
-    server: _Proxy
+class Forwarding(BaseHTTPRequestHandler):
+    """Handles a request by what `answer` makes of it; prints nothing."""
 
     def do_GET(self) -> None:
-        status, headers, content = self._answer()
-        if self.command == "POST" and self.server.loses(self.path):
-            self.close_connection = True
-            return
+        self.answer(b"".join(chunks(self)))
+
+    do_POST = do_PATCH = do_PUT = do_DELETE = do_GET  # noqa: N815  # the names of BaseHTTPRequestHandler
+
+    def answer(self, body: bytes) -> None:
+        raise NotImplementedError
+
+    def send(self, status: int, headers: Message, content: bytes) -> None:
         self.send_response(status)
         for name in ("Content-Type", "X-Accel-Buffering"):
             if name in headers:
@@ -121,20 +125,11 @@ class _Passing(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    do_POST = do_PATCH = do_PUT = do_DELETE = do_GET  # noqa: N815  # the names of BaseHTTPRequestHandler
-
-    def _answer(self) -> tuple[int, Message, bytes]:
-        """Return what the server behind says, or its fault makes of it."""
-        body = b"".join(chunks(self))
-        fault = self.server.fault
-        fault.asked += 1
-        time.sleep(fault.seconds)
-        if fault.status:
-            return fault.status, Message(), b"a page of words"
+    def forward(self, address: str, body: bytes) -> tuple[int, Message, bytes]:
+        """Return what the server at `address` says."""
         own = ("host", "content-length", "transfer-encoding", "connection")
         headers = {name: value for name, value in self.headers.items() if name.lower() not in own}
-        url = f"{self.server.address}{self.path}"
-        request = urllib.request.Request(url, body or None, headers, method=self.command)  # noqa: S310  # our own http://
+        request = urllib.request.Request(f"{address}{self.path}", body or None, headers, method=self.command)  # noqa: S310  # http://
         try:
             answer = urllib.request.urlopen(request, timeout=60)  # noqa: S310
         except urllib.error.HTTPError as error:
@@ -144,6 +139,20 @@ class _Passing(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Print nothing."""
+
+
+class _Passing(Forwarding):
+    server: _Proxy
+
+    def answer(self, body: bytes) -> None:
+        fault = self.server.fault
+        fault.asked += 1
+        time.sleep(fault.seconds)
+        found = (fault.status, Message(), b"a page of words") if fault.status else self.forward(self.server.address, body)
+        if self.command == "POST" and self.server.loses(self.path):
+            self.close_connection = True
+        else:
+            self.send(*found)
 
 
 def chunks(request: BaseHTTPRequestHandler) -> Iterator[bytes]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import data_sets
 from tests.faults.laboratory import Done, Laboratory
 from tests.faults.outage import Mode
 
@@ -171,13 +172,7 @@ def _small_disk(folder: Path, free: int) -> Iterator[Callable[[], object]]:
 
 def flip(path: Path) -> None:
     """Change one bit in the middle of a file, and keep its time."""
-    content, times = bytearray(path.read_bytes()), path.stat()
-    content[len(content) // 2] ^= 4
-    mode = times.st_mode
-    path.chmod(0o644)
-    path.write_bytes(content)
-    path.chmod(mode)
-    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    data_sets.flip(path, path.stat().st_size // 2)
 
 
 def advice(output: str) -> list[str]:

@@ -2,11 +2,9 @@
 
 import threading
 import time
-import urllib.error
-import urllib.request
 from email.message import Message
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Literal
+from http.server import ThreadingHTTPServer
+from typing import Literal
 
 from tests import servers
 
@@ -69,11 +67,11 @@ class Proxy:
             self._listening = None
 
 
-class _Passing(BaseHTTPRequestHandler):
+class _Passing(servers.Forwarding):
     outer: Proxy
 
-    def do_GET(self) -> None:
-        proxy, body = self.outer, b"".join(servers.chunks(self))
+    def answer(self, body: bytes) -> None:
+        proxy = self.outer
         if proxy.trigger and proxy.trigger[0] in self.path.encode() + body:
             proxy.fail(proxy.trigger[1])
         mode = proxy.mode
@@ -85,36 +83,10 @@ class _Passing(BaseHTTPRequestHandler):
         if mode in ("down", "hang"):
             return
         if mode in ("500", "401"):
-            self._send(int(mode), Message(), b"a page of words")
+            self.send(int(mode), Message(), b"a page of words")
             return
-        answer = self._forward(body)
+        found = self.forward(proxy.behind, body)
         if mode == "lost answer" and self.command != "GET" and (path := self.path.partition("?")[0]) not in proxy.lost:
             proxy.lost.append(path)
             return
-        self._send(*answer)
-
-    do_POST = do_PATCH = do_PUT = do_DELETE = do_GET  # noqa: N815  # the names of BaseHTTPRequestHandler
-
-    def _send(self, status: int, headers: Message, content: bytes) -> None:
-        self.send_response(status)
-        for name in ("Content-Type", "X-Accel-Buffering"):
-            if name in headers:
-                self.send_header(name, headers[name])
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def _forward(self, body: bytes) -> tuple[int, Message, bytes]:
-        own = ("host", "content-length", "transfer-encoding", "connection")
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in own}
-        url = f"{self.outer.behind}{self.path}"
-        request = urllib.request.Request(url, body or None, headers, method=self.command)  # noqa: S310  # our own http://
-        try:
-            answer: Any = urllib.request.urlopen(request, timeout=60)  # noqa: S310
-        except urllib.error.HTTPError as error:
-            answer = error
-        with answer:
-            return answer.status, answer.headers, answer.read()
-
-    def log_message(self, *_: object) -> None:
-        """Print nothing."""
+        self.send(*found)

@@ -223,49 +223,17 @@ def _places() -> list[Fault]:
 
 
 def _others() -> list[Fault]:
-    repro = "dvc repro"
+    cannot_write, locked, no_store = do.unwritable_artifacts, do.locked_database, do.outputs_only
+    rows: list[tuple[str, str, str, Inject, Store]] = [
+        ("server cannot write files", "train", "validated", cannot_write, "server"),
+        ("server cannot write files", "evaluate", "trained", cannot_write, "server"),
+        ("database locked by another program", "register", "evaluated", locked, "SQLite"),
+        ("database locked by another program", "train", "validated", locked, "SQLite"),
+        ("second clone with the outputs, no store", "register", "registered", no_store, "SQLite"),
+    ]
     return [
-        Fault(
-            "server cannot write files",
-            "train",
-            "validated",
-            repro,
-            do.unwritable_artifacts,
-            "registered",
-            "server",
-            promoted=True,
-        ),
-        Fault(
-            "server cannot write files",
-            "evaluate",
-            "trained",
-            repro,
-            do.unwritable_artifacts,
-            "registered",
-            "server",
-            promoted=True,
-        ),
-        Fault(
-            "database locked by another program",
-            "register",
-            "evaluated",
-            repro,
-            do.locked_database,
-            "registered",
-            promoted=True,
-        ),
-        Fault(
-            "database locked by another program", "train", "validated", repro, do.locked_database, "registered", promoted=True
-        ),
-        Fault(
-            "second clone with the outputs, no store",
-            "register",
-            "registered",
-            repro,
-            do.outputs_only,
-            "registered",
-            promoted=True,
-        ),
+        Fault(row, detail, state, "dvc repro", inject, "registered", store, promoted=True)
+        for row, detail, state, inject, store in rows
     ]
 
 
