@@ -89,6 +89,7 @@ def test_colour_images_go_through_the_whole_graph_into_their_own_model(project: 
     assert "shapes-classifier" in shell("python", "-m", "pipeline", "versions", cwd=project).stdout
 
 
+@pytest.mark.exhaustive
 def test_changed_files_and_other_data_sets_never_leave_stale_data(project: Path, shell: Shell) -> None:
     source, path = project / "data/source", project / "params.yaml"
     draw_all(source, 30)

@@ -96,7 +96,7 @@ SCRIPTS = (LONG, "猫", "کتاب\u200cها", "😀 happy", "<img src=x onerror=
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [PHONE, WIDE], ids=["phone", "wide"])
+@pytest.mark.parametrize("size", [PHONE, pytest.param(WIDE, marks=pytest.mark.exhaustive)], ids=["phone", "wide"])
 def test_names_of_any_length_and_script_stay_on_the_page(
     readable: Callable[..., None], page: Page, trained: Trained, params: EvaluateParams, size: tuple[int, int]
 ) -> None:

@@ -140,7 +140,7 @@ def _full_disks() -> list[Fault]:
             STATES[result].command,
             do.full_disk(name, free),
             result,
-            sample="short" if name == "data" else "",
+            sample="exhaustive" if name == "data" else "",
         )
         for name, (state, result, free) in places.items()
     ]

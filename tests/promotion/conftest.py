@@ -42,7 +42,7 @@ def client(registry: Registry) -> Any:
     return registry.client
 
 
-@pytest.fixture(params=["registry", pytest.param("server_registry", marks=pytest.mark.slow)])
+@pytest.fixture(params=["registry", pytest.param("server_registry", marks=pytest.mark.exhaustive)])
 def store(request: pytest.FixtureRequest) -> Registry:
     """A registry in SQLite, and one on an MLflow server over PostgreSQL."""
     found: Registry = request.getfixturevalue(request.param)

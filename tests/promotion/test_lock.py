@@ -104,7 +104,9 @@ def test_of_eight_threads_that_take_it_over_at_once_one_gets_it(client: Any) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("store", "count"), [("registry", 6), ("server_registry", 3)], indirect=["store"])
+@pytest.mark.parametrize(
+    ("store", "count"), [("registry", 6), pytest.param("server_registry", 3, marks=pytest.mark.exhaustive)], indirect=["store"]
+)
 def test_of_processes_that_take_it_over_at_once_one_gets_it(store: Registry, count: int, movers: Movers) -> None:
     leave(store.client, store.model, process=str(EARLIER))
     codes = movers.move(store, [str(number) for number in range(1, count + 1)])

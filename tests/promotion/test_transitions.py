@@ -69,9 +69,7 @@ def test_a_move_makes_these_writes_and_can_be_killed_after_each(registry: Regist
 
 
 ON_SQLITE = [("registry", point) for point in POINTS]
-ON_SERVER = [
-    pytest.param("server_registry", point, marks=() if point == "head" else pytest.mark.exhaustive) for point in POINTS
-]
+ON_SERVER = [pytest.param("server_registry", point, marks=pytest.mark.exhaustive) for point in POINTS]
 
 
 @pytest.mark.slow
@@ -97,7 +95,7 @@ def test_a_killed_move_is_completed_or_reverted_by_the_next_writer(store: Regist
     ("store", "count", "rounds"),
     [
         ("registry", 8, 3),
-        ("server_registry", 3, 2),
+        pytest.param("server_registry", 3, 2, marks=pytest.mark.exhaustive),
         pytest.param("registry", 8, 20, marks=pytest.mark.exhaustive),
         pytest.param("server_registry", 8, 20, marks=pytest.mark.exhaustive),
     ],

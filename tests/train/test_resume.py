@@ -207,6 +207,7 @@ def test_the_key_covers_all_that_determines_the_weights(params: TrainParams, cha
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_two_at_once_train_once(ready: Workspace) -> None:
     edit(ready, EPOCHS)
     both = [start(ready), start(ready)]
